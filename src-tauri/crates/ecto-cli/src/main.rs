@@ -1,0 +1,3 @@
+//! The `ecto` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Puts engine and adapters together; the control socket and its client.

@@ -1,0 +1,1 @@
+//! The check from outside: public DNS, pinned addresses, verified TLS.

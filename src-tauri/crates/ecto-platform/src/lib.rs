@@ -1,0 +1,1 @@
+//! What differs by system: secret store, administrator prompt, opening links, folders.

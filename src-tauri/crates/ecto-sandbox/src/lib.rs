@@ -1,0 +1,1 @@
+//! Stand-ins that speak the real protocols: tailscaled, the OpenClaw gateway, the public edge.

@@ -1,0 +1,1 @@
+//! Journeys across crates, on the stand-ins and on the real things.
