@@ -1,0 +1,137 @@
+//! The right to open the door. Only [`prove`] makes a [`Proof`], and opening takes one.
+
+use std::net::SocketAddr;
+
+use secrecy::SecretString;
+
+use crate::cause::Cause;
+use crate::gateway::{GatewayAccess, GatewayFingerprint};
+use crate::ports::{Gateway, Guard};
+
+/// What the prover asks the guard, over its real listener.
+#[derive(Debug, Clone)]
+pub enum ProofQuestion {
+    /// `GET /v1/models` without a key.
+    NoKey,
+    /// `GET /v1/models` with a key that is well formed and not known.
+    WrongKey,
+    /// `GET /v1/models` with this key.
+    RightKey(SecretString),
+    /// `POST /tools/invoke` with this key: a route that the gateway has and the guard must not let through.
+    UnlistedRoute(SecretString),
+}
+
+/// What the guard answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProofAnswer {
+    /// The status.
+    pub status: u16,
+    /// Whether the body is a list of OpenClaw's models, which only the gateway behind the guard can have made.
+    pub lists_models: bool,
+    /// The `error.type` of a body in OpenAI's shape, where there is one.
+    pub error_type: Option<String>,
+}
+
+/// That the lock held a moment ago, for this guard in front of this gateway. Cannot be copied: opening uses it up.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Proof {
+    guard: SocketAddr,
+    gateway: GatewayFingerprint,
+}
+
+impl Proof {
+    /// The gateway for which it was made.
+    pub fn gateway(&self) -> &GatewayFingerprint {
+        &self.gateway
+    }
+}
+
+/// The door as it is to be opened: where it leads, and the proof that the lock there holds.
+#[derive(Debug)]
+pub struct Opening {
+    proof: Proof,
+}
+
+impl Opening {
+    /// Uses the proof up.
+    pub fn new(proof: Proof) -> Self {
+        Self { proof }
+    }
+
+    /// The guard that the door leads to.
+    pub fn guard(&self) -> SocketAddr {
+        self.proof.guard
+    }
+
+    /// Makes an opening without a proof, for tests of adapters.
+    #[doc(hidden)]
+    pub fn unproven_for_test(guard: SocketAddr) -> Self {
+        Self {
+            proof: Proof {
+                guard,
+                gateway: GatewayFingerprint("test".to_owned()),
+            },
+        }
+    }
+}
+
+/// Proves that the lock holds: the gateway itself refuses whoever has no token, and the guard that listens at
+/// `listener` refuses no key, a wrong key and an unlisted route, and lets the right key through to the gateway.
+///
+/// Errors say which of these did not hold.
+pub async fn prove(
+    guard: &dyn Guard,
+    gateway: &dyn Gateway,
+    listener: SocketAddr,
+    access: &GatewayAccess,
+    key: &SecretString,
+) -> Result<Proof, Cause> {
+    gateway.refuses_without_token(access).await?;
+    for (question, words, expected) in [
+        (ProofQuestion::NoKey, "a request without a key", 401),
+        (ProofQuestion::WrongKey, "a request with a wrong key", 401),
+        (
+            ProofQuestion::UnlistedRoute(key.clone()),
+            "a request for something the guard does not offer",
+            404,
+        ),
+    ] {
+        let answer = guard.ask(question).await?;
+        if answer.status != expected {
+            return Err(Cause::ProofFailed {
+                question: words.to_owned(),
+                expected: expected.to_string(),
+                got: answer.status,
+            });
+        }
+    }
+    let answer = guard.ask(ProofQuestion::RightKey(key.clone())).await?;
+    judge_right_key(&answer)?;
+    Ok(Proof {
+        guard: listener,
+        gateway: access.fingerprint.clone(),
+    })
+}
+
+fn judge_right_key(answer: &ProofAnswer) -> Result<(), Cause> {
+    match answer.status {
+        200 if answer.lists_models => Ok(()),
+        200 => Err(Cause::GatewayUnexpected {
+            detail: "the list of models is not OpenClaw's".into(),
+        }),
+        401 => Err(Cause::GatewayTokenRefused),
+        403 if answer.error_type.as_deref() == Some("proxy_attribution_required") => {
+            Err(Cause::GatewayRejectsProxy)
+        }
+        404 => Err(Cause::GatewayEndpointMissing {
+            route: "/v1/models".to_owned(),
+        }),
+        429 => Err(Cause::GatewayLockedOut { seconds: 300 }),
+        502..=504 => Err(Cause::GatewayNotReady { log: None }),
+        got => Err(Cause::ProofFailed {
+            question: "a request with the right key".to_owned(),
+            expected: "200".to_owned(),
+            got,
+        }),
+    }
+}
