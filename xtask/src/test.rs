@@ -1,0 +1,69 @@
+//! The test command: every check and every test, one step after the other.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{
+    dependencies, house, links, macos, requirements,
+    step::{self, Count, Steps},
+    workspace::Workspace,
+};
+
+/// Runs all steps, whatever fails, and ends with the sum of what passed and failed.
+pub fn run(workspace: &Workspace) -> Result<ExitCode> {
+    let mut steps = Steps::default();
+    steps.run("tools for the lab", requirements::language_tools);
+    steps.run("tools for the secret store", requirements::secret_service);
+    steps.run("formatting", || {
+        step::check(workspace.cargo().args(["fmt", "--all", "--", "--check"]))
+    });
+    steps.run("clippy", || {
+        step::check(workspace.cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    });
+    steps.run("documentation", || {
+        step::check(workspace.cargo().env("RUSTDOCFLAGS", "-D warnings").args([
+            "doc",
+            "--no-deps",
+            "--workspace",
+        ]))
+    });
+    steps.run("dependencies", || dependencies::check_rules(workspace));
+    steps.run("advisories", || dependencies::check_advisories(workspace));
+    steps.run("links", || links::check(workspace));
+    steps.run("house", || house::check(workspace));
+    steps.run("tests", || {
+        step::tests(workspace.cargo().args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--no-fail-fast",
+        ]))
+    });
+    steps.run("macOS", || macos::check(workspace).map(|()| Count::PASSED));
+    steps.run("macOS, seeded error", || {
+        macos::check_catches_seeded_error(workspace).map(|()| Count::PASSED)
+    });
+    steps.run("documentation tests", || {
+        step::tests(
+            workspace
+                .cargo()
+                .args(["test", "--workspace", "--doc", "--no-fail-fast"]),
+        )
+    });
+    let total = steps.finish();
+    Ok(if total.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
