@@ -305,6 +305,11 @@ pub enum Cause {
         /// Which.
         step: Step,
     },
+    /// A step said it was done, again and again, and nothing changed.
+    StepWithoutEffect {
+        /// Which.
+        step: Step,
+    },
     /// Something that should not happen.
     Internal {
         /// What.
@@ -355,6 +360,11 @@ impl Cause {
             | Self::GatewayUnexpected { .. }
             | Self::GuardFailed { .. }
             | Self::WantedNotStored { .. }
+            | Self::PortsTaken
+            | Self::DiskFull { .. }
+            | Self::ConfigNotWritable { .. }
+            | Self::VaultUnreachable { .. }
+            | Self::StepWithoutEffect { .. }
             | Self::Internal { .. } => Remedy::Wait,
 
             Self::TailscaleMissing { .. }
@@ -368,12 +378,9 @@ impl Cause {
             | Self::FunnelNotAllowed { .. }
             | Self::ShieldsUp
             | Self::NoHostName
-            | Self::PortsTaken
             | Self::OpenClawMissing
             | Self::ConfigUnusable { .. }
-            | Self::ConfigNotWritable { .. }
             | Self::ConfigManaged { .. }
-            | Self::DiskFull { .. }
             | Self::GatewayMode { .. }
             | Self::GatewayBind { .. }
             | Self::GatewayAuth { .. }
@@ -383,8 +390,7 @@ impl Cause {
             | Self::GatewayPortTaken { .. }
             | Self::GatewayTokenRefused
             | Self::GatewayRejectsProxy
-            | Self::GatewayEndpointMissing { .. }
-            | Self::VaultUnreachable { .. } => Remedy::Act,
+            | Self::GatewayEndpointMissing { .. } => Remedy::Act,
 
             Self::InstallFailed { .. }
             | Self::AdministratorCancelled

@@ -2,8 +2,8 @@
 //!
 //! Nothing here reads a file, opens a socket or asks the clock of the machine: all of that comes in through [`ports`].
 //! The room for each noun: [`wanted`] what the person asked for, [`exposure`] what is, [`step`] one thing on the way,
-//! [`cause`] why it is blocked and `words` the sentences for it, [`proof`] the right to open the door, `plan` the
-//! pure choice of the next step, `engine` the one task that owns the state, `snapshot` what everybody else sees.
+//! [`cause`] why it is blocked and `words` the sentences for it, [`proof`] the right to open the door, [`plan`] the
+//! pure choice of the next step, `engine` the one task that owns the state, [`snapshot`] what everybody else sees.
 
 pub mod cause;
 
@@ -11,10 +11,12 @@ pub mod exposure;
 pub mod foreign;
 pub mod gateway;
 pub mod key;
+pub mod plan;
 
 pub mod ports;
 pub mod proof;
 pub mod settings;
+pub mod snapshot;
 
 pub mod step;
 pub mod tailnet;

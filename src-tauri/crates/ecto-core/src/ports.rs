@@ -42,6 +42,11 @@ pub trait Tailnet: Send + Sync {
 
     /// Opens the door: a foreground claim on the first free Funnel port, pointing at the guard, read back afterwards.
     async fn open(&self, node: NodeChoice, opening: Opening) -> Result<Box<dyn Claim>, Cause>;
+
+    /// Reads back from tailscaled that no handler leads to `guard` any more, in any session and on any port. Where no
+    /// tailscaled runs at all, nothing is served, and that is confirmation too. Asked when closing could not be seen to
+    /// have worked; changes nothing.
+    async fn confirm_closed(&self, node: NodeChoice, guard: SocketAddr) -> Result<(), Cause>;
 }
 
 /// A door that is open. Dropping it ends the connection it is tied to, so tailscaled closes the door by itself.

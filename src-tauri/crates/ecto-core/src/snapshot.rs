@@ -1,0 +1,104 @@
+//! What everybody else sees of the engine: the one source for menu, popover, `ecto status` and diagnostics.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cause::Cause;
+use crate::exposure::Exposure;
+use crate::gateway::GatewayView;
+use crate::ports::{Activity, VaultPlace};
+use crate::step::Step;
+use crate::tailnet::TailnetView;
+use crate::wanted::Wanted;
+
+/// Everything that may be shown. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// What the person asked for.
+    pub wanted: Wanted,
+    /// What is.
+    pub exposure: Exposure,
+    /// The steps of the journey that is under way or was last made, in order.
+    pub journey: Vec<JourneyStep>,
+    /// The node, as last seen.
+    pub tailnet: Option<TailnetView>,
+    /// The gateway, as last seen.
+    pub gateway: Option<GatewayView>,
+    /// The key that clients present, as far as it may be shown.
+    pub key: Option<KeyView>,
+    /// Where the secrets are.
+    pub vault: VaultPlace,
+    /// What went through the guard.
+    pub activity: Activity,
+    /// Something that happened and that a person should hear of.
+    pub notice: Option<Notice>,
+}
+
+impl Snapshot {
+    /// What there is to see before anything was looked at.
+    pub fn new(vault: VaultPlace) -> Self {
+        Self {
+            wanted: Wanted::Private,
+            exposure: Exposure::Private,
+            journey: Vec::new(),
+            tailnet: None,
+            gateway: None,
+            key: None,
+            vault,
+            activity: Activity::default(),
+            notice: None,
+        }
+    }
+}
+
+/// One step of a journey.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JourneyStep {
+    /// Which.
+    pub step: Step,
+    /// How far it is.
+    pub progress: StepProgress,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "progress", rename_all = "snake_case")]
+pub enum StepProgress {
+    /// Done.
+    Done {
+        /// How long it took.
+        milliseconds: u64,
+    },
+    /// Being done.
+    Now,
+    /// To come.
+    Ahead,
+    /// It did not work.
+    Failed,
+}
+
+/// What may be shown of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyView {
+    /// Its name.
+    pub name: String,
+    /// Its prefix and last four characters.
+    pub hint: String,
+}
+
+/// Something that happened and that a person should hear of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+pub enum Notice {
+    /// What was wanted could not be read, so it is Private.
+    WantedUnreadable,
+    /// The deadline passed while Ecto was not running or the machine slept.
+    DeadlinePassed,
+    /// The door closed without anybody having asked for it.
+    ClosedUnexpectedly {
+        /// Why.
+        cause: Cause,
+        /// When.
+        at: Timestamp,
+    },
+}
