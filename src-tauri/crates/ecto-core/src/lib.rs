@@ -15,6 +15,7 @@ pub mod plan;
 
 pub mod ports;
 pub mod proof;
+pub mod refusal;
 pub mod settings;
 pub mod snapshot;
 

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use crate::cause::Cause;
 use crate::gateway::{GatewayAccess, GatewayFingerprint};
 use crate::ports::{Gateway, Guard};
+use crate::refusal::Refusal;
 
 /// What the prover asks the guard, over its real listener.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct ProofAnswer {
     pub lists_models: bool,
     /// The `error.type` of a body in OpenAI's shape, where there is one.
     pub error_type: Option<String>,
+    /// Why the guard itself refused, where it did.
+    pub refusal: Option<Refusal>,
 }
 
 /// That the lock held a moment ago, for this guard in front of this gateway. Cannot be copied: opening uses it up.
@@ -76,7 +79,8 @@ impl Opening {
 }
 
 /// Proves that the lock holds: the gateway itself refuses whoever has no token, and the guard that listens at
-/// `listener` refuses no key, a wrong key and an unlisted route, and lets the right key through to the gateway.
+/// `listener` refuses no key, a wrong key and an unlisted route by itself (the gateway may have the same statuses for
+/// reasons of its own), and lets the right key through to the gateway.
 ///
 /// Errors say which of these did not hold.
 pub async fn prove(
@@ -88,19 +92,27 @@ pub async fn prove(
 ) -> Result<Proof, Cause> {
     gateway.refuses_without_token(access).await?;
     for (question, words, expected) in [
-        (ProofQuestion::NoKey, "a request without a key", 401),
-        (ProofQuestion::WrongKey, "a request with a wrong key", 401),
+        (
+            ProofQuestion::NoKey,
+            "a request without a key",
+            Refusal::MissingKey,
+        ),
+        (
+            ProofQuestion::WrongKey,
+            "a request with a wrong key",
+            Refusal::WrongKey,
+        ),
         (
             ProofQuestion::UnlistedRoute(key.clone()),
             "a request for something the guard does not offer",
-            404,
+            Refusal::UnknownRoute,
         ),
     ] {
         let answer = guard.ask(question).await?;
-        if answer.status != expected {
+        if answer.status != expected.status() || answer.refusal != Some(expected) {
             return Err(Cause::ProofFailed {
                 question: words.to_owned(),
-                expected: expected.to_string(),
+                expected: format!("{} {}", expected.status(), expected.code()),
                 got: answer.status,
             });
         }
@@ -119,7 +131,9 @@ fn judge_right_key(answer: &ProofAnswer) -> Result<(), Cause> {
         200 => Err(Cause::GatewayUnexpected {
             detail: "the list of models is not OpenClaw's".into(),
         }),
-        401 => Err(Cause::GatewayTokenRefused),
+        502 if answer.refusal == Some(Refusal::GatewayRefusedToken) => {
+            Err(Cause::GatewayTokenRefused)
+        }
         403 if answer.error_type.as_deref() == Some("proxy_attribution_required") => {
             Err(Cause::GatewayRejectsProxy)
         }

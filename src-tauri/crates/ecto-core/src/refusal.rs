@@ -1,0 +1,202 @@
+//! What the guard answers by itself, without the gateway: the words that clients, the prover and the check from
+//! outside agree on.
+
+/// Why the guard did not let a request through, or could not bring back an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The request breaks the rules of HTTP or is ambiguous.
+    Malformed,
+    /// Another version of HTTP than 1.1.
+    VersionNotSupported,
+    /// A path that the guard does not offer, or an upgrade to another protocol.
+    UnknownRoute,
+    /// A path that the guard offers, with another method.
+    WrongMethod,
+    /// No key.
+    MissingKey,
+    /// A key that is not known.
+    WrongKey,
+    /// A known key that may not use this route.
+    RouteNotAllowed,
+    /// The guard is held: nothing passes until the lock is proven.
+    Held,
+    /// The body is larger than the guard takes.
+    BodyTooLarge,
+    /// The body stopped coming.
+    BodyTooSlow,
+    /// More connections than the guard serves at once.
+    TooBusy,
+    /// The gateway could not be reached; it has not seen the request.
+    GatewayAway,
+    /// The gateway broke off before it answered; it may have acted.
+    GatewayBrokeOff,
+    /// The gateway does not take its own token.
+    GatewayRefusedToken,
+    /// The gateway answered with something that cannot be passed on.
+    GatewayUnexpected,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Malformed,
+        Self::VersionNotSupported,
+        Self::UnknownRoute,
+        Self::WrongMethod,
+        Self::MissingKey,
+        Self::WrongKey,
+        Self::RouteNotAllowed,
+        Self::Held,
+        Self::BodyTooLarge,
+        Self::BodyTooSlow,
+        Self::TooBusy,
+        Self::GatewayAway,
+        Self::GatewayBrokeOff,
+        Self::GatewayRefusedToken,
+        Self::GatewayUnexpected,
+    ];
+
+    /// The status.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Malformed => 400,
+            Self::VersionNotSupported => 505,
+            Self::UnknownRoute => 404,
+            Self::WrongMethod => 405,
+            Self::MissingKey | Self::WrongKey => 401,
+            Self::RouteNotAllowed => 403,
+            Self::BodyTooLarge => 413,
+            Self::BodyTooSlow => 408,
+            Self::Held | Self::TooBusy | Self::GatewayAway => 503,
+            Self::GatewayBrokeOff | Self::GatewayRefusedToken | Self::GatewayUnexpected => 502,
+        }
+    }
+
+    /// The stable word in `error.code`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed_request",
+            Self::VersionNotSupported => "version_not_supported",
+            Self::UnknownRoute => "unknown_route",
+            Self::WrongMethod => "wrong_method",
+            Self::MissingKey => "missing_api_key",
+            Self::WrongKey => "invalid_api_key",
+            Self::RouteNotAllowed => "route_not_allowed",
+            Self::Held => "held",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::TooBusy => "too_busy",
+            Self::GatewayAway => "gateway_away",
+            Self::GatewayBrokeOff => "gateway_broke_off",
+            Self::GatewayRefusedToken => "gateway_refused_token",
+            Self::GatewayUnexpected => "gateway_unexpected",
+        }
+    }
+
+    /// The kind of error in `error.type`, one of those that OpenAI's clients know.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Malformed
+            | Self::VersionNotSupported
+            | Self::UnknownRoute
+            | Self::WrongMethod
+            | Self::BodyTooLarge
+            | Self::BodyTooSlow => "invalid_request_error",
+            Self::MissingKey | Self::WrongKey => "authentication_error",
+            Self::RouteNotAllowed => "permission_error",
+            Self::Held
+            | Self::TooBusy
+            | Self::GatewayAway
+            | Self::GatewayBrokeOff
+            | Self::GatewayRefusedToken
+            | Self::GatewayUnexpected => "server_error",
+        }
+    }
+
+    /// What the client is told: what happened, and what to do next.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Malformed => {
+                "The request is malformed. Send a plain HTTP/1.1 request with one Host and at most one Authorization header."
+            }
+            Self::VersionNotSupported => "Only HTTP/1.1 is spoken here. Use it.",
+            Self::UnknownRoute => {
+                "There is nothing here. Use POST /v1/chat/completions, POST /v1/responses or GET /v1/models."
+            }
+            Self::WrongMethod => {
+                "This path takes another method. The Allow header of this answer names it."
+            }
+            Self::MissingKey => {
+                "A key is missing. Send it as \"Authorization: Bearer ecto_...\"; its owner finds it in Ecto."
+            }
+            Self::WrongKey => {
+                "The key is not known here. Check that it is complete, or ask its owner for the present one."
+            }
+            Self::RouteNotAllowed => {
+                "This key may not use this path. Ask its owner for one that may."
+            }
+            Self::Held => {
+                "Ecto is checking its lock and lets nobody through. Try again in a moment."
+            }
+            Self::BodyTooLarge => "The body is larger than 20 MB. Send a smaller one.",
+            Self::BodyTooSlow => {
+                "The body stopped coming. Try again on a connection that keeps up."
+            }
+            Self::TooBusy => "Too many connections are open. Try again in a moment.",
+            Self::GatewayAway => {
+                "OpenClaw's gateway does not run or does not answer. Try again in a few seconds."
+            }
+            Self::GatewayBrokeOff => {
+                "OpenClaw's gateway broke off before it answered. It may have begun, so look before trying again."
+            }
+            Self::GatewayRefusedToken => {
+                "OpenClaw's gateway refused its own token. Your key is fine; the owner finds the cause with \"ecto status\"."
+            }
+            Self::GatewayUnexpected => {
+                "OpenClaw's gateway answered with something that cannot be passed on. The owner finds out more with \"ecto status\"."
+            }
+        }
+    }
+
+    /// How many seconds the client is told to wait, where trying again makes sense.
+    pub fn retry_after(self) -> Option<u64> {
+        match self {
+            Self::Held => Some(2),
+            Self::TooBusy => Some(1),
+            Self::GatewayAway => Some(5),
+            Self::Malformed
+            | Self::VersionNotSupported
+            | Self::UnknownRoute
+            | Self::WrongMethod
+            | Self::MissingKey
+            | Self::WrongKey
+            | Self::RouteNotAllowed
+            | Self::BodyTooLarge
+            | Self::BodyTooSlow
+            | Self::GatewayBrokeOff
+            | Self::GatewayRefusedToken
+            | Self::GatewayUnexpected => None,
+        }
+    }
+
+    /// The one whose [`Refusal::code`] this is.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.code() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_is_its_own() {
+        let codes: HashSet<_> = Refusal::ALL.into_iter().map(Refusal::code).collect();
+        assert_eq!(codes.len(), Refusal::ALL.len());
+        for refusal in Refusal::ALL {
+            assert_eq!(Refusal::from_code(refusal.code()), Some(refusal));
+        }
+    }
+}
