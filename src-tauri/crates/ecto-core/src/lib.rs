@@ -2,10 +2,11 @@
 //!
 //! Nothing here reads a file, opens a socket or asks the clock of the machine: all of that comes in through [`ports`].
 //! The room for each noun: [`wanted`] what the person asked for, [`exposure`] what is, [`step`] one thing on the way,
-//! [`cause`] why it is blocked and `words` the sentences for it, [`proof`] the right to open the door, [`plan`] the
-//! pure choice of the next step, `engine` the one task that owns the state, [`snapshot`] what everybody else sees.
+//! [`cause`] why it is blocked and [`words`] the sentences for it, [`proof`] the right to open the door, [`plan`] the
+//! pure choice of the next step, [`engine`] the one task that owns the state, [`snapshot`] what everybody else sees.
 
 pub mod cause;
+pub mod engine;
 
 pub mod exposure;
 pub mod foreign;
@@ -22,6 +23,7 @@ pub mod snapshot;
 pub mod step;
 pub mod tailnet;
 pub mod wanted;
+pub mod words;
 
 /// A moment on the wall clock.
 pub use jiff::Timestamp;

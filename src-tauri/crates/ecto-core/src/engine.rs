@@ -1,0 +1,428 @@
+//! The one task that owns the state.
+//!
+//! It is level-triggered: look at what is, compare with what is wanted, take the next step, look again. Any step may be
+//! interrupted anywhere. Everything else sends it a [`command::Command`] or watches its
+//! [`Snapshot`](crate::snapshot::Snapshot).
+
+mod closing;
+pub mod command;
+mod duties;
+mod journey;
+mod keeping;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::cause::Cause;
+use crate::exposure::{Exposure, Reach};
+use crate::gateway::{GatewayAccess, GatewayFingerprint, GatewayView};
+use crate::key::{self, NoRandomness};
+use crate::plan::Observation;
+use crate::ports::{
+    Claim, Clock, Desktop, Gateway, Guard, Outside, OutsideFinding, Secrets, Tailnet, Vault,
+    WantedStore,
+};
+use crate::proof::Proof;
+use crate::settings::Settings;
+use crate::snapshot::{JourneyStep, KeyView, Notice, Snapshot};
+use crate::step::{Step, StepNote};
+use crate::tailnet::{Link, NodeChoice, TailnetView};
+use crate::wanted::{RecordDoubt, Wanted};
+
+use command::{Action, Command, Handle};
+
+/// Makes a new key from the system's generator.
+pub type KeyMaker = Arc<dyn Fn() -> Result<SecretString, NoRandomness> + Send + Sync>;
+
+/// What the engine needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// The node.
+    pub tailnet: Arc<dyn Tailnet>,
+    /// The gateway.
+    pub gateway: Arc<dyn Gateway>,
+    /// The guard.
+    pub guard: Arc<dyn Guard>,
+    /// The check from outside.
+    pub outside: Arc<dyn Outside>,
+    /// Where the secrets are.
+    pub vault: Arc<dyn Vault>,
+    /// The desktop.
+    pub desktop: Arc<dyn Desktop>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where what is wanted is kept.
+    pub wanted: Arc<dyn WantedStore>,
+    /// Where keys come from.
+    pub make_key: KeyMaker,
+}
+
+struct RunningGuard {
+    listener: SocketAddr,
+    access: GatewayAccess,
+}
+
+struct OpenDoor {
+    claim: Box<dyn Claim>,
+    node: NodeChoice,
+    since: Timestamp,
+    reach: Reach,
+    held: Option<Cause>,
+}
+
+/// A closing that could not be seen to have worked.
+struct Unconfirmed {
+    node: NodeChoice,
+    guard: SocketAddr,
+    cause: Cause,
+}
+
+struct Deadline {
+    until: Timestamp,
+    uptime: Duration,
+}
+
+/// The engine; see the module.
+pub struct Engine {
+    ports: Ports,
+    settings: Settings,
+    commands: mpsc::Receiver<Command>,
+    snapshots: watch::Sender<Snapshot>,
+    tailnet_changes: watch::Receiver<u64>,
+    gateway_changes: watch::Receiver<u64>,
+    activity: watch::Receiver<crate::ports::Activity>,
+
+    wanted: Wanted,
+    deadline: Option<Deadline>,
+    exposure: Exposure,
+    journey: Vec<JourneyStep>,
+    seen: Option<(TailnetView, GatewayView)>,
+    notice: Option<Notice>,
+
+    secrets: Option<Secrets>,
+    guard: Option<RunningGuard>,
+    proof: Option<Proof>,
+    proven: Option<GatewayFingerprint>,
+    door: Option<OpenDoor>,
+    unconfirmed: Option<Unconfirmed>,
+
+    outside: Option<Pin<Box<dyn Future<Output = OutsideFinding> + Send>>>,
+    next_check: Option<Instant>,
+    failed_checks: u32,
+
+    last_step: Option<(Step, u32)>,
+    set_ups: u32,
+    retries: u32,
+    verify_at: Option<Instant>,
+    opened_link: Option<Link>,
+
+    actions: VecDeque<Action>,
+    when_private: Vec<oneshot::Sender<Result<(), Cause>>>,
+    quit: Option<oneshot::Sender<Result<(), Cause>>>,
+    finished: bool,
+}
+
+/// How a piece of work ended.
+enum Work<T> {
+    Done(T),
+    /// A command or the deadline came first; the work was dropped.
+    Interrupted,
+    TimedOut,
+}
+
+impl Engine {
+    /// Makes an engine and the handle to it. Nothing happens before [`Engine::run`].
+    pub fn new(ports: Ports, settings: Settings) -> (Self, Handle) {
+        let (sender, commands) = mpsc::channel(32);
+        let (snapshots, watcher) = watch::channel(Snapshot::new(ports.vault.place()));
+        let engine = Self {
+            tailnet_changes: ports.tailnet.changes(),
+            gateway_changes: ports.gateway.changes(),
+            activity: ports.guard.activity(),
+            ports,
+            settings,
+            commands,
+            snapshots,
+            wanted: Wanted::Private,
+            deadline: None,
+            exposure: Exposure::Private,
+            journey: Vec::new(),
+            seen: None,
+            notice: None,
+            secrets: None,
+            guard: None,
+            proof: None,
+            proven: None,
+            door: None,
+            unconfirmed: None,
+            outside: None,
+            next_check: None,
+            failed_checks: 0,
+            last_step: None,
+            set_ups: 0,
+            retries: 0,
+            verify_at: None,
+            opened_link: None,
+            actions: VecDeque::new(),
+            when_private: Vec::new(),
+            quit: None,
+            finished: false,
+        };
+        (engine, Handle::new(sender, watcher))
+    }
+
+    /// Runs until it is told to quit, or nobody holds a handle any more. The door is closed when it returns.
+    pub async fn run(mut self) {
+        self.remember().await;
+        while !self.finished {
+            if self.deadline_passed() {
+                self.end_by_deadline().await;
+            } else if let Some(action) = self.actions.pop_front() {
+                self.act(action).await;
+            } else if self.wanted.is_public() {
+                self.pursue().await;
+            } else {
+                self.stay_private().await;
+            }
+        }
+        let closed = self.close_door().await;
+        for waiting in self.when_private.drain(..) {
+            let _ = waiting.send(closed.clone());
+        }
+        if let Some(quit) = self.quit.take() {
+            let _ = quit.send(closed);
+        }
+    }
+
+    async fn remember(&mut self) {
+        let stored = match self.ports.wanted.load().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return,
+            Err(_) => {
+                self.notice = Some(Notice::WantedUnreadable);
+                return;
+            }
+        };
+        let (wanted, doubt) = Wanted::from_record(&stored, self.ports.clock.now());
+        self.notice = doubt.map(|doubt| match doubt {
+            RecordDoubt::Unreadable => Notice::WantedUnreadable,
+            RecordDoubt::Expired => Notice::DeadlinePassed,
+        });
+        self.want(wanted);
+    }
+
+    /// Takes a new wish, without storing it.
+    fn want(&mut self, wanted: Wanted) {
+        let now = self.ports.clock.now();
+        self.deadline = wanted.deadline().map(|until| Deadline {
+            until,
+            uptime: self.ports.clock.uptime() + until_duration(now, until),
+        });
+        self.wanted = wanted;
+        self.last_step = None;
+        self.set_ups = 0;
+        self.retries = 0;
+    }
+
+    async fn store_wanted(&self, wanted: &Wanted) -> Result<(), Cause> {
+        self.ports.wanted.store(&wanted.to_record()).await
+    }
+
+    fn node(&self) -> NodeChoice {
+        match &self.wanted {
+            Wanted::Private => NodeChoice::Auto,
+            Wanted::Public { node, .. } => *node,
+        }
+    }
+
+    fn deadline_passed(&self) -> bool {
+        self.deadline.as_ref().is_some_and(|deadline| {
+            self.ports.clock.now() >= deadline.until || self.ports.clock.uptime() >= deadline.uptime
+        })
+    }
+
+    /// How long until the deadline, by whichever clock comes first; a day where there is none.
+    fn time_left(&self) -> Duration {
+        let Some(deadline) = &self.deadline else {
+            return Duration::from_secs(24 * 60 * 60);
+        };
+        let by_wall = until_duration(self.ports.clock.now(), deadline.until);
+        let by_uptime = deadline.uptime.saturating_sub(self.ports.clock.uptime());
+        by_wall.min(by_uptime)
+    }
+
+    async fn end_by_deadline(&mut self) {
+        self.want(Wanted::Private);
+        self.notice = Some(Notice::DeadlinePassed);
+        // The deadline in the stored wish has passed as well, so a wish that could not be replaced is not followed.
+        let _ = self.store_wanted(&Wanted::Private).await;
+    }
+
+    /// Runs `work` while commands are heard. Whatever `work` borrows must not be the engine's.
+    async fn during<T>(
+        &mut self,
+        limit: Duration,
+        mut notes: Option<mpsc::UnboundedReceiver<StepNote>>,
+        work: impl Future<Output = T>,
+    ) -> Work<T> {
+        enum Event {
+            Command(Option<Command>),
+            Note(StepNote),
+            Tick,
+        }
+        let mut work = pin!(work);
+        let end = Instant::now() + limit;
+        loop {
+            let wake = Instant::now() + self.time_left();
+            let event = tokio::select! {
+                biased;
+                command = self.commands.recv() => Event::Command(command),
+                note = next_note(&mut notes) => Event::Note(note),
+                value = &mut work => return Work::Done(value),
+                () = tokio::time::sleep_until(end) => return Work::TimedOut,
+                () = tokio::time::sleep_until(wake) => Event::Tick,
+            };
+            match event {
+                Event::Command(command) => {
+                    if self.hear(command).await {
+                        return Work::Interrupted;
+                    }
+                }
+                Event::Note(note) => self.take_note(note).await,
+                Event::Tick => {
+                    if self.deadline_passed() {
+                        return Work::Interrupted;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take_note(&mut self, note: StepNote) {
+        let mut to_open = None;
+        if let Exposure::Preparing {
+            waiting, progress, ..
+        } = &mut self.exposure
+        {
+            match note {
+                StepNote::Waiting(now) => {
+                    if waiting.as_ref() != Some(&now) {
+                        to_open = now.link().cloned();
+                    }
+                    *waiting = Some(now);
+                }
+                StepNote::Progress(line) => *progress = Some(line),
+            }
+        }
+        self.publish();
+        let Some(link) = to_open else {
+            return;
+        };
+        if self.settings.open_links && self.opened_link.as_ref() != Some(&link) {
+            self.ports.desktop.open_link(&link).await;
+            self.opened_link = Some(link);
+        }
+    }
+
+    /// Looks at node and gateway at once. `None` when a command came first.
+    async fn observe(&mut self) -> Option<Observation> {
+        self.tailnet_changes.borrow_and_update();
+        self.gateway_changes.borrow_and_update();
+        let node = self.node();
+        let tailnet = Arc::clone(&self.ports.tailnet);
+        let gateway = Arc::clone(&self.ports.gateway);
+        let look = async move { tokio::join!(tailnet.observe(node), gateway.observe()) };
+        let (tailnet, gateway) = match self.during(Duration::from_secs(30), None, look).await {
+            Work::Done(views) => views,
+            Work::Interrupted => return None,
+            Work::TimedOut => {
+                let cause = Cause::TailscaleUnreachable {
+                    detail: "neither Tailscale nor OpenClaw answered in time".into(),
+                };
+                let gateway = self
+                    .seen
+                    .take()
+                    .map_or(GatewayView::Missing, |(_, gateway)| gateway);
+                (TailnetView::Refused { cause }, gateway)
+            }
+        };
+        self.seen = Some((tailnet.clone(), gateway.clone()));
+        self.publish();
+        Some(Observation {
+            tailnet,
+            gateway,
+            guard: self
+                .guard
+                .as_ref()
+                .map(|guard| guard.access.fingerprint.clone()),
+            proven: self.proven.clone(),
+            open: self.door.is_some(),
+        })
+    }
+
+    fn void_proof(&mut self) {
+        self.proof = None;
+        self.proven = None;
+        self.ports.guard.hold();
+    }
+
+    fn show(&mut self, exposure: Exposure) {
+        self.exposure = exposure;
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let key = self
+            .secrets
+            .as_ref()
+            .and_then(|secrets| secrets.keys.first());
+        let (tailnet, gateway) = match &self.seen {
+            Some((tailnet, gateway)) => (Some(tailnet.clone()), Some(gateway.clone())),
+            None => (None, None),
+        };
+        let snapshot = Snapshot {
+            wanted: self.wanted.clone(),
+            exposure: self.exposure.clone(),
+            journey: self.journey.clone(),
+            tailnet,
+            gateway,
+            key: key.map(|(name, secret)| KeyView {
+                name: name.clone(),
+                hint: key::hint(secret),
+            }),
+            vault: self.ports.vault.place(),
+            activity: self.activity.borrow().clone(),
+            notice: self.notice.clone(),
+        };
+        self.snapshots.send_if_modified(|shown| {
+            let differs = *shown != snapshot;
+            if differs {
+                *shown = snapshot;
+            }
+            differs
+        });
+    }
+}
+
+fn until_duration(now: Timestamp, until: Timestamp) -> Duration {
+    Duration::try_from(until.duration_since(now)).unwrap_or_default()
+}
+
+async fn next_note(notes: &mut Option<mpsc::UnboundedReceiver<StepNote>>) -> StepNote {
+    if let Some(receiver) = notes
+        && let Some(note) = receiver.recv().await
+    {
+        return note;
+    }
+    *notes = None;
+    std::future::pending().await
+}

@@ -1,0 +1,235 @@
+//! What others may ask of the engine, and the handle with which they do.
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::cause::Cause;
+use crate::gateway::RestoredKey;
+use crate::key::DEFAULT_KEY;
+use crate::snapshot::Snapshot;
+use crate::tailnet::NodeChoice;
+use crate::wanted::Wanted;
+
+use super::Engine;
+use crate::exposure::Exposure;
+
+type Reply<T> = oneshot::Sender<Result<T, Cause>>;
+
+/// What others may ask of the engine.
+#[derive(Debug)]
+pub(super) enum Command {
+    Connect {
+        until: Option<Timestamp>,
+        node: NodeChoice,
+        reply: Reply<()>,
+    },
+    Disconnect {
+        reply: Reply<()>,
+    },
+    Act(Action),
+    CheckOutside,
+    Wake,
+    Quit {
+        reply: Reply<()>,
+    },
+}
+
+/// What is done between two rounds.
+#[derive(Debug)]
+pub(super) enum Action {
+    Look { reply: Reply<()> },
+    RevealKey { reply: Reply<SecretString> },
+    RegenerateKey { reply: Reply<()> },
+    RestartGateway { reply: Reply<()> },
+    Restore { reply: Reply<Vec<RestoredKey>> },
+}
+
+/// The way to the engine. Cheap to clone. When the last one is dropped, the engine closes the door and ends.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    snapshots: watch::Receiver<Snapshot>,
+}
+
+impl Handle {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        snapshots: watch::Receiver<Snapshot>,
+    ) -> Self {
+        Self {
+            commands,
+            snapshots,
+        }
+    }
+
+    /// What there is to see, now and from now on.
+    pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
+        self.snapshots.clone()
+    }
+
+    /// Asks for Public, until `until` where that is given. Returns once the wish is stored; watch the snapshots for the
+    /// rest. Asked for again, takes over the new deadline, and tries again at once where it is blocked.
+    pub async fn connect(&self, until: Option<Timestamp>, node: NodeChoice) -> Result<(), Cause> {
+        self.ask(|reply| Command::Connect { until, node, reply })
+            .await
+    }
+
+    /// Asks for Private. Returns once the door is closed, and seen to be.
+    pub async fn disconnect(&self) -> Result<(), Cause> {
+        self.ask(|reply| Command::Disconnect { reply }).await
+    }
+
+    /// Looks at node and gateway, changing nothing, so that the snapshot tells of them while Private.
+    pub async fn look(&self) -> Result<(), Cause> {
+        self.ask(|reply| Command::Act(Action::Look { reply })).await
+    }
+
+    /// The default key, made where there is none yet.
+    pub async fn reveal_key(&self) -> Result<SecretString, Cause> {
+        self.ask(|reply| Command::Act(Action::RevealKey { reply }))
+            .await
+    }
+
+    /// Replaces the default key. Streams opened with the old one are cut.
+    pub async fn regenerate_key(&self) -> Result<(), Cause> {
+        self.ask(|reply| Command::Act(Action::RegenerateKey { reply }))
+            .await
+    }
+
+    /// Restarts the gateway and waits until it is ready.
+    pub async fn restart_gateway(&self) -> Result<(), Cause> {
+        self.ask(|reply| Command::Act(Action::RestartGateway { reply }))
+            .await
+    }
+
+    /// Goes Private and undoes what Ecto changed in OpenClaw's configuration.
+    pub async fn restore(&self) -> Result<Vec<RestoredKey>, Cause> {
+        self.ask(|reply| Command::Act(Action::Restore { reply }))
+            .await
+    }
+
+    /// Has the check from outside made now, where the door is open.
+    pub async fn check_outside(&self) {
+        // An engine that has ended has nothing to check.
+        let _ = self.commands.send(Command::CheckOutside).await;
+    }
+
+    /// Tells that the machine woke up.
+    pub async fn wake(&self) {
+        // An engine that has ended needs no waking.
+        let _ = self.commands.send(Command::Wake).await;
+    }
+
+    /// Closes the door and ends the engine. What is wanted stays wanted, for the next start.
+    pub async fn quit(&self) -> Result<(), Cause> {
+        self.ask(|reply| Command::Quit { reply }).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Cause> {
+        let (reply, answer) = oneshot::channel();
+        let ended = || Cause::Internal {
+            detail: "the engine has ended".into(),
+        };
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+impl Engine {
+    /// Hears a command. Returns whether what is being done should be dropped, to look again.
+    pub(super) async fn hear(&mut self, command: Option<Command>) -> bool {
+        let Some(command) = command else {
+            self.finished = true;
+            return true;
+        };
+        match command {
+            Command::Connect { until, node, reply } => self.hear_connect(until, node, reply).await,
+            Command::Disconnect { reply } => {
+                self.notice = None;
+                self.want(Wanted::Private);
+                self.when_private.push(reply);
+                if let Err(cause) = self.store_wanted(&Wanted::Private).await {
+                    tracing::error!(code = cause.code(), "what is wanted could not be stored");
+                }
+                true
+            }
+            Command::Act(action) => match self.answer_at_once(action) {
+                None => false,
+                Some(action) => {
+                    self.actions.push_back(action);
+                    true
+                }
+            },
+            Command::CheckOutside => {
+                self.check_soon();
+                false
+            }
+            Command::Wake => {
+                self.verify_at = Some(tokio::time::Instant::now());
+                true
+            }
+            Command::Quit { reply } => {
+                self.quit = Some(reply);
+                self.finished = true;
+                true
+            }
+        }
+    }
+
+    /// Answers what needs no work, so that nothing is interrupted for it. Gives back what does.
+    fn answer_at_once(&self, action: Action) -> Option<Action> {
+        match action {
+            Action::Look { reply } if self.wanted.is_public() && self.seen.is_some() => {
+                let _ = reply.send(Ok(()));
+                None
+            }
+            Action::RevealKey { reply } => {
+                let known = self
+                    .secrets
+                    .as_ref()
+                    .and_then(|secrets| secrets.key(DEFAULT_KEY));
+                match known {
+                    Some(key) => {
+                        let _ = reply.send(Ok(key.clone()));
+                        None
+                    }
+                    None => Some(Action::RevealKey { reply }),
+                }
+            }
+            Action::Look { .. }
+            | Action::RegenerateKey { .. }
+            | Action::RestartGateway { .. }
+            | Action::Restore { .. } => Some(action),
+        }
+    }
+
+    async fn hear_connect(
+        &mut self,
+        until: Option<Timestamp>,
+        node: NodeChoice,
+        reply: Reply<()>,
+    ) -> bool {
+        let wanted = Wanted::Public { until, node };
+        if let Err(cause) = self.store_wanted(&wanted).await {
+            let _ = reply.send(Err(cause));
+            return false;
+        }
+        let same_node = self.wanted.is_public() && self.node() == node;
+        let under_way = matches!(
+            self.exposure,
+            Exposure::Preparing { .. } | Exposure::Public { .. }
+        );
+        self.notice = None;
+        self.want(wanted);
+        if let Exposure::Public { until: shown, .. } = &mut self.exposure {
+            *shown = until;
+        }
+        self.publish();
+        let _ = reply.send(Ok(()));
+        !(same_node && under_way)
+    }
+}

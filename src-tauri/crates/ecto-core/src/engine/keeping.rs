@@ -1,0 +1,217 @@
+//! Staying Public: the claim, the gateway, the deadline and the check from outside are watched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cause::Cause;
+use crate::exposure::{Exposure, Reach};
+use crate::key::DEFAULT_KEY;
+use crate::ports::OutsideFinding;
+use crate::snapshot::{Notice, StepProgress};
+use crate::step::Step;
+
+use super::command::Command;
+use super::{Engine, OpenDoor, Work};
+
+/// How soon a gateway that is away is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long one check from outside may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(45);
+
+enum Event {
+    Command(Option<Command>),
+    Lost(Cause),
+    Changed,
+    Activity,
+    Checked(OutsideFinding),
+    CheckDue,
+    VerifyDue,
+    LookAgain,
+    Deadline,
+}
+
+impl Engine {
+    /// Says that it is Public, and returns when something asks for another look.
+    pub(super) async fn keep_public(&mut self) {
+        let verify_at = *self
+            .verify_at
+            .get_or_insert_with(|| Instant::now() + self.settings.verify_every);
+        loop {
+            self.show_public();
+            let Some(door) = &self.door else {
+                return;
+            };
+            let held = door.held.is_some();
+            let look_at = Instant::now()
+                + if held {
+                    LOOK_AGAIN
+                } else {
+                    Duration::from_secs(24 * 60 * 60)
+                };
+            let deadline = Instant::now() + self.time_left();
+            let check_at = self.next_check.filter(|_| !held && self.outside.is_none());
+            let event = tokio::select! {
+                biased;
+                command = self.commands.recv() => Event::Command(command),
+                cause = door.claim.lost() => Event::Lost(cause),
+                Ok(()) = self.gateway_changes.changed() => Event::Changed,
+                Ok(()) = self.tailnet_changes.changed() => Event::Changed,
+                finding = outcome(&mut self.outside) => Event::Checked(finding),
+                () = sleep_until(check_at) => Event::CheckDue,
+                () = tokio::time::sleep_until(verify_at) => Event::VerifyDue,
+                () = tokio::time::sleep_until(look_at) => Event::LookAgain,
+                () = tokio::time::sleep_until(deadline) => Event::Deadline,
+                Ok(()) = self.activity.changed() => Event::Activity,
+            };
+            match event {
+                Event::Command(command) => {
+                    if self.hear(command).await {
+                        return;
+                    }
+                }
+                Event::Lost(cause) => return self.lose_claim(cause),
+                Event::Changed | Event::LookAgain => return,
+                Event::Activity => self.publish(),
+                Event::Checked(finding) => {
+                    self.outside = None;
+                    if finding == OutsideFinding::OpenWithoutKey {
+                        return self.block(Cause::OpenWithoutKey, None).await;
+                    }
+                    self.note_reach(finding);
+                }
+                Event::CheckDue => self.start_check(),
+                Event::VerifyDue => return self.verify_claim().await,
+                Event::Deadline => {
+                    if self.deadline_passed() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn show_public(&mut self) {
+        let Some(door) = &self.door else {
+            return;
+        };
+        let public = Exposure::Public {
+            address: door.claim.address().clone(),
+            since: door.since,
+            until: self.wanted.deadline(),
+            reach: door.reach.clone(),
+            held: door.held.clone(),
+        };
+        self.show(public);
+    }
+
+    /// The claim is gone without anybody having asked: what is left is shut, and the next round opens anew with a proof.
+    fn lose_claim(&mut self, cause: Cause) {
+        tracing::warn!(code = cause.code(), "the claim is gone");
+        self.void_proof();
+        self.outside = None;
+        self.next_check = None;
+        self.door = None;
+        self.notice = Some(Notice::ClosedUnexpectedly {
+            cause,
+            at: self.ports.clock.now(),
+        });
+    }
+
+    async fn verify_claim(&mut self) {
+        self.verify_at = None;
+        let Some(door) = self.door.take() else {
+            return;
+        };
+        let claim: Arc<OpenDoor> = Arc::new(door);
+        let asked = Arc::clone(&claim);
+        let verdict = self
+            .during(Duration::from_secs(10), None, async move {
+                asked.claim.verify().await
+            })
+            .await;
+        self.door = Arc::into_inner(claim);
+        match verdict {
+            Work::Done(Err(cause)) => self.lose_claim(cause),
+            Work::TimedOut => self.lose_claim(Cause::TailscaleUnreachable {
+                detail: "tailscaled did not answer in time".into(),
+            }),
+            Work::Done(Ok(())) | Work::Interrupted => {}
+        }
+    }
+
+    /// Has the check from outside made as soon as the door is open.
+    pub(super) fn check_soon(&mut self) {
+        if self.settings.check_outside && self.outside.is_none() {
+            self.next_check = Some(Instant::now());
+        }
+    }
+
+    fn start_check(&mut self) {
+        self.next_check = None;
+        let (Some(door), Some(key)) = (
+            &self.door,
+            self.secrets
+                .as_ref()
+                .and_then(|secrets| secrets.key(DEFAULT_KEY)),
+        ) else {
+            return;
+        };
+        let outside = Arc::clone(&self.ports.outside);
+        let (address, key) = (door.claim.address().clone(), key.clone());
+        self.outside = Some(Box::pin(async move {
+            let check = outside.check(&address, &key);
+            tokio::time::timeout(CHECK_LIMIT, check)
+                .await
+                .unwrap_or({ OutsideFinding::Unreachable(crate::cause::ReachCause::NotAnswering) })
+        }));
+    }
+
+    fn note_reach(&mut self, finding: OutsideFinding) {
+        let at = self.ports.clock.now();
+        let (reach, again, progress) = match finding {
+            OutsideFinding::Reachable => {
+                self.failed_checks = 0;
+                let progress = StepProgress::Done { milliseconds: 0 };
+                (
+                    Reach::Reachable { at },
+                    self.settings.recheck_after,
+                    progress,
+                )
+            }
+            OutsideFinding::Unreachable(cause) => {
+                self.failed_checks = self.failed_checks.saturating_add(1);
+                let pause = 2u64.saturating_pow(self.failed_checks.min(6)).min(60);
+                (
+                    Reach::Unreachable { cause, at },
+                    Duration::from_secs(pause),
+                    StepProgress::Now,
+                )
+            }
+            OutsideFinding::OpenWithoutKey => return,
+        };
+        if let Some(door) = &mut self.door {
+            door.reach = reach;
+        }
+        self.next_check = Some(Instant::now() + again);
+        self.mark(Step::CheckOutside, progress);
+    }
+}
+
+async fn outcome(
+    outside: &mut Option<std::pin::Pin<Box<dyn Future<Output = OutsideFinding> + Send>>>,
+) -> OutsideFinding {
+    match outside {
+        Some(check) => check.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

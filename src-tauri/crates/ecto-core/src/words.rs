@@ -1,0 +1,600 @@
+//! The sentences: everything that a person reads about the engine, in one place.
+//!
+//! Nothing in the engine calls this; the edges do (`ecto`, the popover, the skill). Each text says what happened, and,
+//! where there is something to do, what to do next. No secret ever comes in here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cause::{Cause, ConfigProblem, ReachCause};
+use crate::exposure::{Closed, Exposure, Reach};
+use crate::gateway::RestoreOutcome;
+use crate::ports::VaultPlace;
+use crate::snapshot::Notice;
+use crate::step::{Step, Waiting};
+use crate::tailnet::NodeKind;
+
+/// What happened, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// What happened.
+    pub what: String,
+    /// What to do next; `None` where there is nothing to do.
+    pub next: Option<String>,
+}
+
+impl Message {
+    fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            next: Some(next.into()),
+        }
+    }
+
+    fn plain(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            next: None,
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.what)?;
+        match &self.next {
+            Some(next) => write!(formatter, " {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+const RETRIED: &str = "Ecto tries again by itself.";
+const CONNECT_AGAIN: &str = "Connect again to retry.";
+const CONTINUES: &str = "Ecto goes on by itself after that.";
+
+/// What a step does, as a line in a list.
+pub fn step(step: Step) -> &'static str {
+    match step {
+        Step::InstallTailscale => "Install Tailscale",
+        Step::StartTailscale => "Start Tailscale",
+        Step::SignIn => "Sign in to Tailscale",
+        Step::AllowFunnel => "Allow Funnel",
+        Step::SetUpOpenClaw => "Set up OpenClaw",
+        Step::StartOpenClaw => "Start OpenClaw",
+        Step::StartGuard => "Start the guard",
+        Step::Prove => "Prove that the lock holds",
+        Step::Open => "Open the door",
+        Step::CheckOutside => "Check from outside",
+    }
+}
+
+/// What a step waits for.
+pub fn waiting(waiting: &Waiting) -> String {
+    match waiting {
+        Waiting::SignIn { link } => {
+            format!("Open this link and sign in to Tailscale: {}", link.as_str())
+        }
+        Waiting::Approval { link } => format!(
+            "An administrator of your tailnet has to approve this machine: {}",
+            link.as_str()
+        ),
+        Waiting::FunnelPermission { link } => {
+            format!(
+                "Open this link and allow Funnel for your tailnet: {}",
+                link.as_str()
+            )
+        }
+        Waiting::AdministratorPrompt => {
+            "Answer the administrator prompt on your screen.".to_owned()
+        }
+        Waiting::Tailscale => "Waiting for Tailscale to get ready.".to_owned(),
+        Waiting::Gateway => "Waiting for the OpenClaw gateway to get ready.".to_owned(),
+    }
+}
+
+/// Which tailscaled it is.
+pub fn node(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Own => "Ecto's own node",
+        NodeKind::System => "Tailscale on this machine",
+        NodeKind::AppStore => "the Tailscale app (App Store)",
+        NodeKind::Standalone => "the Tailscale app",
+    }
+}
+
+/// Where the secrets are.
+pub fn vault(place: &VaultPlace) -> String {
+    match place {
+        VaultPlace::Keychain => "in the Keychain".to_owned(),
+        VaultPlace::SecretService => "in the secret store of this desktop".to_owned(),
+        VaultPlace::File { path } => format!("in the file {path}, readable by you alone"),
+        VaultPlace::Memory => "in memory alone, until the sandbox ends".to_owned(),
+    }
+}
+
+/// What became of a key that was to be restored.
+pub fn restored(outcome: RestoreOutcome) -> &'static str {
+    match outcome {
+        RestoreOutcome::Restored => "as it was before",
+        RestoreOutcome::LeftAlone => "changed by somebody else since, so left as it is",
+    }
+}
+
+/// What is.
+pub fn exposure(exposure: &Exposure) -> Message {
+    match exposure {
+        Exposure::Private => Message::plain("Private: nothing is reachable from the internet."),
+        Exposure::Preparing {
+            step: now,
+            waiting: waits,
+            ..
+        } => {
+            let what = format!("Getting ready: {}.", step(*now).to_lowercase_first());
+            match waits {
+                Some(waits) => Message::new(what, waiting(waits)),
+                None => Message::plain(what),
+            }
+        }
+        Exposure::Public {
+            address,
+            held: Some(cause),
+            ..
+        } => Message::new(
+            format!(
+                "Public at {}, but nobody gets through right now.",
+                address.chat_completions()
+            ),
+            self::cause(cause).to_string(),
+        ),
+        Exposure::Public {
+            address,
+            reach: seen,
+            held: None,
+            ..
+        } => {
+            let what = format!(
+                "Public at {}, to holders of a key.",
+                address.chat_completions()
+            );
+            match seen {
+                Reach::Unchecked => Message::new(what, "The check from outside is still to come."),
+                Reach::Reachable { .. } => Message::plain(what),
+                Reach::Unreachable { cause, .. } => Message::new(what, reach(cause).to_string()),
+            }
+        }
+        Exposure::Closing => Message::plain("Closing the door."),
+        Exposure::Blocked { cause, closed } => {
+            let message = self::cause(cause);
+            match closed {
+                Closed::Yes => message,
+                Closed::Unconfirmed => Message {
+                    what: format!(
+                        "{} Whoever comes finds nobody: the guard has ended.",
+                        message.what
+                    ),
+                    next: message.next,
+                },
+            }
+        }
+    }
+}
+
+trait LowercaseFirst {
+    fn to_lowercase_first(&self) -> String;
+}
+
+impl LowercaseFirst for str {
+    fn to_lowercase_first(&self) -> String {
+        let mut characters = self.chars();
+        match characters.next() {
+            Some(first) => first.to_lowercase().chain(characters).collect(),
+            None => String::new(),
+        }
+    }
+}
+
+/// Something that happened.
+pub fn notice(notice: &Notice) -> Message {
+    match notice {
+        Notice::WantedUnreadable => Message::new(
+            "What you had asked for could not be read, so everything stays Private.",
+            CONNECT_AGAIN,
+        ),
+        Notice::DeadlinePassed => Message::new(
+            "The time you had set is over, so the door is closed.",
+            "Connect again to open it.",
+        ),
+        Notice::ClosedUnexpectedly { cause, .. } => {
+            let message = self::cause(cause);
+            Message {
+                what: format!("The door closed unexpectedly. {}", message.what),
+                next: message.next,
+            }
+        }
+    }
+}
+
+fn see_log(log: Option<&String>) -> String {
+    match log {
+        Some(log) => format!("Its log tells why: {log}"),
+        None => "Its log tells why; `openclaw logs` shows it.".to_owned(),
+    }
+}
+
+/// Why it is blocked.
+pub fn cause(cause: &Cause) -> Message {
+    match cause {
+        Cause::HomebrewMissing => Message::new(
+            "Tailscale is not installed, and neither is Homebrew, with which Ecto would install it.",
+            format!("Install Tailscale from https://tailscale.com/download. {CONTINUES}"),
+        ),
+        Cause::TailscaleMissing { command } => Message::new(
+            "Tailscale is not installed.",
+            format!("Install it with: {command}. {CONTINUES}"),
+        ),
+        Cause::InstallFailed { detail } => Message::new(
+            format!("Tailscale could not be installed: {detail}."),
+            CONNECT_AGAIN,
+        ),
+        Cause::AdministratorCancelled => Message::new(
+            "Nothing was changed: the administrator prompt was closed.",
+            "Connect again when you want to go on.",
+        ),
+        Cause::AdministratorNeeded { command } => Message::new(
+            "An administrator of this machine is needed for the next step.",
+            format!("Run this in a terminal: {command}. {CONTINUES}"),
+        ),
+        Cause::TailscaleNotStarted { detail } => {
+            Message::new(format!("Tailscale did not start: {detail}."), CONNECT_AGAIN)
+        }
+        Cause::TailscaleUnreachable { detail } => {
+            Message::new(format!("Tailscale does not answer: {detail}."), RETRIED)
+        }
+        Cause::TailscaleLost => {
+            Message::new("Tailscale went away, and the door closed with it.", RETRIED)
+        }
+        Cause::TailscaleDenied { command } => Message::new(
+            "Your user may not change Tailscale on this machine.",
+            format!("Run this once in a terminal: {command}. {CONTINUES}"),
+        ),
+        Cause::TailscaleBroken { version } => Message::new(
+            format!("Funnel does not work in Tailscale {version}."),
+            "Update Tailscale to 1.102.2 or newer. Ecto goes on by itself after that.",
+        ),
+        Cause::TailscaleTooOld { version } => Message::new(
+            format!("Tailscale {version} is too old for Funnel as Ecto uses it."),
+            format!("Update Tailscale. {CONTINUES}"),
+        ),
+        Cause::TailscaleOtherUser => Message::new(
+            "Tailscale is in use by another user of this machine.",
+            format!("Have them sign out of Tailscale. {CONTINUES}"),
+        ),
+        Cause::SignInTimedOut => Message::new(
+            "Nobody signed in to Tailscale in time.",
+            "Connect again for a new link.",
+        ),
+        Cause::SignInFailed { detail } => Message::new(
+            format!("Tailscale refused to sign in: {detail}."),
+            CONNECT_AGAIN,
+        ),
+        Cause::MachineNotApproved { link } => {
+            let place = link
+                .as_ref()
+                .map_or("https://login.tailscale.com/admin/machines", |link| {
+                    link.as_str()
+                });
+            Message::new(
+                "This machine is signed in and waits for approval by an administrator of your tailnet.",
+                format!("Approve it at {place}. {CONTINUES}"),
+            )
+        }
+        Cause::FunnelNotAllowed { detail, link } => {
+            let what = if detail.is_empty() {
+                "Your tailnet does not allow Funnel for this machine.".to_owned()
+            } else {
+                format!("Your tailnet does not allow Funnel for this machine: {detail}")
+            };
+            let place = link
+                .as_ref()
+                .map_or("https://tailscale.com/s/no-funnel", |link| link.as_str());
+            Message::new(what, format!("Allow it at {place}. {CONTINUES}"))
+        }
+        Cause::ShieldsUp => Message::new(
+            "Tailscale blocks incoming connections on this machine, and with them Funnel.",
+            format!("Turn that off with: tailscale set --shields-up=false. {CONTINUES}"),
+        ),
+        Cause::NoHostName => Message::new(
+            "This machine has no name in your tailnet.",
+            format!("Turn on MagicDNS in the DNS settings of your tailnet. {CONTINUES}"),
+        ),
+        Cause::PortsTaken => Message::new(
+            "Something else on this machine uses all three Funnel ports (443, 8443 and 10000).",
+            "Free one of them; `tailscale serve status` shows what uses them. Ecto tries again by itself.",
+        ),
+        Cause::ServeConfigContended => Message::new(
+            "Something else kept changing Tailscale's serve configuration at the same moment.",
+            RETRIED,
+        ),
+        Cause::ClaimRefused { detail } => Message::new(
+            format!("Tailscale refused to open the door: {detail}."),
+            CONNECT_AGAIN,
+        ),
+        Cause::ClaimLost => Message::new("Tailscale closed the door.", RETRIED),
+        Cause::HostRenamed => Message::new(
+            "This machine has a new name in your tailnet, so its address changes.",
+            "Ecto opens again under the new address by itself.",
+        ),
+        Cause::CouldNotClose { detail } => Message::new(
+            format!("The door could not be seen to close: {detail}."),
+            "Ecto goes on trying. To be sure at once, run: tailscale down",
+        ),
+
+        Cause::OpenClawMissing => Message::new(
+            "OpenClaw is not installed for this user.",
+            format!("Install it from https://openclaw.ai. {CONTINUES}"),
+        ),
+        Cause::ConfigUnusable { path, problem } => config_problem(path, problem),
+        Cause::ConfigNotWritable { path, detail } => Message::new(
+            format!(
+                "OpenClaw's configuration {path} cannot be written: {detail}. Nothing was changed."
+            ),
+            "Make it writable for your user. Ecto tries again by itself.",
+        ),
+        Cause::ConfigManaged { by } => Message::new(
+            format!(
+                "OpenClaw's configuration is managed by something else ({by}), so Ecto leaves it alone."
+            ),
+            format!(
+                "Set gateway.auth and gateway.http.endpoints there, as docs/known-issues.md tells. {CONTINUES}"
+            ),
+        ),
+        Cause::ConfigContended { path } => Message::new(
+            format!("Something else keeps changing OpenClaw's configuration {path}."),
+            RETRIED,
+        ),
+        Cause::ConfigRejected { detail } => Message::new(
+            format!(
+                "OpenClaw refused the change to its configuration: {detail}. Nothing was changed."
+            ),
+            CONNECT_AGAIN,
+        ),
+        Cause::DiskFull { path } => Message::new(
+            format!("The disk is full: {path} could not be written. Nothing was changed."),
+            "Free some space. Ecto tries again by itself.",
+        ),
+        Cause::GatewayMode { mode } => Message::new(
+            format!(
+                "OpenClaw is set to use a gateway on another machine (gateway.mode is \"{mode}\")."
+            ),
+            format!("Run Ecto on that machine, or set gateway.mode to \"local\". {CONTINUES}"),
+        ),
+        Cause::GatewayBind { bind } => Message::new(
+            format!(
+                "The OpenClaw gateway listens to more than this machine (gateway.bind is \"{bind}\")."
+            ),
+            format!("Set gateway.bind to \"loopback\". {CONTINUES}"),
+        ),
+        Cause::GatewayAuth { mode } => Message::new(
+            format!(
+                "The OpenClaw gateway signs callers in another way (gateway.auth.mode is \"{mode}\")."
+            ),
+            format!("Set gateway.auth.mode to \"token\". {CONTINUES}"),
+        ),
+        Cause::GatewayTailscale { mode } => Message::new(
+            format!("OpenClaw runs Tailscale by itself (gateway.tailscale.mode is \"{mode}\")."),
+            format!("Set gateway.tailscale.mode to \"off\". {CONTINUES}"),
+        ),
+        Cause::HooksTokenShared => Message::new(
+            "OpenClaw's hooks.token is the same as the gateway's token, so whoever has one has both.",
+            format!("Give hooks.token another value. {CONTINUES}"),
+        ),
+        Cause::TokenUnresolvable { reference } => Message::new(
+            format!(
+                "The gateway's token is kept elsewhere ({reference}), and Ecto cannot read it there."
+            ),
+            format!(
+                "Make it readable for your user, or put the token into gateway.auth.token. {CONTINUES}"
+            ),
+        ),
+        Cause::GatewayNotStarted { detail, log } => Message::new(
+            format!("The OpenClaw gateway did not start: {detail}."),
+            format!("{} Then connect again.", see_log(log.as_ref())),
+        ),
+        Cause::GatewayNotReady { log } => Message::new(
+            "The OpenClaw gateway is not ready.",
+            match log {
+                Some(log) => format!("Ecto goes on by itself when it is. Its log: {log}"),
+                None => "Ecto goes on by itself when it is.".to_owned(),
+            },
+        ),
+        Cause::GatewayPortTaken { port } => Message::new(
+            format!("Another program has port {port}, which is the OpenClaw gateway's."),
+            format!("End that program, or set gateway.port to a free one. {CONTINUES}"),
+        ),
+        Cause::GatewayTokenRefused => Message::new(
+            "The OpenClaw gateway refuses the token in its own configuration.",
+            format!("Restart the gateway with: ecto restart. {CONTINUES}"),
+        ),
+        Cause::GatewayOpen => Message::new(
+            "The OpenClaw gateway answers without a token, so Ecto does not open the door.",
+            "Set gateway.auth.mode to \"token\" and restart the gateway. Then connect again.",
+        ),
+        Cause::GatewayRejectsProxy => Message::new(
+            "The OpenClaw gateway takes Ecto for a foreign proxy (proxy_attribution_required).",
+            "Restart the gateway with: ecto restart. Ecto goes on by itself after that.",
+        ),
+        Cause::GatewayLockedOut { seconds } => Message::new(
+            format!(
+                "The OpenClaw gateway refuses everybody for {seconds} seconds after too many wrong tokens."
+            ),
+            RETRIED,
+        ),
+        Cause::GatewayEndpointMissing { route } => Message::new(
+            format!("The OpenClaw gateway does not offer {route}."),
+            format!("Update OpenClaw to 2026.8.1 or newer. {CONTINUES}"),
+        ),
+        Cause::GatewayUnexpected { detail } => Message::new(
+            format!(
+                "What answers on the OpenClaw gateway's port does not answer as OpenClaw does: {detail}."
+            ),
+            RETRIED,
+        ),
+
+        Cause::GuardFailed { detail } => {
+            Message::new(format!("The guard did not start: {detail}."), RETRIED)
+        }
+        Cause::ProofFailed {
+            question,
+            expected,
+            got,
+        } => Message::new(
+            format!(
+                "The lock does not hold: {question} was answered with {got} instead of {expected}. The door stays closed."
+            ),
+            "Connect again to retry; `ecto doctor` shows more.",
+        ),
+        Cause::VaultDenied => Message::new(
+            "The secret store refused to let Ecto in, so there is no key to open with.",
+            "Unlock it and allow Ecto, then connect again.",
+        ),
+        Cause::VaultUnreachable { detail } => Message::new(
+            format!("The secret store does not answer: {detail}. No new key was made."),
+            "Ecto tries again by itself; `--vault file` keeps the key in a file that only you can read.",
+        ),
+        Cause::VaultDamaged { detail } => Message::new(
+            format!("What is in the secret store cannot be read: {detail}. It was left as it is."),
+            "Make a new key with: ecto token --regenerate",
+        ),
+        Cause::OpenWithoutKey => Message::new(
+            "The check from outside got in without a key, so the door was closed at once.",
+            "Run `ecto doctor` and tell us what it prints before you connect again.",
+        ),
+        Cause::WantedNotStored { detail } => Message::new(
+            format!("What you asked for could not be remembered: {detail}. Nothing was changed."),
+            CONNECT_AGAIN,
+        ),
+        Cause::StepTimedOut { step: late } => Message::new(
+            format!("It took too long: {}.", step(*late).to_lowercase_first()),
+            CONNECT_AGAIN,
+        ),
+        Cause::StepWithoutEffect { step: idle } => Message::new(
+            format!(
+                "It was tried several times without effect: {}.",
+                step(*idle).to_lowercase_first()
+            ),
+            RETRIED,
+        ),
+        Cause::Internal { detail } => Message::new(
+            format!("Something went wrong inside Ecto: {detail}."),
+            "`ecto logs` shows more.",
+        ),
+    }
+}
+
+fn config_problem(path: &str, problem: &ConfigProblem) -> Message {
+    let fix = format!("Mend the file; nothing was changed. {CONTINUES}");
+    match problem {
+        ConfigProblem::Unreadable { detail } => Message::new(
+            format!("OpenClaw's configuration {path} cannot be read: {detail}."),
+            format!("Make it readable for your user. {CONTINUES}"),
+        ),
+        ConfigProblem::NotText => Message::new(
+            format!("OpenClaw's configuration {path} is not UTF-8 text."),
+            fix,
+        ),
+        ConfigProblem::Syntax { detail } => Message::new(
+            format!("OpenClaw's configuration {path} cannot be understood: {detail}."),
+            fix,
+        ),
+        ConfigProblem::NotAnObject { key } if key.is_empty() => Message::new(
+            format!("OpenClaw's configuration {path} is not an object."),
+            fix,
+        ),
+        ConfigProblem::NotAnObject { key } => Message::new(
+            format!("In OpenClaw's configuration {path}, {key} is not an object."),
+            fix,
+        ),
+        ConfigProblem::TooLarge => Message::new(
+            format!("OpenClaw's configuration {path} is larger than Ecto reads."),
+            fix,
+        ),
+        ConfigProblem::DuplicateKey { key } => Message::new(
+            format!(
+                "In OpenClaw's configuration {path}, {key} stands twice, so a change might not take effect."
+            ),
+            format!("Remove one of the two; nothing was changed. {CONTINUES}"),
+        ),
+        ConfigProblem::Included { key } => Message::new(
+            format!(
+                "In OpenClaw's configuration {path}, {key} comes from included files that Ecto does not change."
+            ),
+            format!(
+                "Set gateway.auth and gateway.http.endpoints there yourself, as docs/known-issues.md tells. {CONTINUES}"
+            ),
+        ),
+        ConfigProblem::WrongType { key } => Message::new(
+            format!(
+                "In OpenClaw's configuration {path}, {key} has a kind of value that OpenClaw does not take."
+            ),
+            fix,
+        ),
+    }
+}
+
+/// Why the check from outside did not succeed.
+pub fn reach(cause: &ReachCause) -> Message {
+    match cause {
+        ReachCause::Offline { detail } => Message::new(
+            format!("The check from outside could not be made: {detail}."),
+            "Look at this machine's internet connection. Ecto checks again by itself.",
+        ),
+        ReachCause::NotPublished => Message::new(
+            "The address is not known to the internet yet; that can take some minutes after the first time.",
+            "Ecto checks again by itself.",
+        ),
+        ReachCause::PrivateAddress { address } => Message::new(
+            format!("The name leads to {address}, which is not a public address."),
+            "Ecto checks again by itself.",
+        ),
+        ReachCause::NotAnswering => Message::new(
+            "Tailscale's relays do not answer at the public address.",
+            "Ecto checks again by itself.",
+        ),
+        ReachCause::RelayRefuses => Message::new(
+            "Tailscale's relays take the connection and drop it, so Funnel is not in force for this machine.",
+            "Ecto checks again by itself. If it stays so, disconnect, wait a minute, and connect again; with a Tailscale app, try `ecto connect --node own`.",
+        ),
+        ReachCause::CertificatePending => Message::new(
+            "The certificate is still being issued; the first time takes up to a minute.",
+            "Ecto checks again by itself.",
+        ),
+        ReachCause::CertificateInvalid { detail } => Message::new(
+            format!("The certificate at the public address is not valid: {detail}."),
+            "Ecto checks again by itself; do not use the key until it is.",
+        ),
+        ReachCause::NotTheGuard { status } => Message::new(
+            format!(
+                "Something else than the guard answers at the public address (status {status})."
+            ),
+            "Disconnect and connect again.",
+        ),
+        ReachCause::GuardAway => Message::new(
+            "Tailscale does not reach the guard on this machine.",
+            "Disconnect and connect again.",
+        ),
+        ReachCause::GatewayAway => Message::new(
+            "The guard does not reach the OpenClaw gateway.",
+            "Ecto checks again by itself.",
+        ),
+        ReachCause::KeyRefused => Message::new(
+            "The right key was refused at the public address.",
+            "Disconnect and connect again.",
+        ),
+        ReachCause::LockedOut => Message::new(
+            "Too many wrong keys came from this machine's own address.",
+            "Ecto checks again by itself.",
+        ),
+    }
+}
