@@ -161,12 +161,13 @@ impl Engine {
         };
         let outside = Arc::clone(&self.ports.outside);
         let (address, key) = (door.claim.address().clone(), key.clone());
-        self.outside = Some(Box::pin(async move {
-            let check = outside.check(&address, &key);
-            tokio::time::timeout(CHECK_LIMIT, check)
-                .await
-                .unwrap_or({ OutsideFinding::Unreachable(crate::cause::ReachCause::NotAnswering) })
-        }));
+        self.outside =
+            Some(Box::pin(async move {
+                let check = outside.check(&address, &key);
+                tokio::time::timeout(CHECK_LIMIT, check).await.unwrap_or(
+                    OutsideFinding::Unreachable(crate::cause::ReachCause::NotAnswering),
+                )
+            }));
     }
 
     fn note_reach(&mut self, finding: OutsideFinding) {
