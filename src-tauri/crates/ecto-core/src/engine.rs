@@ -182,7 +182,9 @@ impl Engine {
 
     /// Runs until it is told to quit, or nobody holds a handle any more. The door is closed when it returns.
     pub async fn run(mut self) {
-        self.remember().await;
+        if self.settings.follow_wanted {
+            self.remember().await;
+        }
         while !self.finished {
             if self.deadline_passed() {
                 self.end_by_deadline().await;
@@ -233,8 +235,12 @@ impl Engine {
         self.retries = 0;
     }
 
-    async fn store_wanted(&self, wanted: &Wanted) -> Result<(), Cause> {
-        self.ports.wanted.store(&wanted.to_record()).await
+    fn store_wanted(
+        &self,
+        wanted: &Wanted,
+    ) -> impl Future<Output = Result<(), Cause>> + Send + use<> {
+        let (store, record) = (Arc::clone(&self.ports.wanted), wanted.to_record());
+        async move { store.store(&record).await }
     }
 
     fn node(&self) -> NodeChoice {

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// How the engine behaves where it has a choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// Whether what was wanted before the last end is pursued at the start. A host that was started for one errand
+    /// does not.
+    pub follow_wanted: bool,
     /// Whether links that a person has to open are opened in the browser as well as shown.
     pub open_links: bool,
     /// Whether the check from outside is made at all.
@@ -19,6 +22,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            follow_wanted: true,
             open_links: true,
             check_outside: true,
             recheck_after: Duration::from_secs(15 * 60),

@@ -1,1 +1,13 @@
 //! Puts engine and adapters together; the control socket and its client.
+//!
+//! One [`host::Host`] runs at a time: the app, or `ecto connect` and `ecto serve` where there is no app. It holds the
+//! [`lock`], runs the engine in one [`world`] (the real one, the lab or the sandbox), and answers [`request`]s on the
+//! [`control`] socket. Everybody else is a [`client`]. What they are shown is a [`report::Report`].
+
+pub mod client;
+pub mod control;
+pub mod host;
+pub mod lock;
+pub mod report;
+pub mod request;
+pub mod wanted_file;

@@ -1,0 +1,200 @@
+//! The control socket: for its owner alone, line-delimited JSON.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use ecto_core::engine::command::Handle;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::report::{Report, WorldKind};
+use crate::request::{Answer, LINE_LIMIT, Request};
+
+/// What the host knows besides the engine.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// The engine.
+    pub engine: Handle,
+    /// In which world it runs.
+    pub world: WorldKind,
+    /// Is cancelled when a client asked the host to end, after the door was closed.
+    pub quit: CancellationToken,
+}
+
+impl Desk {
+    /// What there is to see now.
+    pub fn report(&self) -> Report {
+        self.report_of(&self.engine.snapshots())
+    }
+
+    fn report_of(&self, snapshots: &watch::Receiver<ecto_core::snapshot::Snapshot>) -> Report {
+        Report::of_host(snapshots.borrow().clone(), self.world, std::process::id())
+    }
+
+    /// Does what a request asks. [`Request::Watch`] gets one report here; the rest is the connection's business.
+    pub async fn answer(&self, request: Request) -> Answer {
+        match request {
+            Request::Status | Request::Watch => Answer::Report(Box::new(self.report())),
+            Request::Look => match self.engine.look().await {
+                Ok(()) => Answer::Report(Box::new(self.report())),
+                Err(cause) => Answer::failed(cause),
+            },
+            Request::Connect { until, node } => {
+                Answer::from_done(self.engine.connect(until, node).await)
+            }
+            Request::Disconnect => Answer::from_done(self.engine.disconnect().await),
+            Request::RevealKey => match self.engine.reveal_key().await {
+                Ok(key) => Answer::Key { key },
+                Err(cause) => Answer::failed(cause),
+            },
+            Request::RegenerateKey => Answer::from_done(self.engine.regenerate_key().await),
+            Request::RestartGateway => Answer::from_done(self.engine.restart_gateway().await),
+            Request::Restore => match self.engine.restore().await {
+                Ok(keys) => Answer::Restored { keys },
+                Err(cause) => Answer::failed(cause),
+            },
+            Request::CheckOutside => {
+                self.engine.check_outside().await;
+                Answer::Done
+            }
+            Request::Quit => {
+                let closed = self.engine.quit().await;
+                Answer::from_done(closed)
+            }
+        }
+    }
+}
+
+/// A socket that listens; removed when dropped.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Listens at `path`. A socket left there is replaced: whoever calls this holds the lock, so nobody listens to it.
+    pub fn bind(path: &Path) -> std::io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Ok(()) => {}
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {}
+            Err(fault) => return Err(fault),
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Serves until `desk.quit` is cancelled.
+    pub async fn serve(self, desk: Desk) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = desk.quit.cancelled() => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        if is_owner(&stream) {
+                            connections.spawn(serve_connection(stream, desk.clone()));
+                        }
+                    }
+                    Err(fault) => {
+                        tracing::warn!(%fault, "the control socket could not accept");
+                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        // Whoever asked the host to end is still being told.
+        let told = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(500), told).await;
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // Nobody listens any more; a file left behind is replaced by the next host.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn is_owner(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    match stream.peer_cred() {
+        Ok(peer) => peer.uid() == own || peer.uid() == 0,
+        Err(_) => false,
+    }
+}
+
+async fn serve_connection(stream: UnixStream, desk: Desk) {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = Vec::new();
+        match (&mut reader)
+            .take(LINE_LIMIT)
+            .read_until(b'\n', &mut line)
+            .await
+        {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let Ok(request) = serde_json::from_slice::<Request>(&line) else {
+            let _ = send(&mut writer, &Answer::NotUnderstood).await;
+            return;
+        };
+        let goes_on = match request {
+            Request::Watch => {
+                watch_reports(&mut reader, &mut writer, &desk).await;
+                false
+            }
+            Request::Quit => {
+                let answer = desk.answer(Request::Quit).await;
+                let _ = send(&mut writer, &answer).await;
+                desk.quit.cancel();
+                false
+            }
+            request => {
+                let answer = desk.answer(request).await;
+                send(&mut writer, &answer).await.is_ok()
+            }
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+async fn watch_reports(
+    reader: &mut (impl AsyncReadExt + Unpin),
+    writer: &mut (impl AsyncWriteExt + Unpin),
+    desk: &Desk,
+) {
+    let mut snapshots = desk.engine.snapshots();
+    let mut byte = [0u8; 1];
+    loop {
+        snapshots.borrow_and_update();
+        let report = Answer::Report(Box::new(desk.report_of(&snapshots)));
+        if send(writer, &report).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            changed = snapshots.changed() => if changed.is_err() { return },
+            _ = reader.read(&mut byte) => return,
+            () = desk.quit.cancelled() => return,
+        }
+    }
+}
+
+async fn send(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    writer.write_all(&line).await?;
+    writer.flush().await
+}

@@ -1,0 +1,103 @@
+//! The one process that runs the engine.
+
+use std::path::{Path, PathBuf};
+
+use ecto_core::engine::command::Handle;
+use ecto_core::engine::{Engine, Ports};
+use ecto_core::settings::Settings;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::control::{ControlSocket, Desk};
+use crate::lock::{HostLock, LockFault};
+use crate::report::WorldKind;
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum HostFault {
+    /// Another one runs, or the lock cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockFault),
+    /// The control socket cannot be made.
+    #[error("the control socket {} cannot be made: {source}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A running host. The door is closed and the lock free once [`Host::end`] or [`Host::wait`] returns.
+#[derive(Debug)]
+pub struct Host {
+    desk: Desk,
+    engine: JoinHandle<()>,
+    control: JoinHandle<()>,
+    // Let go of last.
+    _lock: HostLock,
+}
+
+impl Host {
+    /// Starts the engine and the control socket. `runtime` is the folder of the lock; it must exist.
+    pub fn start(
+        runtime: &Path,
+        socket: &Path,
+        ports: Ports,
+        settings: Settings,
+        world: WorldKind,
+    ) -> Result<Self, HostFault> {
+        let lock = HostLock::take(runtime)?;
+        let control = ControlSocket::bind(socket).map_err(|source| HostFault::Socket {
+            path: socket.to_owned(),
+            source,
+        })?;
+        let (engine, handle) = Engine::new(ports, settings);
+        let desk = Desk {
+            engine: handle,
+            world,
+            quit: CancellationToken::new(),
+        };
+        let quit = desk.quit.clone();
+        let engine = tokio::spawn(async move {
+            engine.run().await;
+            quit.cancel();
+        });
+        let control = tokio::spawn(control.serve(desk.clone()));
+        Ok(Self {
+            desk,
+            engine,
+            control,
+            _lock: lock,
+        })
+    }
+
+    /// What answers requests.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Handle {
+        &self.desk.engine
+    }
+
+    /// Waits until a client asked the host to end.
+    pub async fn wait(&self) {
+        self.desk.quit.cancelled().await;
+    }
+
+    /// Closes the door and ends. What is wanted stays wanted. Says whether the door was seen to close.
+    pub async fn end(self) -> Result<(), ecto_core::cause::Cause> {
+        let closed = if self.engine.is_finished() {
+            Ok(())
+        } else {
+            self.desk.engine.quit().await
+        };
+        self.desk.quit.cancel();
+        // Both end by themselves now; a panic in one of them has been printed already.
+        let _ = self.engine.await;
+        let _ = self.control.await;
+        closed
+    }
+}

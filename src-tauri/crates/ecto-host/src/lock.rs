@@ -1,0 +1,89 @@
+//! One host at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The lock of the host, held until it is dropped. The system lets go of it when the process ends, however it ends, so
+/// there is no stale one.
+#[derive(Debug)]
+pub struct HostLock {
+    file: File,
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockFault {
+    /// Another host has it.
+    #[error("another host is running")]
+    Taken {
+        /// Its process, where it could be read.
+        process: Option<u32>,
+    },
+    /// The file cannot be used.
+    #[error("the lock {} cannot be used: {source}", path.display())]
+    Unusable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl HostLock {
+    /// Takes the lock in `folder`, which must exist.
+    pub fn take(folder: &Path) -> Result<Self, LockFault> {
+        let path = folder.join("host.lock");
+        let unusable = |source| LockFault::Unusable {
+            path: path.clone(),
+            source,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let process = file
+                    .read_to_string(&mut text)
+                    .ok()
+                    .and_then(|_| text.trim().parse().ok());
+                return Err(LockFault::Taken { process });
+            }
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+        let mut lock = Self { file };
+        lock.write_process().map_err(unusable)?;
+        Ok(lock)
+    }
+
+    fn write_process(&mut self) -> std::io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        write!(self.file, "{}", std::process::id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_host_is_told_who_has_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = HostLock::take(folder.path()).unwrap();
+        match HostLock::take(folder.path()) {
+            Err(LockFault::Taken { process }) => assert_eq!(process, Some(std::process::id())),
+            other => panic!("{other:?}"),
+        }
+        drop(first);
+        HostLock::take(folder.path()).unwrap();
+    }
+}

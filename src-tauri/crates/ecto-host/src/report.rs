@@ -1,0 +1,88 @@
+//! What people and programs are shown: the engine's snapshot with its sentences.
+
+use ecto_core::exposure::Exposure;
+use ecto_core::snapshot::Snapshot;
+use ecto_core::words::{self, Message};
+use serde::{Deserialize, Serialize};
+
+/// The version of everything that Ecto prints as JSON. Fields may be added; a change of meaning makes it another number.
+pub const SCHEMA: u32 = 1;
+
+/// In which world the host runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorldKind {
+    /// The tailnet and the gateway of this machine.
+    Real,
+    /// A real tailscaled and a real gateway in a closed laboratory.
+    Lab,
+    /// Built-in stand-ins: no account, no network.
+    Sandbox,
+}
+
+/// Everything that may be shown, with its sentences. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// See [`SCHEMA`].
+    pub schema: u32,
+    /// Ecto's version.
+    pub version: String,
+    /// In which world.
+    pub world: WorldKind,
+    /// The process that holds the door; `None` where no host runs, which also means that nothing is open.
+    pub host: Option<u32>,
+    /// What is, in a sentence.
+    pub message: Message,
+    /// What happened, in a sentence.
+    pub notice_message: Option<Message>,
+    /// Where a client sends a chat completion, while it is Public.
+    pub url: Option<String>,
+    /// The base address for client libraries, while it is Public.
+    pub base_url: Option<String>,
+    /// The engine's own view.
+    #[serde(flatten)]
+    pub snapshot: Snapshot,
+}
+
+impl Report {
+    /// Makes the report of a running host.
+    pub fn of_host(snapshot: Snapshot, world: WorldKind, process: u32) -> Self {
+        Self::new(snapshot, world, Some(process))
+    }
+
+    /// Makes the report where no host runs: whatever is wanted, nothing is open.
+    pub fn without_host(snapshot: Snapshot, world: WorldKind) -> Self {
+        Self::new(snapshot, world, None)
+    }
+
+    fn new(snapshot: Snapshot, world: WorldKind, host: Option<u32>) -> Self {
+        let address = match &snapshot.exposure {
+            Exposure::Public { address, .. } => Some(address.clone()),
+            Exposure::Private
+            | Exposure::Preparing { .. }
+            | Exposure::Closing
+            | Exposure::Blocked { .. } => None,
+        };
+        let mut message = words::exposure(&snapshot.exposure);
+        if host.is_none() && snapshot.wanted.is_public() {
+            message = Message {
+                what: "Private: Ecto is not running, so nothing is reachable from the internet."
+                    .to_owned(),
+                next: Some("Public was asked for; `ecto connect` opens it again.".to_owned()),
+            };
+        }
+        Self {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            world,
+            host,
+            message,
+            notice_message: snapshot.notice.as_ref().map(words::notice),
+            url: address.as_ref().map(|address| address.chat_completions()),
+            base_url: address
+                .as_ref()
+                .map(|address| format!("{}/v1", address.origin())),
+            snapshot,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What is said on the control socket: one JSON object a line, each way.
+
+use ecto_core::Timestamp;
+use ecto_core::cause::Cause;
+use ecto_core::gateway::RestoredKey;
+use ecto_core::tailnet::NodeChoice;
+use ecto_core::words::{self, Message};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::report::Report;
+
+/// The longest line that is read, in bytes.
+pub const LINE_LIMIT: u64 = 64 * 1024;
+
+/// What a client asks of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// One report.
+    Status,
+    /// A report now, and one whenever something changes, until the client hangs up.
+    Watch,
+    /// Looks at node and gateway, then one report.
+    Look,
+    /// Public.
+    Connect {
+        /// When it ends by itself.
+        until: Option<Timestamp>,
+        /// Which node.
+        #[serde(default)]
+        node: NodeChoice,
+    },
+    /// Private; answered when it is.
+    Disconnect,
+    /// The key itself.
+    RevealKey,
+    /// Another key in place of this one.
+    RegenerateKey,
+    /// Restarts the gateway; answered when it is ready.
+    RestartGateway,
+    /// Private, and OpenClaw as it was.
+    Restore,
+    /// The check from outside, now.
+    CheckOutside,
+    /// Closes the door and ends the host; answered when it is closed.
+    Quit,
+}
+
+/// What the host answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::Status`], [`Request::Watch`] and [`Request::Look`].
+    Report(Box<Report>),
+    /// It is done.
+    Done,
+    /// To [`Request::RevealKey`].
+    Key {
+        /// The key.
+        #[serde(serialize_with = "expose")]
+        key: SecretString,
+    },
+    /// To [`Request::Restore`].
+    Restored {
+        /// What became of each.
+        keys: Vec<RestoredKey>,
+    },
+    /// It did not work.
+    Failed {
+        /// Why.
+        cause: Cause,
+        /// The same in a sentence.
+        message: Message,
+    },
+    /// The request was not understood.
+    NotUnderstood,
+}
+
+impl Answer {
+    /// Makes the answer for a cause.
+    pub fn failed(cause: Cause) -> Self {
+        Self::Failed {
+            message: words::cause(&cause),
+            cause,
+        }
+    }
+
+    /// Makes the answer for something that has no other result.
+    pub fn from_done(result: Result<(), Cause>) -> Self {
+        match result {
+            Ok(()) => Self::Done,
+            Err(cause) => Self::failed(cause),
+        }
+    }
+}
+
+/// The socket is for its owner alone, and this is the one answer that carries the key over it.
+fn expose<S: Serializer>(key: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(key.expose_secret())
+}

@@ -1,0 +1,95 @@
+//! Where what is wanted is kept across restarts.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use ecto_core::cause::Cause;
+use ecto_core::ports::WantedStore;
+
+/// One small file, replaced as a whole.
+#[derive(Debug, Clone)]
+pub struct WantedFile {
+    path: PathBuf,
+}
+
+impl WantedFile {
+    /// A file in this folder.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            path: folder.join("wanted.json"),
+        }
+    }
+
+    /// Reads the bytes; `None` where there is no file.
+    pub fn read(&self) -> std::io::Result<Option<Vec<u8>>> {
+        match std::fs::read(&self.path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn write(&self, record: &[u8]) -> std::io::Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(record)?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path).map_err(|fault| fault.error)?;
+        std::fs::File::open(folder)?.sync_all()
+    }
+
+    fn cause(&self, fault: &std::io::Error) -> Cause {
+        if fault.kind() == std::io::ErrorKind::StorageFull {
+            return Cause::DiskFull {
+                path: self.path.display().to_string(),
+            };
+        }
+        Cause::WantedNotStored {
+            detail: fault.to_string().into(),
+        }
+    }
+}
+
+#[async_trait]
+impl WantedStore for WantedFile {
+    async fn load(&self) -> Result<Option<Vec<u8>>, Cause> {
+        self.read().map_err(|fault| self.cause(&fault))
+    }
+
+    async fn store(&self, record: &[u8]) -> Result<(), Cause> {
+        let (file, record) = (self.clone(), record.to_vec());
+        let written = tokio::task::spawn_blocking(move || {
+            file.write(&record).map_err(|fault| file.cause(&fault))
+        });
+        written.await.unwrap_or_else(|fault| {
+            Err(Cause::Internal {
+                detail: fault.to_string().into(),
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_stored_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = WantedFile::in_folder(folder.path());
+        assert_eq!(file.load().await.unwrap(), None);
+        file.store(b"one").await.unwrap();
+        file.store(b"two").await.unwrap();
+        assert_eq!(file.load().await.unwrap().as_deref(), Some(&b"two"[..]));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_gone_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = WantedFile::in_folder(&folder.path().join("gone"));
+        let cause = file.store(b"one").await.unwrap_err();
+        assert_eq!(cause.code(), "wanted_not_stored");
+    }
+}
