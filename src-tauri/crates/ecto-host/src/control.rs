@@ -149,23 +149,16 @@ async fn serve_connection(stream: UnixStream, desk: Desk) {
             let _ = send(&mut writer, &Answer::NotUnderstood).await;
             return;
         };
-        let goes_on = match request {
-            Request::Watch => {
-                watch_reports(&mut reader, &mut writer, &desk).await;
-                false
-            }
-            Request::Quit => {
-                let answer = desk.answer(Request::Quit).await;
-                let _ = send(&mut writer, &answer).await;
-                desk.quit.cancel();
-                false
-            }
-            request => {
-                let answer = desk.answer(request).await;
-                send(&mut writer, &answer).await.is_ok()
-            }
-        };
-        if !goes_on {
+        if request == Request::Watch {
+            return watch_reports(&mut reader, &mut writer, &desk).await;
+        }
+        let ends = request == Request::Quit;
+        let answer = desk.answer(request).await;
+        let sent = send(&mut writer, &answer).await;
+        if ends {
+            desk.quit.cancel();
+        }
+        if ends || sent.is_err() {
             return;
         }
     }
