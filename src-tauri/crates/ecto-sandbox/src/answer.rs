@@ -56,7 +56,7 @@ pub(crate) fn with_type(
     answer
 }
 
-/// Answers JSON, indented by tabs where Go's encoder was told to.
+/// Answers JSON with a line end, as Go's encoder writes it.
 pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     with_type(status, "application/json", format!("{value}\n"))
 }

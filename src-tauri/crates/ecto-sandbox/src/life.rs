@@ -82,6 +82,8 @@ struct State {
 #[derive(Clone, Default)]
 pub(crate) struct Life {
     state: Arc<Mutex<State>>,
+    /// The end for good.
+    over: CancellationToken,
 }
 
 impl Life {
@@ -203,7 +205,10 @@ impl Life {
         tokio::spawn(async move {
             life.die().await;
             if let Some(time) = back_after {
-                tokio::time::sleep(time).await;
+                tokio::select! {
+                    () = life.over.cancelled() => return,
+                    () = tokio::time::sleep(time) => {}
+                }
                 if let Err(error) = life.come_back() {
                     tracing::warn!(%error, "a stand-in could not come back");
                 }
@@ -213,6 +218,7 @@ impl Life {
 
     /// Ends everything for good, without waiting.
     pub(crate) fn end(&self) {
+        self.over.cancel();
         let mut state = self.lock();
         state.ended = true;
         state.doors.clear();

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::authority::{Authority, CertificateError};
 use crate::faults::Faults;
@@ -89,6 +90,20 @@ struct Pace {
     starts_within: Option<Duration>,
 }
 
+/// Acts that happen after a while, unless the stand-in ends before.
+#[derive(Default)]
+struct Delays {
+    ended: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Delays {
+    fn end(&self) {
+        self.ended.cancel();
+        self.tasks.close();
+    }
+}
+
 pub(crate) struct Inner {
     backend: Mutex<Backend>,
     pub(crate) faults: Faults,
@@ -96,8 +111,8 @@ pub(crate) struct Inner {
     pub(crate) authority: Authority,
     pace: Mutex<Pace>,
     upstream: Mutex<proxy::Upstream>,
-    /// Ends what must outlive a death of the daemon: the person's delays.
-    ended: CancellationToken,
+    /// What the person is about to do; it outlives a death of the daemon.
+    delays: Delays,
 }
 
 impl Inner {
@@ -173,8 +188,8 @@ impl Inner {
 
     fn later(self: &Arc<Self>, time: Duration, act: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let inner = Arc::downgrade(self);
-        let ended = self.ended.clone();
-        tokio::spawn(async move {
+        let ended = self.delays.ended.clone();
+        self.delays.tasks.spawn(async move {
             tokio::select! {
                 () = ended.cancelled() => {}
                 () = tokio::time::sleep(time) => {
@@ -235,7 +250,6 @@ impl Inner {
             "Funnel"
         };
         json!({
-            "Complete": false,
             "Text": format!("{name} is not enabled on your tailnet.\nTo enable, visit:"),
             "URL": format!("https://login.tailscale.com/f/{feature}?node=nTESTCTRL"),
             "ShouldWait": waits
@@ -334,14 +348,15 @@ impl Tailnet {
 
     /// Ends everything and waits until it has ended. The socket file is removed.
     pub async fn shutdown(self) {
-        self.inner.ended.cancel();
+        self.inner.delays.end();
+        self.inner.delays.tasks.wait().await;
         self.inner.life.end_and_wait().await;
     }
 }
 
 impl Drop for Tailnet {
     fn drop(&mut self) {
-        self.inner.ended.cancel();
+        self.inner.delays.end();
         self.inner.backend().bus.close_all();
         self.inner.life.end();
         // It may be gone already; nobody is left to be told.

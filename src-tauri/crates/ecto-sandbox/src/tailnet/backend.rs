@@ -125,13 +125,8 @@ impl Backend {
         if let Some(prefs) = options.get("UpdatePrefs").and_then(Value::as_object) {
             let mut next = self.node.prefs.clone();
             next.replace(prefs)?;
-            let logged_out = self.node.prefs.flag("LoggedOut");
             self.change(|backend| {
                 backend.node.prefs = next;
-                // A key is what signs in; clearing the flag alone does not.
-                if logged_out && !backend.node.has_key {
-                    backend.node.prefs.set("LoggedOut", json!(false));
-                }
                 backend.notify_prefs();
             });
             if self.node.state() == BackendState::NeedsLogin {

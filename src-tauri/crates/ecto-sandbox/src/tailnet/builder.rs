@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
 use super::bus::Bus;
@@ -15,7 +14,7 @@ use super::local_api::{self, Door};
 use super::node::{CertificateState, Grants, Node};
 use super::prefs::Prefs;
 use super::serve_config::ServeConfig;
-use super::{Access, AppDoor, Inner, Pace, StartError, Tailnet, proxy};
+use super::{Access, AppDoor, Delays, Inner, Pace, StartError, Tailnet, proxy};
 use crate::authority::Authority;
 use crate::faults::Faults;
 use crate::life::{Life, Place};
@@ -265,7 +264,7 @@ impl TailnetBuilder {
             life,
             authority,
             pace: Mutex::new(self.pace),
-            ended: CancellationToken::new(),
+            delays: Delays::default(),
         });
         let socket = self
             .socket
