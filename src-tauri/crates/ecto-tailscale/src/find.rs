@@ -1,0 +1,341 @@
+//! Finds the tailscaled that answers, whichever variant it is, and what is installed where none does.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ecto_core::tailnet::{Installer, NodeChoice, NodeKind};
+use futures_util::future::join_all;
+use secrecy::SecretString;
+
+use crate::command;
+use crate::local_api::{ApiError, Endpoint, LocalApi};
+use crate::places::{OperatingSystem, Places};
+use crate::status::{State, Status};
+
+const LSOF_LIMIT: Duration = Duration::from_secs(5);
+
+/// A tailscaled that was found.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) kind: NodeKind,
+    pub(crate) api: LocalApi,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It answers as tailscaled does.
+    Answering(Node, Box<Status>),
+    /// Something is there and does not answer as tailscaled does.
+    Failing(ApiError),
+    /// Nobody is there.
+    Silent,
+}
+
+/// What is installed where nobody answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Installed {
+    /// This one would be started.
+    Startable(NodeKind),
+    /// Nothing is.
+    Nothing(Installer),
+}
+
+/// A place at which a tailscaled may answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Socket(NodeKind, PathBuf),
+    Standalone,
+    AppStore,
+}
+
+/// Looks for a tailscaled.
+#[derive(Debug)]
+pub(crate) struct Finder {
+    places: Places,
+    /// Where the App Store app answered last: asking `lsof` takes long.
+    app_store: Mutex<Option<Endpoint>>,
+}
+
+impl Finder {
+    pub(crate) fn new(places: Places) -> Self {
+        Self {
+            places,
+            app_store: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The places at which a tailscaled may answer, the preferred one first.
+    pub(crate) fn sources(&self, choice: NodeChoice) -> Vec<Source> {
+        let own = Source::Socket(NodeKind::Own, self.places.own.socket.clone());
+        let sockets = self.places.system_sockets.iter();
+        let mut sources: Vec<Source> = sockets
+            .map(|path| Source::Socket(NodeKind::System, path.clone()))
+            .collect();
+        match self.places.system {
+            OperatingSystem::MacOs => sources.extend([Source::Standalone, Source::AppStore]),
+            OperatingSystem::Linux => {}
+        }
+        match choice {
+            NodeChoice::Own => return vec![own],
+            NodeChoice::Auto => sources.push(own),
+            NodeChoice::System => {}
+        }
+        sources
+    }
+
+    /// Finds the node to use. One that runs comes before one that must be signed in, and that before one that fails.
+    pub(crate) async fn find(&self, choice: NodeChoice) -> Found {
+        let sources = self.sources(choice);
+        let (slow, quick): (Vec<Source>, Vec<Source>) = sources
+            .into_iter()
+            .partition(|source| *source == Source::AppStore);
+        let mut best = self.best_of(&quick).await;
+        if !runs(&best) {
+            best = better(best, self.best_of(&slow).await);
+        }
+        best
+    }
+
+    async fn best_of(&self, sources: &[Source]) -> Found {
+        let asked = sources.iter().map(|source| self.ask(source));
+        join_all(asked)
+            .await
+            .into_iter()
+            .fold(Found::Silent, better)
+    }
+
+    async fn ask(&self, source: &Source) -> Found {
+        let Some(node) = self.node(source).await else {
+            return Found::Silent;
+        };
+        match node.api.status().await {
+            Ok(status) => Found::Answering(node, Box::new(status)),
+            Err(ApiError::Absent) => Found::Silent,
+            Err(error) => Found::Failing(error),
+        }
+    }
+
+    /// The node at a source, where there is reason to think that it answers.
+    pub(crate) async fn node(&self, source: &Source) -> Option<Node> {
+        let (kind, endpoint) = match source {
+            Source::Socket(kind, path) => (*kind, Endpoint::Socket(path.clone())),
+            Source::Standalone => (NodeKind::Standalone, self.standalone().await?),
+            Source::AppStore => (NodeKind::AppStore, self.app_store().await?),
+        };
+        let api = LocalApi::new(endpoint);
+        Some(Node { kind, api })
+    }
+
+    /// The link may be stale, and only administrators can read the password (tailscale 1.104,
+    /// `safesocket/safesocket_darwin.go`); who cannot has no use of the app.
+    async fn standalone(&self) -> Option<Endpoint> {
+        let folder = &self.places.standalone_folder;
+        let link = tokio::fs::read_link(folder.join("ipnport")).await.ok()?;
+        let port: u16 = link.to_str()?.parse().ok()?;
+        let proof = folder.join(format!("sameuserproof-{port}"));
+        let password = tokio::fs::read_to_string(proof).await.ok()?;
+        let password = SecretString::from(password.trim());
+        Some(Endpoint::Port { port, password })
+    }
+
+    /// The port and the password stand in the name of a file that the app holds open. Looking into its folder would
+    /// make macOS ask the person; `lsof` does not.
+    async fn app_store(&self) -> Option<Endpoint> {
+        let kept = self.kept_app_store();
+        if let Some(endpoint) = kept
+            && LocalApi::new(endpoint.clone()).status().await.is_ok()
+        {
+            return Some(endpoint);
+        }
+        let found = if self.application() == Some(NodeKind::AppStore) {
+            self.ask_lsof().await
+        } else {
+            None
+        };
+        *self
+            .app_store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = found.clone();
+        found
+    }
+
+    fn kept_app_store(&self) -> Option<Endpoint> {
+        self.app_store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    async fn ask_lsof(&self) -> Option<Endpoint> {
+        let mut command = command::bare_command(&self.places.lsof, &self.places.environment);
+        let user = rustix::process::getuid().as_raw();
+        command
+            .args(["-n", "-a", "-F", "-c", "IPNExtension"])
+            .arg(format!("-u{user}"));
+        let mut endpoint = None;
+        let run = command::run(&mut command, |line| {
+            endpoint = app_store_endpoint(&line).or(endpoint.take());
+        });
+        // A failure means that nothing was found.
+        let _ = tokio::time::timeout(LSOF_LIMIT, run).await;
+        endpoint
+    }
+
+    /// What would be started, or how it can come.
+    pub(crate) fn installed(&self, choice: NodeChoice) -> Installed {
+        let program = self.program("tailscaled");
+        let application = self.application();
+        let startable = match choice {
+            NodeChoice::Own => program.map(|_| NodeKind::Own),
+            NodeChoice::Auto => application.or(program.map(|_| NodeKind::Own)),
+            NodeChoice::System => application.or(program.map(|_| NodeKind::System)),
+        };
+        match startable {
+            Some(kind) => Installed::Startable(kind),
+            None => Installed::Nothing(self.installer()),
+        }
+    }
+
+    /// Which app is installed. The App Store leaves a receipt in what it installs.
+    pub(crate) fn application(&self) -> Option<NodeKind> {
+        let application = &self.places.application;
+        if self.places.system != OperatingSystem::MacOs || !application.is_dir() {
+            return None;
+        }
+        if application.join("Contents/_MASReceipt").exists() {
+            Some(NodeKind::AppStore)
+        } else {
+            Some(NodeKind::Standalone)
+        }
+    }
+
+    /// A program at one of the known places.
+    pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
+        self.places
+            .program_folders
+            .iter()
+            .map(|folder| folder.join(name))
+            .find(|path| path.is_absolute() && is_executable(path))
+    }
+
+    fn installer(&self) -> Installer {
+        match self.places.system {
+            OperatingSystem::MacOs => Installer::Homebrew,
+            OperatingSystem::Linux => Installer::Person {
+                command: self.install_command(),
+            },
+        }
+    }
+
+    /// What the person types to install Tailscale on this Linux.
+    pub(crate) fn install_command(&self) -> String {
+        let text = std::fs::read_to_string(&self.places.os_release).unwrap_or_default();
+        install_command(&text).to_owned()
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn runs(found: &Found) -> bool {
+    rank(found) == 0
+}
+
+fn rank(found: &Found) -> u8 {
+    match found {
+        Found::Answering(_, status) if status.state == State::Running && !status.expired() => 0,
+        Found::Answering(..) => 1,
+        Found::Failing(_) => 2,
+        Found::Silent => 3,
+    }
+}
+
+fn better(first: Found, second: Found) -> Found {
+    if rank(&second) < rank(&first) {
+        second
+    } else {
+        first
+    }
+}
+
+/// Reads one line of `lsof -F`: `n/…/io.tailscale.ipn.macos/sameuserproof-<port>-<password>`
+/// (tailscale 1.104, `safesocket/safesocket_darwin.go`).
+fn app_store_endpoint(line: &str) -> Option<Endpoint> {
+    let name = line.strip_prefix('n')?;
+    let (_, proof) = name.split_once(".tailscale.ipn.macos/sameuserproof-")?;
+    let (port, password) = proof.split_once('-')?;
+    if password.is_empty() || password.contains(char::is_whitespace) {
+        return None;
+    }
+    Some(Endpoint::Port {
+        port: port.parse().ok()?,
+        password: SecretString::from(password),
+    })
+}
+
+fn install_command(os_release: &str) -> &'static str {
+    let names = os_release
+        .lines()
+        .filter_map(|line| line.strip_prefix("ID=").or(line.strip_prefix("ID_LIKE=")))
+        .flat_map(|value| value.trim_matches(['"', '\'']).split_whitespace());
+    for name in names {
+        match name {
+            "debian" | "ubuntu" => return "sudo apt-get install tailscale",
+            "fedora" | "rhel" | "centos" => return "sudo dnf install tailscale",
+            "arch" => return "sudo pacman -S tailscale",
+            "suse" | "opensuse" => return "sudo zypper install tailscale",
+            "alpine" => return "sudo apk add tailscale",
+            _ => {}
+        }
+    }
+    "xdg-open https://tailscale.com/download/linux"
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn the_app_store_app_is_found_in_what_lsof_prints() {
+        let output = "p714\nfcwd\nn/\nf12\nn/Users/sam smith/Library/Group Containers/W5364U7YZB.group.io.tailscale.ipn.macos/sameuserproof-49158-0a1b2c3d\nf13\nn/dev/null\n";
+        let found: Vec<Endpoint> = output.lines().filter_map(app_store_endpoint).collect();
+        let [Endpoint::Port { port, password }] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!((*port, password.expose_secret()), (49158, "0a1b2c3d"));
+        assert!(!format!("{found:?}").contains("0a1b2c3d"));
+    }
+
+    #[test]
+    fn other_lines_of_lsof_find_nothing() {
+        for line in [
+            "",
+            "n",
+            "n/x/io.tailscale.ipn.macos/sameuserproof-",
+            "n/x/io.tailscale.ipn.macos/sameuserproof-99999-abc",
+            "n/x/io.tailscale.ipn.macos/sameuserproof-1-",
+            "p/x/io.tailscale.ipn.macos/sameuserproof-1-a",
+        ] {
+            assert!(app_store_endpoint(line).is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_command_to_install_fits_the_distribution() {
+        insta::assert_snapshot!(install_command("NAME=x\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), @"sudo apt-get install tailscale");
+        insta::assert_snapshot!(install_command("ID=fedora\n"), @"sudo dnf install tailscale");
+        insta::assert_snapshot!(install_command("ID=\"nixos\"\n"), @"xdg-open https://tailscale.com/download/linux");
+        insta::assert_snapshot!(install_command(""), @"xdg-open https://tailscale.com/download/linux");
+    }
+}
