@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use async_trait::async_trait;
 use ecto_core::ports::{Secrets, Vault, VaultFault, VaultPlace};
@@ -95,6 +96,20 @@ impl Inner {
             *opened = None;
         }
         done
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Ending a Secret Service session blocks, which no thread of the runtime may.
+        if let Some(store) = self
+            .opened
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            let _detached = thread::Builder::new().spawn(move || drop(store));
+        }
     }
 }
 
