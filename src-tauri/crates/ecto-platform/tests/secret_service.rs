@@ -2,6 +2,11 @@
 //!
 //! The bus is found through the environment, so each test starts this program again inside a session that was made for it.
 #![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test stops where something is not as it should be"
+)]
 
 use std::env;
 use std::fs::{self, DirBuilder};
