@@ -4,5 +4,6 @@ mod answer;
 pub mod authority;
 pub mod edge;
 pub mod faults;
+pub mod gateway;
 mod life;
 pub mod tailnet;

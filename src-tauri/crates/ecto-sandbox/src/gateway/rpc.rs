@@ -1,0 +1,602 @@
+//! The gateway's WebSocket RPC, protocol 4.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, oneshot};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_util::sync::CancellationToken;
+
+use super::config::{self, Authentication, Effective};
+use super::http::{Body, invalid_request};
+use super::lockout::Origin;
+use super::patch::{self, Refusal, VERSION};
+use super::state::{Order, Phase, Signal, State, preflight, random_id, restart_answer};
+use super::{recovery, schema};
+use crate::faults::Fault;
+
+const PROTOCOL: u64 = 4;
+
+const CLIENT_IDS: &[&str] = &[
+    "webchat-ui",
+    "openclaw-control-ui",
+    "openclaw-browser-copilot",
+    "openclaw-tui",
+    "webchat",
+    "cli",
+    "gateway-client",
+    "openclaw-macos",
+    "openclaw-linux",
+    "openclaw-ios",
+    "openclaw-watchos",
+    "openclaw-android",
+    "node-host",
+    "openclaw-worker",
+    "test",
+    "fingerprint",
+    "openclaw-probe",
+];
+
+const CLIENT_MODES: &[&str] = &[
+    "webchat", "cli", "ui", "backend", "node", "worker", "probe", "test",
+];
+
+const METHODS: &[&str] = &[
+    "health",
+    "config.get",
+    "config.patch",
+    "config.schema.lookup",
+    "gateway.restart.preflight",
+    "gateway.restart.request",
+    "secrets.reload",
+];
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Answers an upgrade request, on any path; the client proves itself in its `connect` frame.
+pub(crate) fn upgrade(
+    state: Arc<State>,
+    cut: CancellationToken,
+    origin: Origin,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let Some(accept) = request
+        .headers()
+        .get(SEC_WEBSOCKET_KEY)
+        .map(|key| derive_accept_key(key.as_bytes()))
+    else {
+        return invalid_request("Missing Sec-WebSocket-Key header");
+    };
+    let web_origin = request
+        .headers()
+        .get(ORIGIN)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let session = async {
+            let Ok(upgraded) = upgraded.await else { return };
+            let socket =
+                WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+            let signals = state.signals.subscribe();
+            let session = Session {
+                state: Arc::clone(&state),
+                socket,
+                origin,
+                web_origin,
+                connected: None,
+                sequence: 0,
+            };
+            session.run(signals).await;
+        };
+        tokio::select! {
+            () = cut.cancelled() => {}
+            () = session => {}
+        }
+    });
+    let mut response = Response::new(<Body as Default>::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+fn milliseconds() -> u128 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis())
+}
+
+struct Session {
+    state: Arc<State>,
+    socket: Socket,
+    origin: Origin,
+    web_origin: Option<String>,
+    connected: Option<Vec<&'static str>>,
+    sequence: u64,
+}
+
+/// The conversation is over: the peer is gone or was sent away.
+struct Over;
+
+impl Session {
+    async fn run(mut self, mut signals: broadcast::Receiver<Signal>) {
+        let challenge = json!({
+            "type": "event", "event": "connect.challenge",
+            "payload": { "nonce": random_id(), "ts": milliseconds(), "capabilities": ["model-catalog-snapshot"] },
+        });
+        if self.send(&challenge).await.is_err() {
+            return;
+        }
+        loop {
+            let result = tokio::select! {
+                signal = signals.recv() => match signal {
+                    Ok(signal) => self.tell(signal).await,
+                    Err(broadcast::error::RecvError::Lagged(_)) => Ok(()),
+                    Err(broadcast::error::RecvError::Closed) => Err(Over),
+                },
+                message = self.socket.next() => match message {
+                    Some(Ok(Message::Text(text))) => self.receive(text.as_str()).await,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+                    Some(Ok(Message::Binary(_) | Message::Close(_)) | Err(_)) | None => Err(Over),
+                },
+            };
+            if result.is_err() {
+                // The closing handshake; it fails where the peer is gone already.
+                let _ = self.socket.close(None).await;
+                return;
+            }
+        }
+    }
+
+    async fn send(&mut self, frame: &Value) -> Result<(), Over> {
+        self.socket
+            .send(Message::text(frame.to_string()))
+            .await
+            .map_err(|_| Over)
+    }
+
+    async fn close(&mut self, code: u16, reason: &str) -> Result<(), Over> {
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: reason.to_owned().into(),
+        };
+        let _ = self.socket.close(Some(frame)).await;
+        Err(Over)
+    }
+
+    async fn tell(&mut self, signal: Signal) -> Result<(), Over> {
+        match signal {
+            Signal::Event(mut event) => {
+                if self.connected.is_none() {
+                    return Ok(());
+                }
+                self.sequence += 1;
+                event["seq"] = json!(self.sequence);
+                self.send(&event).await
+            }
+            Signal::AuthenticationChanged => self.close(4001, "gateway auth changed").await,
+            Signal::Shutdown {
+                reason,
+                code,
+                close_reason,
+            } => {
+                self.sequence += 1;
+                let event = json!({
+                    "type": "event", "event": "shutdown",
+                    "payload": { "reason": reason, "restartExpectedMs": 1500 }, "seq": self.sequence,
+                });
+                self.send(&event).await?;
+                self.close(code, close_reason).await
+            }
+        }
+    }
+
+    async fn receive(&mut self, text: &str) -> Result<(), Over> {
+        let Ok(frame) = serde_json::from_str::<Value>(text) else {
+            return if self.connected.is_some() {
+                Ok(())
+            } else {
+                self.close(1000, "").await
+            };
+        };
+        let id = frame.get("id").cloned().unwrap_or_default();
+        let method = frame
+            .get("method")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let params = frame.get("params").cloned().unwrap_or_default();
+        self.state.record.add_call(&method, params.clone());
+        match self.state.faults.pass(&format!("rpc {method}")).await {
+            None
+            | Some(
+                Fault::CloseAfter(_)
+                | Fault::GarbageLine
+                | Fault::HalfLine
+                | Fault::LongLine(_)
+                | Fault::Delay(_)
+                | Fault::Hold(_),
+            ) => {}
+            Some(Fault::Refuse) => return Err(Over),
+            Some(Fault::Silence) => return Ok(()),
+            Some(Fault::Die { back_after }) => {
+                self.state.order(Order::Die(back_after));
+                return Err(Over);
+            }
+            Some(Fault::Answer { body, .. }) => {
+                return self.refuse(&id, &Refusal::unavailable(body)).await;
+            }
+        }
+        if self.connected.is_none() {
+            return self.connect(&id, &method, &params).await;
+        }
+        let answer = self.perform(&method, &params).await;
+        if method == "config.patch" && self.lose_patch_answer().await? {
+            return Ok(());
+        }
+        match answer {
+            Ok(payload) => {
+                self.send(&json!({ "type": "res", "id": id, "ok": true, "payload": payload }))
+                    .await?;
+                if method == "gateway.restart.request" {
+                    self.state.order(Order::Restart);
+                }
+                Ok(())
+            }
+            Err(refusal) => self.refuse(&id, &refusal).await,
+        }
+    }
+
+    /// The point after a patch took effect: its answer can be lost.
+    async fn lose_patch_answer(&mut self) -> Result<bool, Over> {
+        match self.state.faults.pass("rpc config.patch answer").await {
+            None
+            | Some(
+                Fault::Delay(_)
+                | Fault::Hold(_)
+                | Fault::GarbageLine
+                | Fault::HalfLine
+                | Fault::LongLine(_),
+            ) => Ok(false),
+            Some(Fault::Silence) => Ok(true),
+            Some(Fault::Die { back_after }) => {
+                self.state.order(Order::Die(back_after));
+                Err(Over)
+            }
+            Some(Fault::Refuse | Fault::CloseAfter(_) | Fault::Answer { .. }) => Err(Over),
+        }
+    }
+
+    async fn refuse(&mut self, id: &Value, refusal: &Refusal) -> Result<(), Over> {
+        let mut error = json!({ "code": refusal.code, "message": refusal.message });
+        if let Some(details) = &refusal.details {
+            error["details"] = details.clone();
+        }
+        self.send(&json!({ "type": "res", "id": id, "ok": false, "error": error }))
+            .await
+    }
+
+    async fn connect(&mut self, id: &Value, method: &str, params: &Value) -> Result<(), Over> {
+        let Some(config) = self.state.active() else {
+            return Err(Over);
+        };
+        match self.admit(method, params, &config) {
+            Ok(scopes) => {
+                let hello = self.hello(&scopes, &config);
+                self.connected = Some(scopes);
+                self.send(&json!({ "type": "res", "id": id, "ok": true, "payload": hello }))
+                    .await
+            }
+            Err((code, refusal)) => {
+                self.refuse(id, &refusal).await?;
+                self.close(code, &refusal.message).await
+            }
+        }
+    }
+
+    fn admit(
+        &self,
+        method: &str,
+        params: &Value,
+        config: &Effective,
+    ) -> Result<Vec<&'static str>, (u16, Refusal)> {
+        let invalid = |message: &str| (1008, Refusal::invalid(message));
+        if method != "connect" {
+            return Err(invalid("invalid handshake: first request must be connect"));
+        }
+        let word = |pointer: &str| params.pointer(pointer).and_then(Value::as_str);
+        for (pointer, allowed) in [("/client/id", CLIENT_IDS), ("/client/mode", CLIENT_MODES)] {
+            if !word(pointer).is_some_and(|word| allowed.contains(&word)) {
+                return Err(invalid(&format!(
+                    "invalid connect params: at {pointer}: must be equal to one of the allowed values"
+                )));
+            }
+        }
+        let number = |name: &str| params.get(name).and_then(Value::as_u64);
+        let (Some(low), Some(high)) = (number("minProtocol"), number("maxProtocol")) else {
+            return Err(invalid(
+                "invalid connect params: must have required property 'minProtocol'",
+            ));
+        };
+        if !(low..=high).contains(&PROTOCOL) {
+            let details = json!({
+                "code": "PROTOCOL_MISMATCH", "clientMinProtocol": low, "clientMaxProtocol": high,
+                "expectedProtocol": PROTOCOL, "minimumProbeProtocol": 3,
+            });
+            let refusal = Refusal {
+                details: Some(details),
+                ..Refusal::invalid("protocol mismatch")
+            };
+            return Err((1002, refusal));
+        }
+        if self.web_origin.is_some() {
+            let details =
+                json!({ "code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": "origin not allowed" });
+            let message = "origin not allowed (open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins)";
+            return Err((
+                1008,
+                Refusal {
+                    details: Some(details),
+                    ..Refusal::invalid(message)
+                },
+            ));
+        }
+        self.check_secret(params, config)?;
+        if self.origin != Origin::Local {
+            // Through a proxy the shared secret alone gives no scope; that needs a paired device.
+            return Ok(Vec::new());
+        }
+        let asked = params.get("scopes").and_then(Value::as_array);
+        let scopes = ["operator.read", "operator.write", "operator.admin"];
+        Ok(scopes
+            .into_iter()
+            .filter(|scope| asked.is_some_and(|asked| asked.contains(&json!(scope))))
+            .collect())
+    }
+
+    fn check_secret(&self, params: &Value, config: &Effective) -> Result<(), (u16, Refusal)> {
+        let (secret, word, hint) = match &config.authentication {
+            Authentication::Open => return Ok(()),
+            Authentication::Token { secret, .. } => (
+                Some(secret),
+                "token",
+                "use this gateway's gateway.auth.token or pair the device",
+            ),
+            Authentication::Password(secret) => (
+                Some(secret),
+                "password",
+                "use this gateway's gateway.auth.password",
+            ),
+            Authentication::TrustedProxy => (
+                None,
+                "token",
+                "use this gateway's gateway.auth.token or pair the device",
+            ),
+        };
+        let presented: Vec<&str> = ["/auth/token", "/auth/password"]
+            .into_iter()
+            .filter_map(|pointer| params.pointer(pointer).and_then(Value::as_str))
+            .collect();
+        if presented.is_empty() {
+            let details = Some(json!({ "code": "DEVICE_IDENTITY_REQUIRED" }));
+            let message = "device identity required".to_owned();
+            return Err((
+                1008,
+                Refusal {
+                    code: "NOT_PAIRED",
+                    message,
+                    details,
+                },
+            ));
+        }
+        if secret.is_some_and(|secret| presented.contains(&secret.expose_secret())) {
+            return Ok(());
+        }
+        self.state.lockouts.count(self.origin, config);
+        let details = json!({
+            "code": format!("AUTH_{}_MISMATCH", word.to_uppercase()), "authReason": format!("{word}_mismatch"),
+            "canRetryWithDeviceToken": false, "recommendedNextStep": "update_auth_credentials",
+        });
+        let message = format!("unauthorized: gateway {word} mismatch ({hint})");
+        Err((
+            1008,
+            Refusal {
+                details: Some(details),
+                ..Refusal::invalid(message)
+            },
+        ))
+    }
+
+    fn hello(&self, scopes: &[&str], config: &Effective) -> Value {
+        json!({
+            "type": "hello-ok",
+            "protocol": PROTOCOL,
+            "server": { "version": VERSION, "connId": random_id() },
+            "features": {
+                "methods": METHODS,
+                "events": ["connect.challenge", "config.changed", "shutdown", "health", "tick"],
+                "capabilities": ["gateway-restart-target-safe-v1"],
+            },
+            "snapshot": {
+                "health": self.health(),
+                "uptimeMs": self.state.uptime_milliseconds(),
+                "appliedConfigHash": config.reading.hash,
+            },
+            "auth": { "role": "operator", "scopes": scopes },
+            "policy": { "maxPayload": 26_214_400, "maxBufferedBytes": 52_428_800, "tickIntervalMs": 30_000 },
+        })
+    }
+
+    fn health(&self) -> Value {
+        json!({
+            "ok": true, "ts": milliseconds(), "durationMs": 1,
+            "plugins": { "loaded": [], "errors": [], "unavailable": [] },
+            "configReload": { "hotReloadStatus": "active" },
+            "channels": {}, "channelOrder": [], "defaultAgentId": "main",
+        })
+    }
+
+    async fn perform(&mut self, method: &str, params: &Value) -> Result<Value, Refusal> {
+        let needed = match method {
+            "config.patch" | "gateway.restart.request" | "secrets.reload" => "operator.admin",
+            _ => "operator.read",
+        };
+        if !self
+            .connected
+            .as_deref()
+            .unwrap_or_default()
+            .contains(&needed)
+        {
+            return Err(Refusal::invalid(format!("missing scope: {needed}")));
+        }
+        match method {
+            "health" => Ok(self.health()),
+            "config.get" => Ok(self.get_config()),
+            "config.patch" => self.patch_config(params).await,
+            "config.schema.lookup" => {
+                let path = params
+                    .get("path")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                schema::lookup(path).ok_or_else(|| Refusal::invalid("config schema path not found"))
+            }
+            "gateway.restart.preflight" => Ok(preflight()),
+            "gateway.restart.request" => Ok(restart_answer(self.state.phase() == Phase::Draining)),
+            "secrets.reload" => {
+                self.reload().await?;
+                Ok(json!({ "ok": true, "warningCount": 0 }))
+            }
+            other => Err(Refusal::invalid(format!("unknown method: {other}"))),
+        }
+    }
+
+    async fn reload(&mut self) -> Result<(), Refusal> {
+        let (done, result) = oneshot::channel();
+        self.state.order(Order::Reload(done));
+        match result.await {
+            Ok(Err(error)) => Err(Refusal::unavailable(format!("Error: {error}"))),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
+
+    fn get_config(&self) -> Value {
+        let path = self.state.config_path.display().to_string();
+        let active = self.state.active();
+        let applied = active.as_ref().map(|active| active.reading.hash.clone());
+        let reading = match config::read(&self.state.config_path, &self.state.environment) {
+            Ok(reading) => reading,
+            Err(error) => {
+                let missing = error == config::ConfigError::Missing;
+                let issues = json!([{ "path": "", "message": error.to_string() }]);
+                return json!({
+                    "path": path, "exists": !missing, "raw": null, "parsed": {}, "valid": missing, "config": {},
+                    "issues": if missing { json!([]) } else { issues }, "warnings": [], "legacyIssues": [],
+                    "appliedConfigHash": applied,
+                });
+            }
+        };
+        let mut secrets = Vec::new();
+        let parsed = config::redact(&reading.parsed, &mut secrets);
+        let source = config::redact(&reading.included, &mut secrets);
+        let resolved = config::redact(&reading.resolved, &mut secrets);
+        let raw = secrets.iter().fold(reading.raw.clone(), |raw, secret| {
+            if secret.is_empty() {
+                raw
+            } else {
+                raw.replace(secret.as_str(), config::REDACTED)
+            }
+        });
+        let issues = schema::validate(&reading.resolved);
+        json!({
+            "path": path,
+            "includedPaths": reading.includes.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+            "exists": true,
+            "raw": raw,
+            "parsed": parsed,
+            "sourceConfig": source,
+            "resolved": resolved,
+            "valid": issues.is_empty(),
+            "runtimeConfig": resolved,
+            "config": resolved,
+            "hash": reading.hash,
+            "issues": issues.iter().map(schema::Issue::json).collect::<Vec<_>>(),
+            "warnings": [],
+            "legacyIssues": [],
+            "configRevisionHash": reading.hash,
+            "appliedConfigHash": applied,
+        })
+    }
+
+    async fn patch_config(&mut self, params: &Value) -> Result<Value, Refusal> {
+        let state = Arc::clone(&self.state);
+        let read_only = ["OPENCLAW_CONFIG_READONLY", "OPENCLAW_NIX_MODE"]
+            .into_iter()
+            .any(|name| {
+                state
+                    .environment
+                    .get(name)
+                    .is_some_and(|value| value == "1")
+            });
+        if read_only {
+            return Err(Refusal::unavailable(
+                "Error: config is read-only in this environment",
+            ));
+        }
+        let patched = patch::apply(&state.config_path, &state.environment, params)?;
+        let path = state.config_path.display().to_string();
+        let shown = config::redact(&patched.written, &mut Vec::new());
+        if patched.changed.is_empty() {
+            return Ok(
+                json!({ "ok": true, "noop": true, "changedPaths": [], "path": path, "config": shown }),
+            );
+        }
+        state.record.say(format!(
+            "config.patch write changedPaths={}",
+            patched.changed.join(",")
+        ));
+        if let Ok(text) = std::fs::read_to_string(&state.config_path) {
+            recovery::remember(&state.config_path, &text);
+        }
+        let hash = config::read(&state.config_path, &state.environment).map(|reading| reading.hash);
+        let hash = hash.unwrap_or_default();
+        if !patched.requires_restart {
+            self.reload().await?;
+        }
+        state.signal(Signal::Event(json!({
+            "type": "event", "event": "config.changed",
+            "payload": { "path": path, "hash": hash, "ts": milliseconds() },
+        })));
+        Ok(json!({
+            "ok": true,
+            "path": path,
+            "hash": hash,
+            "config": shown,
+            "changedPaths": patched.changed,
+            "sentinel": {
+                "persisted": true,
+                "payload": {
+                    "kind": "config-patch", "status": "ok", "ts": milliseconds(), "message": null,
+                    "stats": {
+                        "mode": "config.patch", "root": path, "requiresRestart": patched.requires_restart,
+                    },
+                },
+            },
+        }))
+    }
+}
