@@ -1,1 +1,28 @@
-//! The lock in front of the gateway: a reverse proxy that lets through exact routes to key holders.
+//! The lock in front of the gateway: lets exact routes through, to the holders of a key, and nothing else.
+//!
+//! Each request goes through the rooms in this order: `connection` limits head and time, `caller` takes
+//! the source address from what tailscaled sets, `route` finds the destination, `key` the holder, `body` limits what is
+//! sent, `header` chooses what the gateway sees, `gateway` carries it over a kept-alive connection and `answer` streams
+//! what comes back. `activity` keeps one line of it; `prover` asks the questions that prove the lock.
+//!
+//! Everything for one client connection, the gateway's side included, happens in one task: when that task ends, for
+//! whatever reason, nothing of the connection is left on either side.
+
+mod activity;
+mod admission;
+mod answer;
+mod body;
+mod caller;
+mod connection;
+mod gateway;
+mod guard;
+mod header;
+mod key;
+mod limits;
+mod listener;
+mod passage;
+mod prover;
+mod route;
+
+pub use guard::LoopbackGuard;
+pub use limits::Limits;

@@ -1,0 +1,214 @@
+//! What goes back to the client: the gateway's answer as it comes, or a refusal in OpenAI's shape.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use ecto_core::refusal::Refusal;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{Method, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde::Serialize;
+
+use crate::activity::Line;
+use crate::connection::Turn;
+use crate::gateway::{Gateway, Link};
+
+/// The body of an answer, with everything that has to end when it ends.
+pub(crate) enum AnswerBody {
+    /// A refusal.
+    Refusal {
+        /// What is sent.
+        text: Full<Bytes>,
+        /// Written once it is sent.
+        line: Box<Line>,
+        /// Ends once it is sent.
+        _turn: Turn,
+    },
+    /// What the gateway sends.
+    Stream(Box<Stream>),
+}
+
+/// What the gateway sends, and the connection it comes on.
+pub(crate) struct Stream {
+    incoming: Incoming,
+    link: Option<Link>,
+    gateway: Arc<Gateway>,
+    line: Line,
+    _turn: Turn,
+}
+
+impl Stream {
+    /// Goes on with an answer whose head has come.
+    pub fn new(
+        incoming: Incoming,
+        link: Link,
+        gateway: Arc<Gateway>,
+        line: Line,
+        turn: Turn,
+    ) -> Self {
+        Self {
+            incoming,
+            link: Some(link),
+            gateway,
+            line,
+            _turn: turn,
+        }
+    }
+
+    fn poll_incoming(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        match &mut self.link {
+            None => Poll::Pending,
+            Some(link) => {
+                link.drive(context);
+                Pin::new(&mut self.incoming).poll_frame(context)
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take()
+            && self.incoming.is_end_stream()
+        {
+            self.gateway.rest(link);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Refusal { text, line, .. } => Pin::new(text).poll_frame(context).map(|frame| {
+                frame.map(|Ok(frame)| {
+                    if let Some(data) = frame.data_ref() {
+                        line.add_bytes(data.len());
+                    }
+                    Ok(frame)
+                })
+            }),
+            Self::Stream(stream) => loop {
+                match std::task::ready!(stream.poll_incoming(context)) {
+                    None => return Poll::Ready(None),
+                    Some(Err(fault)) => return Poll::Ready(Some(Err(fault))),
+                    Some(Ok(frame)) => {
+                        if let Some(data) = frame.data_ref() {
+                            stream.line.add_bytes(data.len());
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                    }
+                }
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Refusal { text, .. } => text.is_end_stream(),
+            Self::Stream(stream) => stream.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Refusal { text, .. } => text.size_hint(),
+            Self::Stream(stream) => stream.incoming.size_hint(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: ErrorFields,
+}
+
+#[derive(Serialize)]
+struct ErrorFields {
+    message: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    code: &'static str,
+    param: Option<&'static str>,
+}
+
+/// The body of a refusal: `{"error":{"message","type","code","param":null}}`.
+pub(crate) fn refusal_text(refusal: Refusal) -> String {
+    let body = ErrorBody {
+        error: ErrorFields {
+            message: refusal.sentence(),
+            kind: refusal.kind(),
+            code: refusal.code(),
+            param: None,
+        },
+    };
+    serde_json::to_string(&body).unwrap_or_default()
+}
+
+/// What else a refusal has to say.
+#[derive(Debug, Default)]
+pub(crate) struct RefusalDetails {
+    /// The method that the path takes.
+    pub allow: Option<Method>,
+    /// Whether part of the body was left unread, so that the connection cannot go on.
+    pub body_unread: bool,
+}
+
+/// Makes a refusal.
+pub(crate) fn refuse(
+    refusal: Refusal,
+    details: &RefusalDetails,
+    mut line: Line,
+    turn: Turn,
+) -> Response<AnswerBody> {
+    line.set_refused(refusal.status());
+    let mut response = Response::new(AnswerBody::Refusal {
+        text: Full::new(Bytes::from(refusal_text(refusal))),
+        line: Box::new(line),
+        _turn: turn,
+    });
+    *response.status_mut() =
+        StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = refusal.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if refusal.status() == 401 {
+        headers.insert(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"ecto\""),
+        );
+    }
+    if refusal == Refusal::GatewayBrokeOff {
+        // OpenAI's client libraries try again on 5xx unless told not to; this request may have acted.
+        headers.insert("x-should-retry", HeaderValue::from_static("false"));
+    }
+    if let Some(method) = &details.allow
+        && let Ok(value) = HeaderValue::from_str(method.as_str())
+    {
+        headers.insert(ALLOW, value);
+    }
+    if details.body_unread {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

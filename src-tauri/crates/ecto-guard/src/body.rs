@@ -1,0 +1,130 @@
+//! The request's body on its way to the gateway: counted, and not waited for without end.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ecto_core::refusal::Refusal;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// The body did not arrive as it should. Carries nothing: see [`BodyFault`] for why.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body did not arrive whole")]
+pub(crate) struct BodyBroken;
+
+/// Why a body that was on its way to the gateway did not arrive, for whoever waits for the gateway's answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BodyFault(Arc<OnceLock<Refusal>>);
+
+impl BodyFault {
+    /// Why, where the body is at fault.
+    pub fn get(&self) -> Option<Refusal> {
+        self.0.get().copied()
+    }
+
+    fn set(&self, refusal: Refusal) -> BodyBroken {
+        let _ = self.0.set(refusal);
+        BodyBroken
+    }
+}
+
+/// The body of a request to the gateway.
+pub(crate) struct RequestBody(Option<Flow>);
+
+struct Flow {
+    incoming: Incoming,
+    limit: u64,
+    seen: u64,
+    silence: Duration,
+    alarm: Option<Pin<Box<Sleep>>>,
+    fault: BodyFault,
+}
+
+impl RequestBody {
+    /// No body.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// What the client sends: at most `limit` bytes, with no silence longer than `silence`.
+    pub fn new(incoming: Incoming, limit: u64, silence: Duration, fault: BodyFault) -> Self {
+        if incoming.is_end_stream() {
+            return Self::none();
+        }
+        Self(Some(Flow {
+            incoming,
+            limit,
+            seen: 0,
+            silence,
+            alarm: None,
+            fault,
+        }))
+    }
+}
+
+impl Flow {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
+                let silence = self.silence;
+                let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(silence)));
+                ready!(alarm.as_mut().poll(context));
+                return Poll::Ready(Some(Err(self.fault.set(Refusal::BodyTooSlow))));
+            };
+            if let Some(alarm) = &mut self.alarm {
+                alarm.as_mut().reset(Instant::now() + self.silence);
+            }
+            match frame {
+                None => return Poll::Ready(None),
+                Some(Err(_)) => {
+                    return Poll::Ready(Some(Err(self.fault.set(Refusal::Malformed))));
+                }
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    self.seen = self.seen.saturating_add(data.len() as u64);
+                    if self.seen > self.limit {
+                        return Poll::Ready(Some(Err(self.fault.set(Refusal::BodyTooLarge))));
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyBroken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+        match &mut self.0 {
+            None => Poll::Ready(None),
+            Some(flow) => flow.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|flow| flow.incoming.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            None => SizeHint::with_exact(0),
+            Some(flow) => flow.incoming.size_hint(),
+        }
+    }
+}

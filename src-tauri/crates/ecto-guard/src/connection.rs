@@ -1,0 +1,234 @@
+//! One connection of a client: its time limits, and what ends it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::Limits;
+use crate::passage::{Passage, Shared};
+
+/// The smallest buffer that hyper works with.
+const SMALLEST_BUFFER: usize = 8 * 1024;
+/// The largest buffer for what was read and not yet taken, in bytes. Larger than a head, for bodies.
+const BUFFER: usize = 64 * 1024;
+
+/// What a connection is doing, seen from the task that serves it, the socket and the request under way.
+#[derive(Clone)]
+pub(crate) struct Progress(Arc<Mutex<State>>);
+
+struct State {
+    limits: Limits,
+    phase: Phase,
+    turn: u64,
+    cut: Option<CancellationToken>,
+    client_closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Between two requests.
+    Resting { until: Instant },
+    /// A head is on its way.
+    Head { until: Instant },
+    /// A request is under way.
+    Serving,
+}
+
+impl Progress {
+    fn new(limits: Limits) -> Self {
+        let until = Instant::now() + limits.head_time;
+        Self(Arc::new(Mutex::new(State {
+            limits,
+            phase: Phase::Head { until },
+            turn: 0,
+            cut: None,
+            client_closed: false,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a request. It lasts until the turn is dropped.
+    pub fn begin(&self) -> Turn {
+        let mut state = self.state();
+        state.phase = Phase::Serving;
+        state.turn += 1;
+        state.cut = None;
+        Turn(self.clone())
+    }
+
+    fn saw_bytes(&self) {
+        let mut state = self.state();
+        if let Phase::Resting { .. } = state.phase {
+            let until = Instant::now() + state.limits.head_time;
+            state.phase = Phase::Head { until };
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.state().phase {
+            Phase::Resting { until } | Phase::Head { until } => Some(until),
+            Phase::Serving => None,
+        }
+    }
+}
+
+/// One request under way on a connection.
+pub(crate) struct Turn(Progress);
+
+impl Turn {
+    /// Ends the connection as soon as `cut` is cancelled.
+    pub fn end_with(&self, cut: CancellationToken) {
+        self.0.state().cut = Some(cut);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.cut = None;
+        let until = Instant::now() + state.limits.rest;
+        state.phase = Phase::Resting { until };
+    }
+}
+
+/// The socket, telling what it sees to [`Progress`].
+struct Socket {
+    stream: TcpStream,
+    progress: Progress,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        if result.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0) {
+            self.progress.state().client_closed = true;
+        } else {
+            self.progress.saw_bytes();
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// How serving came to an end.
+enum Ending {
+    /// Everything was said, by either side.
+    Said,
+    /// Too slow, too long at rest, or its key was taken away.
+    CutOff,
+}
+
+/// Serves one client until one side ends the connection, a limit is reached, or the holder of the request under way
+/// loses its key. Dropping the future ends everything at once, on both sides.
+pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let limits = &shared.limits;
+    let progress = Progress::new(limits.clone());
+    let socket = Socket {
+        stream,
+        progress: progress.clone(),
+    };
+    let passage = Passage::new(shared.clone(), progress.clone());
+    let mut connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(BUFFER.max(limits.head_bytes).max(SMALLEST_BUFFER))
+        .serve_connection(TokioIo::new(socket), passage);
+
+    let mut alarm = Box::pin(sleep_until(Instant::now()));
+    let mut watched_turn = 0;
+    let mut watched_cut = None;
+    let ending = poll_fn(|context| {
+        if connection.poll_without_shutdown(context).is_ready() {
+            return Poll::Ready(Ending::Said);
+        }
+        if let Some(deadline) = progress.deadline() {
+            if alarm.deadline() != deadline {
+                alarm.as_mut().reset(deadline);
+            }
+            if alarm.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ending::CutOff);
+            }
+        }
+        {
+            let state = progress.state();
+            match &state.cut {
+                None => watched_cut = None,
+                Some(cut) if watched_cut.is_none() || state.turn != watched_turn => {
+                    watched_turn = state.turn;
+                    watched_cut = Some(Box::pin(cut.clone().cancelled_owned()));
+                }
+                Some(_) => {}
+            }
+        }
+        match &mut watched_cut {
+            Some(cut) => cut.as_mut().poll(context).map(|()| Ending::CutOff),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+
+    match ending {
+        Ending::CutOff => {}
+        Ending::Said if progress.state().client_closed => {}
+        Ending::Said => say_farewell(connection.into_parts().io.into_inner(), limits).await,
+    }
+}
+
+/// Closes the guard's side and reads what the client still sends, for a moment: closing with bytes unread would reset
+/// the connection, and the client might never read why it was refused.
+async fn say_farewell(mut socket: Socket, limits: &Limits) {
+    let _ = timeout(limits.farewell, async {
+        if socket.shutdown().await.is_err() {
+            return;
+        }
+        let mut waste = [0; 4096];
+        while matches!(socket.read(&mut waste).await, Ok(count) if count > 0) {}
+    })
+    .await;
+}

@@ -1,0 +1,211 @@
+//! The gateway's side: a few kept-alive connections to it, each driven by the task of the request that uses it.
+
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Waker};
+
+use ecto_core::cause::Cause;
+use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use subtle::ConstantTimeEq;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::body::RequestBody;
+use crate::header::GatewayHeaders;
+use crate::limits::Limits;
+
+/// The gateway, as the guard reaches it.
+pub(crate) struct Gateway {
+    address: SocketAddr,
+    token: SecretString,
+    fingerprint: GatewayFingerprint,
+    /// How it is addressed.
+    pub headers: GatewayHeaders,
+    limits: Limits,
+    resting: Mutex<Vec<(Link, Instant)>>,
+}
+
+/// Why the gateway did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// It could not be reached, and has not seen the request.
+    Away,
+    /// It may have seen the request, and may have acted.
+    BrokeOff,
+}
+
+impl Gateway {
+    /// Takes down how the gateway is reached. Connects to nothing yet.
+    pub fn new(access: &GatewayAccess, limits: Limits) -> Result<Self, Cause> {
+        if !access.address.ip().is_loopback() {
+            return Err(Cause::GuardFailed {
+                detail: "the gateway's address is not on this machine".into(),
+            });
+        }
+        let bearer = Zeroizing::new(format!("Bearer {}", access.token.expose_secret()));
+        let mut authorization = HeaderValue::from_str(&bearer).map_err(|_| Cause::GuardFailed {
+            detail: "the gateway's token has characters that no header may have".into(),
+        })?;
+        authorization.set_sensitive(true);
+        let host =
+            HeaderValue::from_str(&access.address.to_string()).map_err(|_| Cause::GuardFailed {
+                detail: "the gateway's address cannot stand in a header".into(),
+            })?;
+        Ok(Self {
+            address: access.address,
+            token: access.token.clone(),
+            fingerprint: access.fingerprint.clone(),
+            headers: GatewayHeaders {
+                host,
+                authorization,
+            },
+            limits,
+            resting: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Whether this is the same gateway in the same state, so that its connections may be kept.
+    pub fn is(&self, access: &GatewayAccess) -> bool {
+        let same_token = self
+            .token
+            .expose_secret()
+            .as_bytes()
+            .ct_eq(access.token.expose_secret().as_bytes());
+        self.address == access.address
+            && self.fingerprint == access.fingerprint
+            && bool::from(same_token)
+    }
+
+    /// Sends a request and waits for the head of the answer. It is sent a second time only where not one byte of it was
+    /// written the first time. Dropping the future, or later the link, ends the connection, which tells the gateway to
+    /// stop.
+    pub async fn send(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Link), Silence> {
+        let request = match self.take() {
+            None => request,
+            Some(link) => match link.exchange(request).await {
+                Ok(answer) => return Ok(answer),
+                Err(Unanswered::Unsent(request)) => *request,
+                Err(Unanswered::Sent) => return Err(Silence::BrokeOff),
+            },
+        };
+        let link = self.connect().await.ok_or(Silence::Away)?;
+        match link.exchange(request).await {
+            Ok(answer) => Ok(answer),
+            Err(Unanswered::Unsent(_)) => Err(Silence::Away),
+            Err(Unanswered::Sent) => Err(Silence::BrokeOff),
+        }
+    }
+
+    async fn connect(&self) -> Option<Link> {
+        let stream = timeout(
+            self.limits.gateway_connect,
+            TcpStream::connect(self.address),
+        )
+        .await
+        .ok()?
+        .ok()?;
+        stream.set_nodelay(true).ok()?;
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        Some(Link {
+            sender,
+            driver: Some(driver),
+        })
+    }
+
+    fn resting(&self) -> std::sync::MutexGuard<'_, Vec<(Link, Instant)>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the connection that rested the shortest, if it is still good.
+    fn take(&self) -> Option<Link> {
+        let mut resting = self.resting();
+        while let Some((mut link, since)) = resting.pop() {
+            if since.elapsed() > self.limits.gateway_rest {
+                resting.clear();
+                return None;
+            }
+            if link.is_ready() {
+                return Some(link);
+            }
+        }
+        None
+    }
+
+    /// Takes a connection back whose answer has been read to the end.
+    pub fn rest(&self, mut link: Link) {
+        if !link.is_ready() {
+            return;
+        }
+        let mut resting = self.resting();
+        let good = |(_, since): &(Link, Instant)| since.elapsed() <= self.limits.gateway_rest;
+        if resting.first().is_some_and(|oldest| !good(oldest)) {
+            resting.retain(good);
+        }
+        if resting.len() < self.limits.gateway_connections {
+            resting.push((link, Instant::now()));
+        }
+    }
+}
+
+enum Unanswered {
+    Unsent(Box<Request<RequestBody>>),
+    Sent,
+}
+
+/// One connection to the gateway, with what drives it.
+pub(crate) struct Link {
+    sender: SendRequest<RequestBody>,
+    driver: Option<Connection<TokioIo<TcpStream>, RequestBody>>,
+}
+
+impl Link {
+    /// Moves bytes, as far as that goes.
+    pub fn drive(&mut self, context: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && Pin::new(driver).poll(context).is_ready()
+        {
+            self.driver = None;
+        }
+    }
+
+    /// Whether it can take another request. Notices when the gateway has closed it.
+    fn is_ready(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.driver.is_some() && self.sender.is_ready()
+    }
+
+    async fn exchange(
+        mut self,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Self), Unanswered> {
+        let answer = {
+            let mut sending = pin!(self.sender.try_send_request(request));
+            let driver = &mut self.driver;
+            std::future::poll_fn(|context| {
+                if let Some(active) = driver
+                    && Pin::new(active).poll(context).is_ready()
+                {
+                    *driver = None;
+                }
+                sending.as_mut().poll(context)
+            })
+            .await
+        };
+        match answer {
+            Ok(response) => Ok((response, self)),
+            Err(mut fault) => Err(match fault.take_message() {
+                Some(request) => Unanswered::Unsent(Box::new(request)),
+                None => Unanswered::Sent,
+            }),
+        }
+    }
+}

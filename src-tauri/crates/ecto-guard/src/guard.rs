@@ -1,0 +1,104 @@
+//! The guard as the engine sees it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ecto_core::cause::Cause;
+use ecto_core::foreign::ForeignText;
+use ecto_core::gateway::GatewayAccess;
+use ecto_core::key::{GuardKey, NoRandomness};
+use ecto_core::ports::{Activity, Clock, Guard};
+use ecto_core::proof::{ProofAnswer, ProofQuestion};
+use rand::TryRng;
+use tokio::sync::{Mutex, watch};
+
+use crate::activity::Register;
+use crate::admission::Gate;
+use crate::limits::Limits;
+use crate::listener::Listening;
+use crate::passage::Shared;
+use crate::prover::ProverPass;
+
+/// The guard: a reverse proxy on a free port of 127.0.0.1. Listens to nothing until it is started; dropping it ends
+/// everything.
+pub struct LoopbackGuard {
+    shared: Arc<Shared>,
+    listening: Mutex<Option<Listening>>,
+}
+
+impl LoopbackGuard {
+    /// Makes a guard that does not listen yet. `random` is asked for what only the prover knows.
+    pub fn new<R: TryRng>(
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        random: &mut R,
+    ) -> Result<Self, NoRandomness> {
+        let shared = Shared {
+            limits,
+            gate: Gate::new(),
+            prover: ProverPass::new(random)?,
+            register: Register::new(clock),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            listening: Mutex::new(None),
+        })
+    }
+}
+
+#[async_trait]
+impl Guard for LoopbackGuard {
+    async fn start(&self, access: GatewayAccess, keys: Vec<GuardKey>) -> Result<SocketAddr, Cause> {
+        let mut listening = self.listening.lock().await;
+        self.shared.gate.swap(&access, keys, &self.shared.limits)?;
+        if let Some(listening) = &*listening {
+            return Ok(listening.address);
+        }
+        let started = Listening::start(self.shared.clone())
+            .await
+            .map_err(|fault| {
+                self.shared.gate.shut();
+                Cause::GuardFailed {
+                    detail: ForeignText::new(fault.to_string()),
+                }
+            })?;
+        let address = started.address;
+        *listening = Some(started);
+        Ok(address)
+    }
+
+    fn hold(&self) {
+        self.shared.gate.set_held(true);
+    }
+
+    fn release(&self) {
+        self.shared.gate.set_held(false);
+    }
+
+    async fn stop(&self) {
+        let mut listening = self.listening.lock().await;
+        self.shared.gate.shut();
+        let ending = listening.take();
+        drop(listening);
+        if let Some(listening) = ending {
+            listening.stop().await;
+        }
+    }
+
+    async fn ask(&self, question: ProofQuestion) -> Result<ProofAnswer, Cause> {
+        let address = match &*self.listening.lock().await {
+            Some(listening) => listening.address,
+            None => {
+                return Err(Cause::GuardFailed {
+                    detail: "the guard does not listen".into(),
+                });
+            }
+        };
+        self.shared.prover.ask(address, &question).await
+    }
+
+    fn activity(&self) -> watch::Receiver<Activity> {
+        self.shared.register.watch()
+    }
+}

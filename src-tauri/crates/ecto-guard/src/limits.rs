@@ -1,0 +1,48 @@
+//! How much of everything the guard takes.
+
+use std::time::Duration;
+
+/// How much of everything the guard takes. A head has at most 100 fields besides: that one is fixed in hyper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest head, request line included, in bytes; at least 8 KiB.
+    pub head_bytes: usize,
+    /// The longest time from the first byte of a head to its last, and from the connection to its first head.
+    pub head_time: Duration,
+    /// The largest request body, in bytes. The gateway's own limit is the same (OpenClaw 2026.9.6).
+    pub body_bytes: u64,
+    /// The longest silence in a request body.
+    pub body_silence: Duration,
+    /// The most connections at once.
+    pub connections: usize,
+    /// How long a connection may rest between two requests. Longer than the 90 seconds after which tailscaled's
+    /// transport closes it (`ipn/ipnlocal/serve.go`, 1.102), so that it is never the guard that closes a connection on
+    /// which a request is under way.
+    pub rest: Duration,
+    /// The longest time to connect to the gateway.
+    pub gateway_connect: Duration,
+    /// The most resting connections to the gateway.
+    pub gateway_connections: usize,
+    /// How long a connection to the gateway may rest. Shorter than the 5 seconds after which Node closes it
+    /// (`server.keepAliveTimeout`), so that no request is sent into a closing connection.
+    pub gateway_rest: Duration,
+    /// How long a connection that the guard ends is listened to, so that the client can read why.
+    pub farewell: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 32 * 1024,
+            head_time: Duration::from_secs(10),
+            body_bytes: 20 * 1024 * 1024,
+            body_silence: Duration::from_secs(30),
+            connections: 12_000,
+            rest: Duration::from_secs(120),
+            gateway_connect: Duration::from_secs(2),
+            gateway_connections: 256,
+            gateway_rest: Duration::from_secs(4),
+            farewell: Duration::from_secs(2),
+        }
+    }
+}

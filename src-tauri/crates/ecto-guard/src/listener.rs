@@ -1,0 +1,95 @@
+//! The listener on loopback.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ecto_core::refusal::Refusal;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::answer::refusal_text;
+use crate::connection::serve;
+use crate::passage::Shared;
+
+/// How long the listener waits when the system has no more files to give.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener that accepts. Dropping it ends it and every connection, without waiting.
+pub(crate) struct Listening {
+    /// Where.
+    pub address: SocketAddr,
+    accepting: JoinHandle<()>,
+    end: DropGuard,
+}
+
+impl Listening {
+    /// Listens on a free port of 127.0.0.1.
+    pub async fn start(shared: Arc<Shared>) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let end = CancellationToken::new();
+        let accepting = tokio::spawn(accept(listener, shared, end.clone()));
+        Ok(Self {
+            address,
+            accepting,
+            end: end.drop_guard(),
+        })
+    }
+
+    /// Ends the listener and every connection, and returns when they are gone.
+    pub async fn stop(self) {
+        drop(self.end);
+        let _ = self.accepting.await;
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
+    let mut connections = JoinSet::new();
+    let places = Arc::new(Semaphore::new(shared.limits.connections));
+    loop {
+        tokio::select! {
+            biased;
+            () = end.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) if peer.ip().is_loopback() => {
+                    let Ok(place) = places.clone().try_acquire_owned() else {
+                        turn_away(&stream);
+                        continue;
+                    };
+                    let _ = stream.set_nodelay(true);
+                    let shared = shared.clone();
+                    connections.spawn(async move {
+                        serve(stream, shared).await;
+                        drop(place);
+                    });
+                }
+                Ok(_) => {}
+                Err(fault) => {
+                    tracing::warn!(%fault, "a connection could not be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+/// Says that there is no room, as far as that goes without waiting.
+fn turn_away(stream: &TcpStream) {
+    let refusal = Refusal::TooBusy;
+    let text = refusal_text(refusal);
+    let answer = format!(
+        "HTTP/1.1 {} Service Unavailable\r\ncontent-type: application/json\r\nretry-after: {}\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n{text}",
+        refusal.status(),
+        refusal.retry_after().unwrap_or_default(),
+        text.len(),
+    );
+    let _ = stream.try_write(answer.as_bytes());
+}

@@ -1,0 +1,204 @@
+//! How much the guard takes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ecto_guard::Limits;
+use http_body_util::{BodyExt as _, Full};
+
+use crate::stand_in::*;
+
+const SHORT: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn a_body_of_twenty_megabytes_passes_and_one_byte_more_does_not() {
+    let gateway = TinyGateway::start(|request| async move {
+        let body = request.into_body().collect().await.ok()?.to_bytes();
+        let size = Bytes::from(body.len().to_string());
+        Some(http::Response::new(Full::new(size).boxed_unsync()))
+    })
+    .await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let most = 20 * 1024 * 1024;
+    let body = "x".repeat(most);
+    let answer = setting.ask("POST /v1/responses", &body).await;
+    assert_eq!((answer.status, answer.body), (200, most.to_string()));
+
+    let mut client = setting.connect().await;
+    let whole = request("POST /v1/responses", &[], &format!("{body}x"));
+    client.send_what_goes(&whole).await;
+    let answer = client.answer().await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (413, "body_too_large".to_owned())
+    );
+
+    let mut client = setting.connect().await;
+    client
+        .send(&request(
+            "POST /v1/responses",
+            &["Transfer-Encoding: chunked"],
+            "",
+        ))
+        .await;
+    client
+        .send_what_goes(format!("{:x}\r\n{body}x\r\n0\r\n\r\n", most + 1))
+        .await;
+    assert_eq!(client.answer().await.status, 413);
+}
+
+#[tokio::test]
+async fn a_body_that_is_announced_too_large_is_refused_before_it_comes() {
+    let mut gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let mut client = setting.connect().await;
+    let small = request("POST /v1/responses", &[], "");
+    client
+        .send(small.replace("Content-Length: 0", "Content-Length: 20971521"))
+        .await;
+    let answer = client.answer().await;
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (413, Some("close"))
+    );
+    assert!(gateway.saw_nothing());
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_not_waited_for() {
+    let limits = Limits {
+        body_silence: SHORT,
+        ..Limits::default()
+    };
+    let gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let mut client = setting.connect().await;
+    let small = request("POST /v1/responses", &[], "{}");
+    client
+        .send(small.replace("Content-Length: 2", "Content-Length: 3"))
+        .await;
+    let answer = client.answer().await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (408, "body_too_slow".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_waited_for_longer_than_any_limit() {
+    let limits = Limits {
+        head_time: SHORT,
+        body_silence: SHORT,
+        rest: SHORT,
+        ..Limits::default()
+    };
+    let gateway = TinyGateway::start(|_| async {
+        tokio::time::sleep(SHORT * 5).await;
+        Some(text(200, "{}"))
+    })
+    .await;
+    let setting = Setting::new(gateway.address, limits).await;
+    assert_eq!(setting.ask("POST /v1/responses", "{}").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let mut gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let long = format!("X-Long: {}", "x".repeat(32 * 1024));
+    let many: Vec<String> = (0..101).map(|number| format!("X-{number}: 1")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for headers in [vec![long.as_str()], many] {
+        let mut client = setting.connect().await;
+        client.send(&request("GET /v1/models", &headers, "")).await;
+        assert_eq!(client.answer().await.status, 431);
+        assert_eq!(client.rest().await, "");
+    }
+    let mut client = setting.connect().await;
+    client.send("GET /v1/models HTTP/1.1\r\nX-Endless: ").await;
+    for _ in 0..1024 {
+        client.send_what_goes([b'x'; 1024]).await;
+    }
+    assert_eq!(client.answer().await.status, 431);
+    assert!(gateway.saw_nothing());
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_is_not_waited_for() {
+    let limits = Limits {
+        head_time: SHORT,
+        ..Limits::default()
+    };
+    let gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    for begun in [
+        "",
+        "GET /v1/models HTT",
+        "GET /v1/models HTTP/1.1\r\nHost: x\r\n",
+    ] {
+        let mut client = setting.connect().await;
+        client.send(begun).await;
+        assert_eq!(client.rest().await, "", "{begun}");
+    }
+    let mut client = setting.connect().await;
+    let drip = async {
+        loop {
+            client.send_what_goes("x").await;
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    };
+    let _: Result<(), _> = tokio::time::timeout(SHORT * 4, drip).await;
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_connection_at_rest_is_closed_and_one_in_use_is_not() {
+    let limits = Limits {
+        rest: SHORT,
+        ..Limits::default()
+    };
+    let (gateway, mut streams) = TinyGateway::streaming().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let mut client = setting.connect().await;
+    client.send(&request("POST /v1/responses", &[], "{}")).await;
+    let stream = soon("the stream", streams.recv()).await.unwrap();
+    tokio::time::sleep(SHORT * 3).await;
+    stream.send("data: still\n\n");
+    client.until("data: still\n\n").await;
+    drop(stream);
+    client.until("0\r\n\r\n").await;
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn more_connections_than_there_is_room_for_are_turned_away() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let mut first = setting.connect().await;
+    let second = setting.connect().await;
+    for client in [&mut first] {
+        client.send(&request("GET /v1/models", &[], "")).await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    let mut third = setting.connect().await;
+    let answer = third.answer().await;
+    assert_eq!((answer.status, answer.code()), (503, "too_busy".to_owned()));
+    drop(second);
+    let mut served = false;
+    for _ in 0..200 {
+        let mut again = setting.connect().await;
+        again
+            .send_what_goes(&request("GET /v1/models", &[], ""))
+            .await;
+        if again.answer().await.status == 200 {
+            served = true;
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(served);
+}

@@ -1,0 +1,166 @@
+//! What the guard answers by itself.
+
+use ecto_core::key::Route;
+use ecto_core::ports::Guard as _;
+use ecto_core::refusal::Refusal;
+use ecto_guard::Limits;
+use tokio::net::TcpListener;
+
+use crate::stand_in::*;
+
+fn shown(answer: &Answer) -> String {
+    let mut headers: Vec<_> = answer
+        .head
+        .lines()
+        .skip(1)
+        .filter(|line| !line.is_empty() && !line.starts_with("date"))
+        .collect();
+    headers.sort_unstable();
+    format!("{}\n{}\n{}", answer.status, headers.join("\n"), answer.body)
+}
+
+#[tokio::test]
+async fn without_a_key_nobody_passes() {
+    let mut gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let mut client = setting.connect().await;
+    client
+        .send("GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await;
+    insta::assert_snapshot!(shown(&client.answer().await));
+    client
+        .send(&request_with(&secret(2), "GET /v1/models", &[], ""))
+        .await;
+    insta::assert_snapshot!(shown(&client.answer().await));
+    for authorization in [
+        "Basic eDp5",
+        "Bearer",
+        "Bearer gateway-token-that-never-leaves",
+    ] {
+        client
+            .send(format!(
+                "GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n"
+            ))
+            .await;
+        assert_eq!(client.answer().await.status, 401, "{authorization}");
+    }
+    assert!(gateway.saw_nothing());
+}
+
+#[tokio::test]
+async fn what_is_not_offered_is_not_there_with_or_without_a_key() {
+    let mut gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let mut client = setting.connect().await;
+    client.send(&request("POST /tools/invoke", &[], "{}")).await;
+    insta::assert_snapshot!(shown(&client.answer().await));
+    for line in [
+        "GET /",
+        "GET /health",
+        "POST /v1/%2e%2e/tools/invoke",
+        "POST /v1/../tools/invoke",
+        "POST /v1/chat/completions/",
+        "POST //v1/chat/completions",
+        "POST /V1/chat/completions",
+        "GET /v1/models/..%2f..%2ftools%2finvoke",
+        "GET /favicon.ico",
+        "OPTIONS *",
+    ] {
+        let answer = setting.ask(line, "").await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (404, "unknown_route".to_owned()),
+            "{line}"
+        );
+        let mut client = setting.connect().await;
+        client
+            .send(format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n"))
+            .await;
+        assert_eq!(client.answer().await.status, 404, "{line}");
+    }
+    assert!(gateway.saw_nothing());
+}
+
+#[tokio::test]
+async fn another_method_is_named() {
+    let gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    insta::assert_snapshot!(shown(&setting.ask("DELETE /v1/models/openclaw", "").await));
+    let answer = setting.ask("GET /v1/chat/completions", "").await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+}
+
+#[tokio::test]
+async fn a_key_passes_only_where_it_may() {
+    let mut gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let mut only_models = key("phone", 1);
+    only_models.routes = vec![Route::Models];
+    setting
+        .guard
+        .start(gateway.access(), vec![only_models])
+        .await
+        .unwrap();
+    setting.guard.release();
+    insta::assert_snapshot!(shown(&setting.ask("POST /v1/responses", "").await));
+    assert!(gateway.saw_nothing());
+    assert_eq!(setting.ask("GET /v1/models", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_away_is_said_so_and_comes_back_by_itself() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let setting = Setting::new(address, Limits::default()).await;
+    insta::assert_snapshot!(shown(&setting.ask("POST /v1/responses", "{}").await));
+
+    let back = |listener| TinyGateway::start_on(listener, |_| async { Some(text(200, "{}")) });
+    let gateway = back(TcpListener::bind(address).await.unwrap());
+    assert_eq!(setting.ask("POST /v1/responses", "{}").await.status, 200);
+    gateway.stop().await;
+    assert_eq!(setting.ask("POST /v1/responses", "{}").await.status, 503);
+    let _gateway = back(TcpListener::bind(address).await.unwrap());
+    assert_eq!(setting.ask("POST /v1/responses", "{}").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_acted_is_never_sent_twice() {
+    let mut gateway = TinyGateway::start(|request| async move {
+        let again = request.uri().path() == "/v1/models";
+        again.then(|| text(200, MODELS))
+    })
+    .await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    assert_eq!(setting.ask("GET /v1/models", "").await.status, 200);
+    gateway.next().await;
+    insta::assert_snapshot!(shown(&setting.ask("POST /v1/responses", "{}").await));
+    gateway.next().await;
+    assert_eq!(setting.ask("GET /v1/models", "").await.status, 200);
+    assert_eq!(gateway.next().await.target, "/v1/models");
+    assert!(gateway.saw_nothing());
+}
+
+#[tokio::test]
+async fn the_gateways_own_refusal_is_not_taken_for_the_clients() {
+    let gateway = TinyGateway::start(|_| async { Some(text(401, "{}")) }).await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    insta::assert_snapshot!(shown(&setting.ask("GET /v1/models", "").await));
+}
+
+#[test]
+fn every_refusal_has_its_sentence() {
+    let all: Vec<_> = Refusal::ALL
+        .into_iter()
+        .map(|refusal| {
+            format!(
+                "{} {} ({}): {}",
+                refusal.status(),
+                refusal.code(),
+                refusal.kind(),
+                refusal.sentence()
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(all.join("\n"));
+}
