@@ -225,16 +225,7 @@ impl Bus {
             }
             let frame = match self.body.frame().await {
                 Some(Ok(frame)) => frame,
-                Some(Err(error)) => {
-                    return Err(ApiError::Unreachable {
-                        detail: error.to_string(),
-                    });
-                }
-                None => {
-                    return Err(ApiError::Unreachable {
-                        detail: "the connection ended".to_owned(),
-                    });
-                }
+                Some(Err(_)) | None => return Err(ApiError::Cut),
             };
             if let Some(bytes) = frame.data_ref() {
                 self.ready.extend(self.decoder.push(bytes));

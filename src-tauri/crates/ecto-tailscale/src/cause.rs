@@ -10,7 +10,7 @@ const OPERATOR_COMMAND: &str = "sudo tailscale set --operator=$USER";
 /// The cause for an error that no step has a better one for.
 pub(crate) fn of(error: &ApiError) -> Cause {
     match error {
-        ApiError::Absent => Cause::TailscaleLost,
+        ApiError::Absent | ApiError::Cut => Cause::TailscaleLost,
         ApiError::Denied { .. } => Cause::TailscaleDenied {
             command: OPERATOR_COMMAND.to_owned(),
         },

@@ -14,7 +14,7 @@ use ecto_core::cause::Cause;
 use ecto_core::ports::Claim;
 use ecto_core::tailnet::{FunnelPermission, HostName, PublicAddress};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::{Bus, INITIAL_STATE};
@@ -26,6 +26,8 @@ use crate::status::{State, Status};
 
 /// How often a write is tried again because somebody else wrote meanwhile.
 const CONTENTION_LIMIT: usize = 4;
+/// How long taking the door out may take before the connection is ended all the same.
+const REMOVE_LIMIT: Duration = Duration::from_millis(500);
 /// How long tailscaled may take to notice that a connection ended.
 const GONE_LIMIT: Duration = Duration::from_secs(1);
 const GONE_RECHECK: Duration = Duration::from_millis(10);
@@ -132,6 +134,7 @@ fn is_taken(error: &ApiError) -> bool {
         }
         ApiError::Absent
         | ApiError::Unreachable { .. }
+        | ApiError::Cut
         | ApiError::Denied { .. }
         | ApiError::Changed
         | ApiError::Protocol { .. } => false,
@@ -153,6 +156,7 @@ fn refused(error: ApiError) -> Cause {
         },
         ApiError::Absent
         | ApiError::Unreachable { .. }
+        | ApiError::Cut
         | ApiError::Denied { .. }
         | ApiError::Changed
         | ApiError::Protocol { .. } => cause::of(&error),
@@ -209,7 +213,7 @@ impl OpenClaim {
 
     /// Waits until tailscaled says that the door is gone. Where no tailscaled runs, nothing is served.
     async fn wait_until_gone(&self) -> Result<(), String> {
-        let deadline = Instant::now() + GONE_LIMIT;
+        let deadline = Instant::now() + GONE_LIMIT - GONE_RECHECK;
         loop {
             let doubt = match self.api.serve_config().await {
                 Ok(config) if !config.has_session(&self.door.session) => return Ok(()),
@@ -250,17 +254,22 @@ impl Claim for OpenClaim {
         if let Some(cause) = self.lost.borrow().clone() {
             return Err(cause);
         }
-        check(&self.api, &self.door).await
+        find_loss(&self.api, &self.door)
+            .await
+            .map_err(refused)?
+            .map_or(Ok(()), Err)
     }
 
     async fn close(mut self: Box<Self>) -> Result<(), Cause> {
-        let removed = self.remove().await;
-        // Ending the connection closes the door too, so an error above is not the last word.
-        self.hang_up().await;
-        let gone = self.wait_until_gone().await;
-        if let Err(error) = removed {
-            tracing::debug!(%error, "the door could not be taken out of the serve configuration");
+        // Ending the connection closes the door too, so an error here is not the last word.
+        match timeout(REMOVE_LIMIT, self.remove()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the door could not be taken out"),
+            Err(_) => tracing::debug!("the door could not be taken out in time"),
         }
+        self.hang_up().await;
+        let gone = timeout(GONE_LIMIT, self.wait_until_gone()).await;
+        let gone = gone.unwrap_or_else(|_| Err("Tailscale does not answer".to_owned()));
         gone.map_err(|doubt| Cause::CouldNotClose {
             detail: doubt.into(),
         })
@@ -278,13 +287,11 @@ async fn watch_session(
         if bus.changed(SETTLE).await.is_err() {
             break why_ended(&api).await;
         }
-        match check(&api, &door).await {
-            Ok(()) => {}
+        match find_loss(&api, &door).await {
+            Ok(None) => {}
+            Ok(Some(cause)) => break cause,
             // What only could not be asked is no loss: the connection stands.
-            Err(Cause::TailscaleUnreachable { detail }) => {
-                tracing::debug!(%detail, "the claim could not be read back");
-            }
-            Err(cause) => break cause,
+            Err(error) => tracing::debug!(%error, "the claim could not be read back"),
         }
     };
     lost.send_replace(Some(cause));
@@ -304,25 +311,23 @@ async fn why_ended(api: &LocalApi) -> Cause {
     }
 }
 
-async fn check(api: &LocalApi, door: &Door) -> Result<(), Cause> {
-    let status = api.status().await.map_err(refused)?;
+/// Looks whether the claim still holds; returns why not.
+async fn find_loss(api: &LocalApi, door: &Door) -> Result<Option<Cause>, ApiError> {
+    let status = api.status().await?;
     match &status.state {
         State::Running | State::Starting | State::Unset => {}
         State::NeedsLogin
         | State::NeedsMachineAuth
         | State::Stopped
         | State::InUseOtherUser
-        | State::Unknown(_) => return Err(Cause::TailscaleLost),
+        | State::Unknown(_) => return Ok(Some(Cause::TailscaleLost)),
     }
-    if status.host().is_some_and(|host| host != door.address.host) {
-        return Err(Cause::HostRenamed);
+    let renamed = |host| host != door.address.host;
+    if status.host().is_some_and(renamed) {
+        return Ok(Some(Cause::HostRenamed));
     }
-    let config = api.serve_config().await.map_err(refused)?;
-    if config.has(door) {
-        Ok(())
-    } else {
-        Err(Cause::ClaimLost)
-    }
+    let config = api.serve_config().await?;
+    Ok((!config.has(door)).then_some(Cause::ClaimLost))
 }
 
 /// Makes sure that nothing leads to `guard` in the configuration of this tailscaled.

@@ -48,6 +48,9 @@ pub(crate) enum ApiError {
     /// Something listens and the exchange did not come to an end.
     #[error("{detail}")]
     Unreachable { detail: String },
+    /// The connection ended in the middle of the exchange.
+    #[error("the connection ended")]
+    Cut,
     /// 403, or 401 where a password or more rights are needed.
     #[error("access denied: {detail}")]
     Denied { detail: String },
@@ -78,7 +81,7 @@ impl ApiError {
     /// Whether the daemon may be there again in a moment, as after a restart.
     pub(crate) fn is_interruption(&self) -> bool {
         match self {
-            Self::Absent | Self::Unreachable { .. } => true,
+            Self::Absent | Self::Unreachable { .. } | Self::Cut => true,
             Self::Denied { .. } | Self::Changed | Self::Refused { .. } | Self::Protocol { .. } => {
                 false
             }
@@ -247,7 +250,7 @@ impl LocalApi {
             .sender
             .send_request(request)
             .await
-            .map_err(ApiError::unreachable)?;
+            .map_err(exchange_error)?;
         let etag = response
             .headers()
             .get(ETAG)
@@ -271,7 +274,7 @@ impl LocalApi {
         let stream = within(CONNECT_LIMIT, async { dialled.await.map_err(dial_error) }).await?;
         let (sender, driver) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(ApiError::unreachable)?;
+            .map_err(exchange_error)?;
         let driver = tokio::spawn(async move {
             // What goes wrong is seen by whoever waits for the answer.
             let _ = driver.await;
@@ -301,7 +304,15 @@ async fn collect(body: Incoming) -> Result<Bytes, ApiError> {
         Err(error) if error.is::<LengthLimitError>() => {
             Err(ApiError::protocol("the answer is too large"))
         }
-        Err(error) => Err(ApiError::unreachable(error)),
+        Err(_) => Err(ApiError::Cut),
+    }
+}
+
+fn exchange_error(error: hyper::Error) -> ApiError {
+    if error.is_parse() {
+        ApiError::protocol(error)
+    } else {
+        ApiError::Cut
     }
 }
 
@@ -309,6 +320,10 @@ fn dial_error(error: io::Error) -> ApiError {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound || kind == io::ErrorKind::ConnectionRefused {
         return ApiError::Absent;
+    }
+    // The listener went away with the connection in its queue.
+    if kind == io::ErrorKind::ConnectionReset {
+        return ApiError::Cut;
     }
     if kind == io::ErrorKind::PermissionDenied {
         return ApiError::Denied {

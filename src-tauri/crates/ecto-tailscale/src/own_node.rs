@@ -55,6 +55,7 @@ impl OwnNode {
             Err(
                 ApiError::Absent
                 | ApiError::Unreachable { .. }
+                | ApiError::Cut
                 | ApiError::Changed
                 | ApiError::Refused { .. },
             ) => {}

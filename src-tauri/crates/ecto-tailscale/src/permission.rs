@@ -111,6 +111,7 @@ async fn query(api: &LocalApi, feature: &str) -> Result<Asked, Cause> {
         Err(
             error @ (ApiError::Absent
             | ApiError::Unreachable { .. }
+            | ApiError::Cut
             | ApiError::Denied { .. }
             | ApiError::Changed
             | ApiError::Protocol { .. }),

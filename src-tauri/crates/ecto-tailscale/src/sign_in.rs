@@ -45,6 +45,7 @@ impl From<ApiError> for Ended {
             },
             other @ (ApiError::Absent
             | ApiError::Unreachable { .. }
+            | ApiError::Cut
             | ApiError::Denied { .. }
             | ApiError::Changed
             | ApiError::Protocol { .. }) => cause::of(&other),
