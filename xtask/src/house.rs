@@ -295,7 +295,7 @@ mod tests {
         let random = "Zk3vQ9xW2mB7tR5yL1pN8cJ4hG6dF0sA_uE-iOqKwVbX";
         assert!(looks_secret(&format!("let key = \"ecto_{random}\";")));
         assert!(looks_secret(&format!("tskey-auth-{}", &random[..20])));
-        assert!(looks_secret(concat!("-----BEGIN ", "PRIVATE KEY-----")));
+        assert!(looks_secret(concat!("-----BEGIN ", "PRIVATE KEY-----"))); // not a secret
         assert!(!looks_secret(concat!("-----BEGIN ", "CERTIFICATE-----")));
         assert!(!looks_secret(&format!(
             "let key = \"ecto_{random}\"; // not a secret"

@@ -40,7 +40,8 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
     steps.run("links", || links::check(workspace));
     steps.run("house", || house::check(workspace));
     steps.run("tests", || {
-        step::tests(workspace.cargo().args([
+        // Snapshots are compared and never written.
+        step::tests(workspace.cargo().env("INSTA_UPDATE", "no").args([
             "test",
             "--workspace",
             "--lib",

@@ -399,7 +399,17 @@ async fn a_store_that_has_the_secrets_and_does_not_answer_is_unreachable_and_not
     assert!(!folders.credentials().exists());
 
     // Nor does a record that cannot be read lead elsewhere.
-    fs::write(folders.state().join("vault.json"), "{").unwrap();
+    let record = folders.state().join("vault.json");
+    fs::write(&record, "{").unwrap();
+    let opened = open(VaultChoice::Auto, &folders, store.open())
+        .await
+        .unwrap();
+    assert!(matches!(
+        opened.vault.load().await.unwrap_err(),
+        VaultFault::Unreachable { .. }
+    ));
+    fs::remove_file(&record).unwrap();
+    fs::create_dir(&record).unwrap();
     let opened = open(VaultChoice::Auto, &folders, store.open())
         .await
         .unwrap();
