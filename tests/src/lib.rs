@@ -1,1 +1,3 @@
 //! Journeys across crates, on the stand-ins and on the real things.
+
+pub mod lab;

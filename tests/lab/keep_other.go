@@ -1,0 +1,11 @@
+//go:build !linux
+
+package main
+
+import "syscall"
+
+func dieWithParent(*syscall.SysProcAttr) {}
+
+func adoptOrphans() error { return nil }
+
+func killOrphans() {}
