@@ -105,9 +105,12 @@ impl Gateway {
     auth: {{ mode: "token", token: "{TOKEN}" }},
     http: {{ endpoints: {{ chatCompletions: {{ enabled: true }}, responses: {{ enabled: true }} }} }},
   }},
+  // Nothing of the lab leaves loopback or its own folders.
   update: {{ checkOnStart: false }},
+  logging: {{ file: "~/.openclaw/openclaw.log" }},
   models: {{
     mode: "replace",
+    catalogRefresh: {{ enabled: false }},
     providers: {{
       lab: {{
         baseUrl: "{model_url}",
