@@ -43,12 +43,23 @@ pub const POINT_BUS_LINE: &str = "bus line";
 /// The point of faults at which a public request was let in and is about to be proxied.
 pub const POINT_PROXY: &str = "proxy";
 
+/// The longest path of a unix socket in bytes, on macOS, without its terminator.
+const LONGEST_SOCKET_PATH: usize = 103;
+
 /// A stand-in could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener or file could not be made.
     #[error("the sandbox could not listen: {0}")]
     Listen(#[from] io::Error),
+    /// The path of the socket is longer than macOS takes; the sandbox needs a folder with a shorter path.
+    #[error(
+        "the path of the sandbox's socket has {length} bytes and may have {LONGEST_SOCKET_PATH}: choose a folder with a shorter path"
+    )]
+    SocketPath {
+        /// Bytes of the path.
+        length: usize,
+    },
     /// A certificate could not be made.
     #[error(transparent)]
     Certificate(#[from] CertificateError),

@@ -266,6 +266,41 @@ async fn events_stream_through_at_once() {
 }
 
 #[tokio::test]
+async fn uploads_stream_through_at_once() {
+    let internet = Internet::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    internet.serve(json!({"/": {"Proxy": format!("http://{}", listener.local_addr().unwrap())}}));
+    let (parts, received) = tokio::sync::mpsc::channel::<Result<&'static str, std::io::Error>>(1);
+    let body = futures_util::stream::unfold(received, |mut received| async move {
+        received.recv().await.map(|part| (part, received))
+    });
+    let host = internet.tailnet.host();
+    let sending = tokio::spawn(
+        public_client(&internet.edge, &host, 443)
+            .post(public_url(&internet.edge, &host, 443, "/"))
+            .body(reqwest::Body::wrap_stream(body))
+            .send(),
+    );
+    let (mut upstream, _) = in_time(listener.accept()).await.unwrap();
+    let mut seen = String::new();
+    for part in ["first", "second"] {
+        parts.send(Ok(part)).await.unwrap();
+        while !seen.contains(part) {
+            let mut bytes = [0; 4096];
+            let length = in_time(upstream.read(&mut bytes)).await.unwrap();
+            assert!(length > 0);
+            seen.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+        }
+    }
+    drop(parts);
+    upstream
+        .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(in_time(sending).await.unwrap().unwrap().status(), 204);
+}
+
+#[tokio::test]
 async fn whoever_is_not_let_in_notices_only_a_closed_connection() {
     type Case = (&'static str, fn(&Tailnet));
     let cases: [Case; 5] = [

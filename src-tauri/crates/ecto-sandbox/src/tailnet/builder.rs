@@ -14,7 +14,9 @@ use super::local_api::{self, Door};
 use super::node::{CertificateState, Grants, Node};
 use super::prefs::Prefs;
 use super::serve_config::ServeConfig;
-use super::{Access, AppDoor, Delays, Inner, Pace, StartError, Tailnet, proxy};
+use super::{
+    Access, AppDoor, Delays, Inner, LONGEST_SOCKET_PATH, Pace, StartError, Tailnet, proxy,
+};
 use crate::authority::Authority;
 use crate::faults::Faults;
 use crate::life::{Life, Place};
@@ -234,6 +236,13 @@ impl TailnetBuilder {
         reason = "starting is awaited like every other start of a stand-in"
     )]
     pub async fn start(self, folder: &Path) -> Result<Tailnet, StartError> {
+        let socket = self
+            .socket
+            .unwrap_or_else(|| folder.join("tailscaled.sock"));
+        let length = socket.as_os_str().len();
+        if length > LONGEST_SOCKET_PATH {
+            return Err(StartError::SocketPath { length });
+        }
         let serve = match self.serve_config {
             None => ServeConfig::default(),
             Some(document) => {
@@ -266,9 +275,6 @@ impl TailnetBuilder {
             pace: Mutex::new(self.pace),
             delays: Delays::default(),
         });
-        let socket = self
-            .socket
-            .unwrap_or_else(|| folder.join("tailscaled.sock"));
         listen(&inner, Place::Unix(socket.clone()), Door::Socket)?;
         let app = if self.app {
             Some(open_app_door(&inner, folder)?)
