@@ -1,6 +1,5 @@
 //! How a node is installed and started where none answers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

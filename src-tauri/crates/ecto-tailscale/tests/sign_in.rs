@@ -1,5 +1,4 @@
 //! How a person signs in, and what may get in the way.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
