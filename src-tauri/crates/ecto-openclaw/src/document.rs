@@ -24,7 +24,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads the bytes of a file: UTF-8, JSON5, an object.
+    /// Reads the bytes of a file: UTF-8, JSON5.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigProblem> {
         if bytes.len() as u64 > SIZE_LIMIT {
             return Err(ConfigProblem::TooLarge);
@@ -33,9 +33,6 @@ impl Document {
         let bom = text.starts_with(BOM);
         let text = text.strip_prefix(BOM).unwrap_or(text).to_owned();
         let value = value_of(&text)?;
-        if !value.is_object() {
-            return Err(ConfigProblem::NotAnObject { key: String::new() });
-        }
         Ok(Self { text, bom, value })
     }
 
@@ -82,10 +79,11 @@ impl<'a> Tree<'a> {
             comments: jsonc_parser::CommentCollectionStrategy::Off,
             tokens: true,
         };
-        let parsed = jsonc_parser::parse_to_ast(text, &collect, &ParseOptions::default())
-            .map_err(|error| ConfigProblem::Syntax {
+        let parsed = jsonc_parser::parse_to_ast(text, &collect, &ParseOptions::default()).map_err(
+            |error| ConfigProblem::Syntax {
                 detail: error.to_string().into(),
-            })?;
+            },
+        )?;
         let root = parsed.value.ok_or_else(|| ConfigProblem::Syntax {
             detail: "there is nothing in it".into(),
         })?;
@@ -103,7 +101,11 @@ impl<'a> Tree<'a> {
 
     /// The place of the comma before `start`, where the token before is one.
     pub fn comma_before(&self, start: usize) -> Option<usize> {
-        let last = self.tokens.iter().rev().find(|token| token.end() <= start)?;
+        let last = self
+            .tokens
+            .iter()
+            .rev()
+            .find(|token| token.end() <= start)?;
         matches!(last.token, Token::Comma).then(|| last.start())
     }
 }
@@ -119,9 +121,17 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_used_says_what_is_wrong() {
         assert_eq!(problem(b"{a: '\xff'}"), ConfigProblem::NotText);
-        assert_eq!(problem(b"[1]"), ConfigProblem::NotAnObject { key: String::new() });
-        assert_eq!(problem(&vec![b' '; SIZE_LIMIT as usize + 1]), ConfigProblem::TooLarge);
-        for bytes in [&b""[..], b"// only a comment\n", b"{gateway: {", b"{a: 1 b: 2}", b"{a: }"] {
+        assert_eq!(
+            problem(&vec![b' '; SIZE_LIMIT as usize + 1]),
+            ConfigProblem::TooLarge
+        );
+        for bytes in [
+            &b""[..],
+            b"// only a comment\n",
+            b"{gateway: {",
+            b"{a: 1 b: 2}",
+            b"{a: }",
+        ] {
             assert!(
                 matches!(problem(bytes), ConfigProblem::Syntax { .. }),
                 "{:?}",
@@ -133,7 +143,10 @@ mod tests {
     #[test]
     fn deep_nesting_is_refused_and_not_a_crash() {
         let deep = "{a:".repeat(200_000);
-        assert!(matches!(problem(deep.as_bytes()), ConfigProblem::Syntax { .. }));
+        assert!(matches!(
+            problem(deep.as_bytes()),
+            ConfigProblem::Syntax { .. }
+        ));
         let deep = format!("{{a:{}{}}}", "[".repeat(400), "]".repeat(400));
         let _ = Document::parse(deep.as_bytes());
     }
@@ -142,7 +155,10 @@ mod tests {
     fn a_byte_order_mark_is_kept() {
         let document = Document::parse("\u{feff}{a: 1}".as_bytes()).unwrap();
         assert_eq!(document.text, "{a: 1}");
-        assert_eq!(document.bytes_with(&document.text), "\u{feff}{a: 1}".as_bytes());
+        assert_eq!(
+            document.bytes_with(&document.text),
+            "\u{feff}{a: 1}".as_bytes()
+        );
     }
 
     #[test]

@@ -55,12 +55,17 @@ pub fn set(text: &str, key: &[&str], value: &Value) -> Result<Edited, ConfigProb
     let tree = Tree::parse(text)?;
     let edited = match find(&tree, key)? {
         Found::Property(property) => Edited {
-            text: splice(text, &[(property.value.start(), property.value.end(), &value.to_string())]),
+            text: splice(
+                text,
+                &[(
+                    property.value.start(),
+                    property.value.end(),
+                    &value.to_string(),
+                )],
+            ),
             undo: Undo::Replaced(text[property.value.start()..property.value.end()].to_owned()),
         },
-        Found::Nothing { parent, depth } => {
-            insert_property(text, &tree, parent, depth, key, value)
-        }
+        Found::Nothing { parent, depth } => insert_property(text, &tree, parent, depth, key, value),
     };
     let mut expected = before;
     insert(&mut expected, key, value.clone());
@@ -78,7 +83,10 @@ pub fn undo(text: &str, key: &[&str], undo: &Undo) -> Result<String, ConfigProbl
     };
     match undo {
         Undo::Replaced(previous) => {
-            let result = splice(text, &[(property.value.start(), property.value.end(), previous)]);
+            let result = splice(
+                text,
+                &[(property.value.start(), property.value.end(), previous)],
+            );
             let mut expected = before;
             insert(&mut expected, key, value_of(previous)?);
             check(&result, &expected, key)?;
@@ -139,9 +147,9 @@ fn find<'t, 'a>(tree: &'t Tree<'a>, key: &[&str]) -> Result<Found<'t, 'a>, Confi
             }
         }
     }
-    found.map(Found::Property).ok_or(ConfigProblem::NotAnObject {
-        key: String::new(),
-    })
+    found
+        .map(Found::Property)
+        .ok_or(ConfigProblem::NotAnObject { key: String::new() })
 }
 
 fn property<'t, 'a>(
@@ -192,9 +200,15 @@ fn insert_property(
 
     let (lead, trail, indent) = match (last, many_lines) {
         (Some(_), true) => {
-            let indent = own_line_indent(text, parent)
-                .map_or_else(|| format!("{}{}", line_indent(text, parent.start()), style.unit), str::to_owned);
-            (format!("{}{indent}", style.newline), String::new(), Some(indent))
+            let indent = own_line_indent(text, parent).map_or_else(
+                || format!("{}{}", line_indent(text, parent.start()), style.unit),
+                str::to_owned,
+            );
+            (
+                format!("{}{indent}", style.newline),
+                String::new(),
+                Some(indent),
+            )
         }
         (None, true) => {
             let outer = line_indent(text, parent.start());
@@ -367,7 +381,10 @@ impl Style {
             Some(indent) => {
                 let deeper = format!("{indent}{}", self.unit);
                 let inner = self.write(rest, value, Some(&deeper));
-                format!("{name}: {{{newline}{deeper}{inner}{newline}{indent}}}", newline = self.newline)
+                format!(
+                    "{name}: {{{newline}{deeper}{inner}{newline}{indent}}}",
+                    newline = self.newline
+                )
             }
             None => format!("{name}: {{ {} }}", self.write(rest, value, None)),
         }
@@ -536,7 +553,10 @@ mod tests {
             "{gateway: {}, \"g\\u0061teway\": {}}",
         ] {
             assert!(
-                matches!(set(text, &MODE, &json!("local")), Err(ConfigProblem::DuplicateKey { .. })),
+                matches!(
+                    set(text, &MODE, &json!("local")),
+                    Err(ConfigProblem::DuplicateKey { .. })
+                ),
                 "{text}"
             );
         }
@@ -547,18 +567,24 @@ mod tests {
     fn what_is_no_object_is_refused() {
         assert_eq!(
             set("{gateway: 'x'}", &MODE, &json!("local")),
-            Err(ConfigProblem::NotAnObject { key: "gateway".into() })
+            Err(ConfigProblem::NotAnObject {
+                key: "gateway".into()
+            })
         );
         assert_eq!(
             set("{gateway: {http: null}}", &CHAT, &json!(true)),
-            Err(ConfigProblem::NotAnObject { key: "gateway.http".into() })
+            Err(ConfigProblem::NotAnObject {
+                key: "gateway.http".into()
+            })
         );
     }
 
     #[test]
     fn what_others_added_since_stays() {
         let edited = set("{\n  a: 1\n}\n", &CHAT, &json!(true)).unwrap();
-        let touched = edited.text.replace("endpoints: {", "endpoints: {\n        // mine\n");
+        let touched = edited
+            .text
+            .replace("endpoints: {", "endpoints: {\n        // mine\n");
         let back = undo(&touched, &CHAT, &edited.undo).unwrap();
         assert!(back.contains("// mine"), "{back}");
         assert!(get(&value_of(&back).unwrap(), &CHAT).is_none());
@@ -615,8 +641,8 @@ mod tests {
 
     /// An object with some of the wanted properties and some others, written any way that JSON5 allows.
     fn object(inside: Vec<(String, BoxedStrategy<String>)>) -> BoxedStrategy<String> {
-        let others = ["alpha", "$b", "_c", "unicödé"]
-            .map(|other| (other.to_owned(), scalar().boxed()));
+        let others =
+            ["alpha", "$b", "_c", "unicödé"].map(|other| (other.to_owned(), scalar().boxed()));
         let properties: Vec<_> = inside
             .into_iter()
             .chain(others)
@@ -635,7 +661,11 @@ mod tests {
                     let turn = turn % properties.len();
                     properties.rotate_left(turn);
                 }
-                let comma = if trailing && !properties.is_empty() { "," } else { "" };
+                let comma = if trailing && !properties.is_empty() {
+                    ","
+                } else {
+                    ""
+                };
                 format!("{{{}{comma}{inner}}}", properties.join(","))
             })
             .boxed()

@@ -20,23 +20,18 @@ impl Environment {
     /// The surroundings on this kind of machine, with the places in which OpenClaw's installers put the program:
     /// the app's own (`~/.openclaw`), `~/.local`, npm's global folders, Homebrew, nvm (newest Node first).
     pub fn new(variables: BTreeMap<String, String>, home: PathBuf) -> Self {
-        let mut program_folders: Vec<PathBuf> = [
-            ".openclaw/bin",
-            ".local/bin",
-            ".npm-global/bin",
-            "bin",
-        ]
-        .iter()
-        .map(|folder| home.join(folder))
-        .collect();
+        let mut program_folders: Vec<PathBuf> =
+            [".openclaw/bin", ".local/bin", ".npm-global/bin", "bin"]
+                .iter()
+                .map(|folder| home.join(folder))
+                .collect();
         program_folders.extend(
             ["/opt/homebrew/bin", "/usr/local/bin", "/usr/bin"]
                 .iter()
                 .map(PathBuf::from),
         );
         program_folders.extend(nvm_folders(&home));
-        let launch_agents =
-            cfg!(target_os = "macos").then(|| home.join("Library/LaunchAgents"));
+        let launch_agents = cfg!(target_os = "macos").then(|| home.join("Library/LaunchAgents"));
         Self {
             variables,
             home,
@@ -52,10 +47,7 @@ impl Environment {
     }
 }
 
-pub(crate) fn variable<'a>(
-    variables: &'a BTreeMap<String, String>,
-    name: &str,
-) -> Option<&'a str> {
+pub(crate) fn variable<'a>(variables: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
     let value = variables.get(name)?.trim();
     (!value.is_empty() && value != "undefined" && value != "null").then_some(value)
 }
@@ -88,7 +80,11 @@ fn nvm_folders(home: &Path) -> Vec<PathBuf> {
         })
         .collect();
     versions.sort();
-    versions.into_iter().rev().map(|(_, folder)| folder).collect()
+    versions
+        .into_iter()
+        .rev()
+        .map(|(_, folder)| folder)
+        .collect()
 }
 
 #[cfg(test)]
@@ -105,7 +101,11 @@ mod tests {
         let found: Vec<String> = environment
             .program_folders
             .iter()
-            .filter_map(|folder| folder.strip_prefix(home.path().join(".nvm/versions/node")).ok())
+            .filter_map(|folder| {
+                folder
+                    .strip_prefix(home.path().join(".nvm/versions/node"))
+                    .ok()
+            })
             .map(|folder| folder.display().to_string())
             .collect();
         assert_eq!(found, ["v24.16.0/bin", "v22.3.1/bin", "v9.1.0/bin"]);

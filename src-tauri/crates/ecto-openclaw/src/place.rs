@@ -45,14 +45,17 @@ impl Place {
         let mut variables = environment.variables.clone();
         if let Some(agent) = &agent {
             for (name, value) in &agent.variables {
-                let said_here = name.starts_with("OPENCLAW_") && environment.variable(name).is_some();
+                let said_here =
+                    name.starts_with("OPENCLAW_") && environment.variable(name).is_some();
                 if !said_here {
                     variables.insert(name.clone(), value.clone());
                 }
             }
         }
-        let home = variable(&variables, "OPENCLAW_HOME")
-            .map_or_else(|| environment.home.clone(), |home| expand_home(home, &environment.home));
+        let home = variable(&variables, "OPENCLAW_HOME").map_or_else(
+            || environment.home.clone(),
+            |home| expand_home(home, &environment.home),
+        );
         let dev = agent.as_ref().is_some_and(|agent| agent.has("--dev"));
         let profile = agent.as_ref().and_then(|agent| agent.flag("--profile"));
         let folder = match profile {
@@ -130,7 +133,10 @@ fn daily_log() -> Option<PathBuf> {
 }
 
 fn is_true(value: &str) -> bool {
-    matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
+    matches!(
+        value.to_ascii_lowercase().as_str(),
+        "1" | "true" | "yes" | "on"
+    )
 }
 
 #[cfg(test)]
@@ -156,15 +162,37 @@ mod tests {
         for (variables, expected) in [
             (vec![], "/nobody/.openclaw/openclaw.json"),
             (vec![("OPENCLAW_CONFIG_PATH", "/x/y.json5")], "/x/y.json5"),
-            (vec![("OPENCLAW_CONFIG_PATH", "~/y.json5")], "/nobody/y.json5"),
+            (
+                vec![("OPENCLAW_CONFIG_PATH", "~/y.json5")],
+                "/nobody/y.json5",
+            ),
             (vec![("OPENCLAW_STATE_DIR", "/st")], "/st/openclaw.json"),
-            (vec![("OPENCLAW_HOME", "/h2")], "/h2/.openclaw/openclaw.json"),
-            (vec![("OPENCLAW_HOME", "~/svc")], "/nobody/svc/.openclaw/openclaw.json"),
-            (vec![("OPENCLAW_HOME", " ")], "/nobody/.openclaw/openclaw.json"),
-            (vec![("OPENCLAW_HOME", "undefined")], "/nobody/.openclaw/openclaw.json"),
-            (vec![("OPENCLAW_PROFILE", "foo")], "/nobody/.openclaw/openclaw.json"),
+            (
+                vec![("OPENCLAW_HOME", "/h2")],
+                "/h2/.openclaw/openclaw.json",
+            ),
+            (
+                vec![("OPENCLAW_HOME", "~/svc")],
+                "/nobody/svc/.openclaw/openclaw.json",
+            ),
+            (
+                vec![("OPENCLAW_HOME", " ")],
+                "/nobody/.openclaw/openclaw.json",
+            ),
+            (
+                vec![("OPENCLAW_HOME", "undefined")],
+                "/nobody/.openclaw/openclaw.json",
+            ),
+            (
+                vec![("OPENCLAW_PROFILE", "foo")],
+                "/nobody/.openclaw/openclaw.json",
+            ),
         ] {
-            assert_eq!(find(&variables, home).config, Path::new(expected), "{variables:?}");
+            assert_eq!(
+                find(&variables, home).config,
+                Path::new(expected),
+                "{variables:?}"
+            );
         }
     }
 

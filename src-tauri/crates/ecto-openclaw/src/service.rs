@@ -60,9 +60,7 @@ impl LaunchAgent {
             .map(|entries| {
                 entries
                     .iter()
-                    .filter_map(|(name, value)| {
-                        Some((name.clone(), value.as_string()?.to_owned()))
-                    })
+                    .filter_map(|(name, value)| Some((name.clone(), value.as_string()?.to_owned())))
                     .collect()
             })
             .unwrap_or_default();
@@ -139,7 +137,10 @@ fn split_program(words: &[String]) -> (Option<Program>, Vec<String>) {
         return (None, words.to_vec());
     };
     let arguments = words[place..].to_vec();
-    let before: Vec<&String> = words[..place].iter().filter(|word| !word.starts_with('-')).collect();
+    let before: Vec<&String> = words[..place]
+        .iter()
+        .filter(|word| !word.starts_with('-'))
+        .collect();
     let program = match before.as_slice() {
         [] => None,
         [only] => Some(Program {
@@ -216,7 +217,11 @@ mod tests {
     fn a_launch_agent_tells_program_port_variables_and_log() {
         let folder = tempfile::tempdir().unwrap();
         let env_file = folder.path().join("ai.openclaw.gateway.env");
-        std::fs::write(&env_file, "export OPENCLAW_GATEWAY_TOKEN='one two'\nOTHER=x\n").unwrap();
+        std::fs::write(
+            &env_file,
+            "export OPENCLAW_GATEWAY_TOKEN='one two'\nOTHER=x\n",
+        )
+        .unwrap();
         std::fs::write(
             folder.path().join("ai.openclaw.gateway.plist"),
             PLIST.replace("ENVFILE", env_file.to_str().unwrap()),
@@ -234,7 +239,10 @@ mod tests {
                 openclaw: "/Users/sam/.openclaw/lib/node_modules/openclaw/openclaw.mjs".into(),
             })
         );
-        assert_eq!(agent.variables["OPENCLAW_STATE_DIR"], "/Users/sam/claw & co");
+        assert_eq!(
+            agent.variables["OPENCLAW_STATE_DIR"],
+            "/Users/sam/claw & co"
+        );
         assert_eq!(agent.variables["OPENCLAW_GATEWAY_TOKEN"], "one two");
         assert_eq!(
             agent.log,
@@ -249,11 +257,17 @@ mod tests {
         let variables = [("OPENCLAW_PROFILE".to_owned(), "work".to_owned())].into();
         let mut environment = Environment::new(variables, folder.path().to_owned());
         environment.launch_agents = Some(folder.path().to_owned());
-        assert_eq!(LaunchAgent::find(&environment).unwrap().label, "ai.openclaw.work");
+        assert_eq!(
+            LaunchAgent::find(&environment).unwrap().label,
+            "ai.openclaw.work"
+        );
     }
 
     #[test]
     fn a_broken_property_list_is_no_launch_agent() {
-        assert_eq!(LaunchAgent::parse(b"<plist>", LABEL.into(), "x".into()), None);
+        assert_eq!(
+            LaunchAgent::parse(b"<plist>", LABEL.into(), "x".into()),
+            None
+        );
     }
 }

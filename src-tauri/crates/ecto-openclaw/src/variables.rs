@@ -24,7 +24,9 @@ fn parse_line(line: &str) -> Option<(String, String)> {
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|first: char| first.is_ascii_digit())
-        && name.chars().all(|part| part.is_ascii_alphanumeric() || part == '_')
+        && name
+            .chars()
+            .all(|part| part.is_ascii_alphanumeric() || part == '_')
 }
 
 fn unquote(value: &str) -> String {
@@ -122,9 +124,15 @@ mod tests {
 
     #[test]
     fn references_are_replaced_and_escapes_kept() {
-        assert_eq!(put("x${A_1}y${A_1}"), Substituted::Whole("xvalueyvalue".into()));
+        assert_eq!(
+            put("x${A_1}y${A_1}"),
+            Substituted::Whole("xvalueyvalue".into())
+        );
         assert_eq!(put("$${A_1}"), Substituted::Whole("${A_1}".into()));
-        assert_eq!(put("${a_1} $5 ${} $"), Substituted::Whole("${a_1} $5 ${} $".into()));
+        assert_eq!(
+            put("${a_1} $5 ${} $"),
+            Substituted::Whole("${a_1} $5 ${} $".into())
+        );
         assert_eq!(put("${B}"), Substituted::Missing("B".into()));
     }
 

@@ -1,0 +1,291 @@
+//! Starts and restarts the gateway, by the means with which it is run.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use ecto_core::cause::Cause;
+use ecto_core::step::{Reporter, Waiting};
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::config::shown;
+use crate::gateway::{OpenClaw, address, lock};
+use crate::probe::{self, Presence};
+use crate::reading::Usable;
+use crate::service::{LaunchAgent, Program};
+
+/// How long the gateway may take to get ready: about 20 s on a slow machine (tried with OpenClaw 2026.9.6), a migration longer.
+const READY_LIMIT: Duration = Duration::from_secs(150);
+
+/// How long a command may take; OpenClaw's own take up to 12 s (tried with OpenClaw 2026.9.6).
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+
+/// The shortest time between two restarts that OpenClaw allows (2026.9.6).
+const COOLDOWN: Duration = Duration::from_secs(30);
+
+/// How long a gateway that was told to restart may go on as if nothing had been said.
+const DEAF_LIMIT: Duration = Duration::from_secs(45);
+
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(200);
+
+impl OpenClaw {
+    pub(crate) async fn start_or_restart(&self, reporter: &Reporter) -> Result<(), Cause> {
+        let usable = self.usable().await?;
+        let address = address(&usable);
+        self.forget_refusal();
+        match probe::presence(address).await {
+            Presence::Foreign => {
+                return Err(Cause::GatewayPortTaken {
+                    port: address.port(),
+                });
+            }
+            Presence::Starting => {}
+            Presence::Ready { uptime } => self.restart(&usable, uptime, reporter).await?,
+            Presence::Away => self.launch(&usable, reporter).await?,
+        }
+        self.wait_until_ready(&usable, reporter).await
+    }
+
+    async fn restart(
+        &self,
+        usable: &Usable,
+        uptime: Option<Duration>,
+        reporter: &Reporter,
+    ) -> Result<(), Cause> {
+        let since = lock(&self.inner.restarted).map(|at| at.elapsed());
+        if let Some(rest) = since.and_then(|since| COOLDOWN.checked_sub(since)) {
+            reporter.progress(format!(
+                "OpenClaw restarts at most every {} seconds; waiting for {} more.",
+                COOLDOWN.as_secs(),
+                rest.as_secs() + 1
+            ));
+            sleep(rest).await;
+        }
+        let address = address(usable);
+        let before = Instant::now().checked_sub(uptime.unwrap_or_default());
+        reporter.progress("Restarting the OpenClaw gateway.");
+        self.ask_to_restart(usable, uptime).await?;
+        *lock(&self.inner.restarted) = Some(Instant::now());
+
+        let end = Instant::now() + DEAF_LIMIT;
+        reporter.waiting(Waiting::Gateway);
+        while Instant::now() < end {
+            match probe::presence(address).await {
+                Presence::Away | Presence::Starting => return Ok(()),
+                Presence::Ready {
+                    uptime: Some(uptime),
+                } => {
+                    let started = Instant::now().checked_sub(uptime);
+                    if let (Some(before), Some(started)) = (before, started)
+                        && started > before + Duration::from_millis(500)
+                    {
+                        return Ok(());
+                    }
+                }
+                Presence::Ready { uptime: None } | Presence::Foreign => {}
+            }
+            sleep(LOOK).await;
+        }
+        Err(self.not_started("it was asked to restart and goes on as before", usable))
+    }
+
+    /// Asks by the RPC, which waits for work in flight; where that is not to be had, by the service, then by the command.
+    async fn ask_to_restart(&self, usable: &Usable, uptime: Option<Duration>) -> Result<(), Cause> {
+        if let Some(token) = &usable.effective.token
+            && let Ok((session, _)) = self.session(address(usable), token, uptime).await
+        {
+            let answer = session
+                .call(
+                    "gateway.restart.request",
+                    json!({}),
+                    Duration::from_secs(10),
+                )
+                .await;
+            if answer.is_ok_and(|answer| answer["ok"] != false) {
+                return Ok(());
+            }
+        }
+        if let Some(agent) = &usable.place.agent
+            && self.kickstart(agent, &["-k"]).await
+        {
+            return Ok(());
+        }
+        let Some(program) = &usable.place.program else {
+            return Err(self.not_started(
+                "it has to be restarted, and the `openclaw` command is not to be found; restart it where it was started",
+                usable,
+            ));
+        };
+        for arguments in [
+            &["gateway", "restart", "--safe", "--json"][..],
+            &["gateway", "restart", "--json"],
+        ] {
+            if self.run_openclaw(program, usable, arguments).await.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(self.not_started("`openclaw gateway restart` did not work", usable))
+    }
+
+    async fn launch(&self, usable: &Usable, reporter: &Reporter) -> Result<(), Cause> {
+        reporter.progress("Starting the OpenClaw gateway.");
+        if let Some(agent) = &usable.place.agent
+            && (self.kickstart(agent, &[]).await || self.bootstrap(agent).await)
+        {
+            return Ok(());
+        }
+        let hint = "start it with `openclaw gateway run`, or install its service with `openclaw gateway install`";
+        let Some(program) = &usable.place.program else {
+            return Err(self.not_started(hint, usable));
+        };
+        match self
+            .run_openclaw(program, usable, &["gateway", "start", "--json"])
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(words) if words.is_empty() => Err(self.not_started(hint, usable)),
+            Err(words) => Err(self.not_started(&format!("{words}; {hint}"), usable)),
+        }
+    }
+
+    async fn wait_until_ready(&self, usable: &Usable, reporter: &Reporter) -> Result<(), Cause> {
+        reporter.waiting(Waiting::Gateway);
+        let address = address(usable);
+        let end = Instant::now() + READY_LIMIT;
+        let mut seen = false;
+        while Instant::now() < end {
+            match probe::presence(address).await {
+                Presence::Ready { .. } => return Ok(()),
+                Presence::Starting => seen = true,
+                Presence::Foreign => {
+                    return Err(Cause::GatewayPortTaken {
+                        port: address.port(),
+                    });
+                }
+                Presence::Away => {}
+            }
+            sleep(LOOK).await;
+        }
+        if seen {
+            let log = usable.place.log().map(|log| shown(&log));
+            return Err(Cause::GatewayNotReady { log });
+        }
+        Err(self.not_started("it does not come up", usable))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as what the gateway did not do")]
+    fn not_started(&self, detail: &str, usable: &Usable) -> Cause {
+        Cause::GatewayNotStarted {
+            detail: detail.into(),
+            log: usable.place.log().map(|log| shown(&log)),
+        }
+    }
+
+    async fn kickstart(&self, agent: &LaunchAgent, flags: &[&str]) -> bool {
+        let mut arguments: Vec<OsString> = vec!["kickstart".into()];
+        arguments.extend(flags.iter().map(OsString::from));
+        arguments.push(format!("{}/{}", domain(), agent.label).into());
+        run(&self.inner.options.launchctl, &arguments, &[])
+            .await
+            .is_ok()
+    }
+
+    async fn bootstrap(&self, agent: &LaunchAgent) -> bool {
+        let arguments = [
+            "bootstrap".into(),
+            domain().into(),
+            agent.file.clone().into(),
+        ];
+        run(&self.inner.options.launchctl, &arguments, &[])
+            .await
+            .is_ok()
+    }
+
+    /// Runs OpenClaw's command with the variables that its service has. `Err` holds what it said is wrong.
+    async fn run_openclaw(
+        &self,
+        program: &Program,
+        usable: &Usable,
+        arguments: &[&str],
+    ) -> Result<(), String> {
+        let mut words: Vec<OsString> = Vec::new();
+        let start = match &program.node {
+            Some(node) => {
+                words.push(program.openclaw.clone().into());
+                node
+            }
+            None => &program.openclaw,
+        };
+        words.extend(arguments.iter().map(OsString::from));
+        let environment = &self.inner.options.environment;
+        let mut folders: Vec<PathBuf> = start.parent().map(Path::to_owned).into_iter().collect();
+        folders.extend(environment.program_folders.iter().cloned());
+        folders.extend(["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+        let path = std::env::join_paths(folders).unwrap_or_default();
+        let mut variables: Vec<(OsString, OsString)> = usable
+            .place
+            .variables
+            .iter()
+            .filter(|(name, _)| {
+                name.starts_with("OPENCLAW_") || name.starts_with("LC_") || *name == "LANG"
+            })
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        variables.push(("HOME".into(), environment.home.clone().into()));
+        variables.push(("PATH".into(), path));
+        variables.push(("NO_COLOR".into(), "1".into()));
+        run(start, &words, &variables).await
+    }
+}
+
+fn domain() -> String {
+    #[cfg(unix)]
+    let user = rustix::process::getuid().as_raw();
+    #[cfg(not(unix))]
+    let user = 0;
+    format!("gui/{user}")
+}
+
+/// Runs a program to its end with these variables alone. `Err` holds what its JSON or its last line says.
+async fn run(
+    program: &Path,
+    arguments: &[OsString],
+    variables: &[(OsString, OsString)],
+) -> Result<(), String> {
+    let child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = match timeout(COMMAND_LIMIT, child).await {
+        Err(_) => return Err("it did not end in time".to_owned()),
+        Ok(Err(error)) => return Err(crate::config::reason(&error)),
+        Ok(Ok(output)) => output,
+    };
+    let answer: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+    if output.status.success() && answer.as_ref().is_none_or(|answer| answer["ok"] != false) {
+        return Ok(());
+    }
+    let said = answer.and_then(|answer| {
+        [
+            &answer["error"]["message"],
+            &answer["error"],
+            &answer["message"],
+        ]
+        .iter()
+        .find_map(|words| words.as_str().map(str::to_owned))
+    });
+    Err(said.unwrap_or_else(|| {
+        String::from_utf8_lossy(&output.stderr)
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_owned()
+    }))
+}
