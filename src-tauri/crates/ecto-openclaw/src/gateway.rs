@@ -154,7 +154,7 @@ impl OpenClaw {
     /// Reads a configuration that can be used, or says why it cannot.
     pub(crate) async fn usable(&self) -> Result<Box<Usable>, Cause> {
         match self.read().await? {
-            Reading::Missing => Err(Cause::OpenClawMissing),
+            Reading::Missing { .. } => Err(Cause::OpenClawMissing),
             Reading::Refused { cause, .. } => Err(cause),
             Reading::Usable(usable) => Ok(usable),
         }
@@ -239,7 +239,7 @@ impl OpenClaw {
     /// Looks whether the gateway can be put behind the guard, and as what it is seen otherwise.
     async fn look(&self) -> Result<(ReadyGateway, SecretString), GatewayView> {
         let usable = match self.read().await {
-            Ok(Reading::Missing) => {
+            Ok(Reading::Missing { .. }) => {
                 self.inner.watching.saw(Seen::Nothing);
                 return Err(GatewayView::Missing);
             }
@@ -298,16 +298,13 @@ impl OpenClaw {
             return Err(refused(Cause::GatewayTokenRefused));
         };
         if let Err(cause) = behaves(address).await {
-            return Err(match cause {
-                Cause::GatewayEndpointMissing { .. } if was_just_written(usable) => {
-                    GatewayView::Starting { config }
-                }
-                Cause::GatewayEndpointMissing { .. } => GatewayView::NeedsRestart { config },
-                #[expect(
-                    clippy::wildcard_enum_match_arm,
-                    reason = "everything else is told as it is"
-                )]
-                cause => refused(cause),
+            if !matches!(cause, Cause::GatewayEndpointMissing { .. }) {
+                return Err(refused(cause));
+            }
+            return Err(if was_just_written(usable) {
+                GatewayView::Starting { config }
+            } else {
+                GatewayView::NeedsRestart { config }
             });
         }
         let (version, instance) = match self.session(address, &token, uptime).await {
@@ -321,18 +318,13 @@ impl OpenClaw {
             }
             // An RPC that Ecto does not know is no obstacle: what counts is that the token is taken.
             Err(RpcFault::Failed { .. } | RpcFault::Unexpected) => {
-                probe::accepts(address, &token)
-                    .await
-                    .map_err(|cause| match cause {
-                        Cause::GatewayTokenRefused => GatewayView::NeedsRestart {
-                            config: config.clone(),
-                        },
-                        #[expect(
-                            clippy::wildcard_enum_match_arm,
-                            reason = "everything else is told as it is"
-                        )]
-                        cause => refused(cause),
-                    })?;
+                if let Err(cause) = probe::accepts(address, &token).await {
+                    return Err(if cause == Cause::GatewayTokenRefused {
+                        GatewayView::NeedsRestart { config }
+                    } else {
+                        refused(cause)
+                    });
+                }
                 (None, self.inner.watching.instance(uptime))
             }
         };

@@ -15,9 +15,12 @@ use crate::token::ProviderAnswers;
 #[derive(Debug)]
 pub(crate) enum Reading {
     /// OpenClaw is not on this machine.
-    Missing,
+    Missing {
+        /// Where it would be.
+        files: Vec<PathBuf>,
+    },
     /// It is here and cannot be used.
-    Refused { place: Place, cause: Cause },
+    Refused { place: Box<Place>, cause: Cause },
     /// It is here and can be used.
     Usable(Box<Usable>),
 }
@@ -35,7 +38,12 @@ impl Reading {
     pub fn take(environment: &Environment, answers: &ProviderAnswers) -> Self {
         let place = Place::find(environment);
         if place.is_missing() {
-            return Self::Missing;
+            let programs = environment
+                .program_folders
+                .iter()
+                .map(|folder| folder.join("openclaw"));
+            let files = std::iter::once(place.config).chain(programs).collect();
+            return Self::Missing { files };
         }
         if place.config.symlink_metadata().is_err() {
             let cause = Cause::ConfigUnusable {
@@ -44,11 +52,11 @@ impl Reading {
                     detail: "there is no such file yet; `openclaw onboard` makes it".into(),
                 },
             };
-            return Self::Refused { place, cause };
+            return Self::refused(place, cause);
         }
         let config = match Config::read(&place) {
             Ok(config) => config,
-            Err(cause) => return Self::Refused { place, cause },
+            Err(cause) => return Self::refused(place, cause),
         };
         match Effective::read(&place, &config, answers) {
             Ok(effective) => Self::Usable(Box::new(Usable {
@@ -56,14 +64,21 @@ impl Reading {
                 config,
                 effective,
             })),
-            Err(cause) => Self::Refused { place, cause },
+            Err(cause) => Self::refused(place, cause),
+        }
+    }
+
+    fn refused(place: Place, cause: Cause) -> Self {
+        Self::Refused {
+            place: Box::new(place),
+            cause,
         }
     }
 
     /// Where it was looked, and the files that were read.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
-            Self::Missing => Vec::new(),
+            Self::Missing { files } => files.clone(),
             Self::Refused { place, .. } => vec![place.config.clone(), place.state.join(".env")],
             Self::Usable(usable) => usable
                 .config

@@ -128,7 +128,14 @@ impl Session {
         };
         if answer["ok"] != true {
             let (code, message) = error_of(&answer);
-            return Err(RpcFault::Refused { code, message });
+            let reason = answer["error"]["details"]["code"].as_str();
+            let is_token = reason.is_some_and(|reason| reason.starts_with("AUTH_"))
+                || message.contains("unauthorized");
+            return Err(if is_token {
+                RpcFault::Refused { code, message }
+            } else {
+                RpcFault::Failed { code, message }
+            });
         }
         let server = &answer["payload"]["server"];
         let text = |name: &str| server[name].as_str().map(str::to_owned);

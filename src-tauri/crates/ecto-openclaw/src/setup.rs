@@ -286,8 +286,8 @@ impl OpenClaw {
             }
             let reading = self.read().await?;
             let place = match &reading {
-                Reading::Missing => None,
-                Reading::Refused { place, .. } => Some(place),
+                Reading::Missing { .. } => None,
+                Reading::Refused { place, .. } => Some(place.as_ref()),
                 Reading::Usable(usable) => Some(&usable.place),
             };
             if let Some(by) = place.and_then(|place| place.managed_by) {
@@ -296,7 +296,7 @@ impl OpenClaw {
             let (files, restored) = undo_entries(&journal.entries)?;
             let written = match (&reading, files.as_slice()) {
                 (Reading::Usable(usable), [only]) => self.undo_one(usable, only).await?,
-                (Reading::Missing | Reading::Refused { .. } | Reading::Usable(_), files) => {
+                (Reading::Missing { .. } | Reading::Refused { .. } | Reading::Usable(_), files) => {
                     self.write_files(files).await?
                 }
             };

@@ -177,9 +177,9 @@ impl<'a> Reference<'a> {
             .get(&["secrets", "providers", self.provider])
             .filter(|provider| provider.get("source").and_then(Value::as_str) == Some(self.source));
         let secret = match self.source {
-            "env" => self.from_variable(provider, place, config),
-            "file" => provider.and_then(|provider| self.from_file(provider, place)),
-            "exec" => provider.and_then(|provider| self.from_program(provider, place)),
+            "env" => self.in_variable(provider, place, config),
+            "file" => provider.and_then(|provider| self.in_file(provider, place)),
+            "exec" => provider.and_then(|provider| self.in_program(provider, place)),
             _ => None,
         };
         secret
@@ -187,7 +187,7 @@ impl<'a> Reference<'a> {
             .ok_or_else(|| unresolvable(&format!("{}:{}:{}", self.source, self.provider, self.id)))
     }
 
-    fn from_variable(
+    fn in_variable(
         &self,
         provider: Option<&Value>,
         place: &Place,
@@ -204,7 +204,7 @@ impl<'a> Reference<'a> {
             .map(SecretString::from)
     }
 
-    fn from_file(&self, provider: &Value, place: &Place) -> Option<SecretString> {
+    fn in_file(&self, provider: &Value, place: &Place) -> Option<SecretString> {
         let path = expand_home(provider.get("path")?.as_str()?, &place.home);
         let path = if path.is_absolute() {
             path
@@ -227,7 +227,7 @@ impl<'a> Reference<'a> {
     }
 
     /// Asks a program as OpenClaw's protocol says: the question on its standard input, the answer on its output.
-    fn from_program(&self, provider: &Value, place: &Place) -> Option<SecretString> {
+    fn in_program(&self, provider: &Value, place: &Place) -> Option<SecretString> {
         let program = PathBuf::from(provider.get("command")?.as_str()?);
         if !program.is_absolute() || !is_trusted_program(&program) {
             return None;

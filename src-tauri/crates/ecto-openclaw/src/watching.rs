@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{Notify, watch};
@@ -200,6 +200,7 @@ async fn run(inner: Weak<Inner>, wake: Arc<Notify>) {
             watcher = watch_folders(&files, &files_changed);
             watched = files;
         }
+        let stamped = stamps(&watched);
         drop(adapter);
 
         let look = if session.is_some() {
@@ -219,12 +220,24 @@ async fn run(inner: Weak<Inner>, wake: Arc<Notify>) {
                 }
                 true
             }
-            () = sleep(look) => looks_different(seen).await,
+            () = sleep(look) => looks_different(seen).await || (seen == Seen::Nothing && stamps(&watched) != stamped),
         };
         if changed && let Some(adapter) = inner.upgrade() {
             adapter.watching.tell();
         }
     }
+}
+
+/// When each file was changed last; `None` where it is not there. For files in folders that do not exist yet.
+fn stamps(files: &BTreeSet<PathBuf>) -> Vec<Option<SystemTime>> {
+    files
+        .iter()
+        .map(|file| {
+            std::fs::metadata(file)
+                .and_then(|data| data.modified())
+                .ok()
+        })
+        .collect()
 }
 
 async fn over(session: Option<&CancellationToken>) {
