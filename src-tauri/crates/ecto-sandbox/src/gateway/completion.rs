@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::config::Effective;
-use super::http::{Body, Closed, Exchange, head, invalid_request, json_response};
+use super::connection::Closed;
+use super::http::Exchange;
+use super::response::{Body, head, invalid_request, json_response};
 use super::state::{State, random_id};
 
 /// Which of the two endpoints.

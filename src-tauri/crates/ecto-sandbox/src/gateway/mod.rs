@@ -28,9 +28,12 @@
 //! | `start` | the process starts, also in a restart |
 //! | `openclaw gateway restart`, … | the stand-in command; a [`Fault::Answer`](crate::faults::Fault::Answer)'s status is its exit code |
 
+mod authentication;
 mod command;
 mod completion;
 mod config;
+mod connection;
+mod handshake;
 mod http;
 mod lockout;
 mod patch;
@@ -38,6 +41,7 @@ mod path;
 mod process;
 mod record;
 mod recovery;
+mod response;
 mod rpc;
 mod schema;
 mod state;
@@ -54,7 +58,7 @@ use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use self::config::Authentication;
+use self::authentication::Authentication;
 pub use self::config::REDACTED;
 pub use self::http::LARGEST_BODY;
 pub use self::patch::VERSION;

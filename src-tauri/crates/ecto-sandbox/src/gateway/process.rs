@@ -5,19 +5,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::config::{self, Authentication, ConfigError, Effective};
+use super::authentication::{Authentication, Moment};
+use super::config::{self, ConfigError, Effective};
 use super::state::{Exit, Order, Phase, Signal, State, random_token};
-use super::{http, recovery, schema};
+use super::{connection, recovery, schema};
 use crate::faults::Fault;
 
 /// The exit code with which OpenClaw refuses a configuration.
 pub const REFUSED: i32 = 78;
+
+/// What the gateway says to a file without a mode, and to one it cannot parse.
+const MODE_MISSING: &str = "Gateway start blocked: existing config is missing gateway.mode. Treat this as suspicious or clobbered config. Re-run `openclaw onboard --mode local` or `openclaw setup`, set gateway.mode=local manually, or pass --allow-unconfigured.";
 
 /// How long open WebSockets get to send their last event.
 const FAREWELL: Duration = Duration::from_millis(50);
@@ -143,7 +148,7 @@ async fn generation(state: &Arc<State>, orders: &mut Orders) -> End {
     let cut = CancellationToken::new();
     let _cut_when_dropped = cut.clone().drop_guard();
     let mut server = JoinSet::new();
-    server.spawn(http::accept(Arc::clone(state), listener, cut.clone()));
+    server.spawn(connection::accept(Arc::clone(state), listener, cut.clone()));
     let end = match pause(state.timing().warm, orders).await {
         Some(end) => end,
         None => {
@@ -179,32 +184,37 @@ async fn failed_start(state: &State) -> Option<End> {
     Some(End::Exited(Exit { code: 1, message }))
 }
 
-fn read(state: &State, runtime_token: &secrecy::SecretString) -> Result<Effective, Exit> {
+/// Reads the configuration for a start. Whatever is wrong with it is a refusal, but for a secret that cannot be had.
+fn read(state: &State, runtime_token: &SecretString) -> Result<Effective, Exit> {
     let refused = |message: String| Exit {
         code: REFUSED,
         message,
     };
-    let effective = read_effective(state, runtime_token).map_err(|error| match error {
-        ConfigError::Missing => refused(error.to_string()),
-        ConfigError::Unreadable(_)
-        | ConfigError::Syntax(_)
-        | ConfigError::Invalid(_)
-        | ConfigError::Secret(_) => Exit {
-            code: 1,
-            message: format!("Gateway failed to start: {error}"),
-        },
-    })?;
-    let mode = effective.text("/gateway/mode");
-    if mode != Some("local") {
-        return Err(refused(format!(
-            "Gateway start blocked: set gateway.mode=local (current: {}) or pass --allow-unconfigured.",
-            mode.unwrap_or("unset")
-        )));
+    let effective =
+        read_effective(state, runtime_token, Moment::Start).map_err(|error| match error {
+            ConfigError::Secret(_) => Exit {
+                code: 1,
+                message: format!("Gateway failed to start: {error}"),
+            },
+            ConfigError::Syntax(_) => refused(MODE_MISSING.to_owned()),
+            ConfigError::Missing
+            | ConfigError::Unreadable(_)
+            | ConfigError::Invalid(_)
+            | ConfigError::NoPassword => refused(error.to_string()),
+        })?;
+    match effective.text("/gateway/mode") {
+        Some("local") => {}
+        None => return Err(refused(MODE_MISSING.to_owned())),
+        Some(mode) => {
+            return Err(refused(format!(
+                "Gateway start blocked: set gateway.mode=local (current: {mode}) or pass --allow-unconfigured."
+            )));
+        }
     }
     let funnel = effective.text("/gateway/tailscale/mode") == Some("funnel");
     if funnel && !matches!(effective.authentication, Authentication::Password(_)) {
         return Err(refused(
-            "tailscale funnel requires gateway auth mode=password (set gateway.auth.password)"
+            "Gateway failed to start: tailscale funnel requires gateway auth mode=password (set gateway.auth.password or OPENCLAW_GATEWAY_PASSWORD)."
                 .to_owned(),
         ));
     }
@@ -213,10 +223,17 @@ fn read(state: &State, runtime_token: &secrecy::SecretString) -> Result<Effectiv
 
 fn read_effective(
     state: &State,
-    runtime_token: &secrecy::SecretString,
+    runtime_token: &SecretString,
+    moment: Moment,
 ) -> Result<Effective, ConfigError> {
     let reading = config::read(&state.config_path, &state.environment)?;
-    Effective::from(reading, &state.environment, &state.folder, runtime_token)
+    Effective::from(
+        reading,
+        &state.environment,
+        &state.folder,
+        runtime_token,
+        moment,
+    )
 }
 
 /// Opens the port: with the socket that kept it, or a new one where the configuration names another.
@@ -286,11 +303,7 @@ impl Pending {
     }
 }
 
-async fn serve(
-    state: &Arc<State>,
-    orders: &mut Orders,
-    runtime_token: &secrecy::SecretString,
-) -> End {
+async fn serve(state: &Arc<State>, orders: &mut Orders, runtime_token: &SecretString) -> End {
     let ready_since = Instant::now();
     let mut seen = signature(state);
     let mut pending = Pending::default();
@@ -374,11 +387,11 @@ async fn restart_gracefully(state: &Arc<State>, orders: &mut Orders) -> End {
 }
 
 /// Applies the changed configuration; tells whether it needs a restart.
-fn apply(state: &State, runtime_token: &secrecy::SecretString) -> (Result<(), ConfigError>, bool) {
+fn apply(state: &State, runtime_token: &SecretString) -> (Result<(), ConfigError>, bool) {
     let Some(old) = state.active() else {
         return (Ok(()), false);
     };
-    let mut new = match read_effective(state, runtime_token) {
+    let mut new = match read_effective(state, runtime_token, Moment::Reload) {
         Ok(new) => new,
         Err(error @ ConfigError::Secret(_)) => {
             state.record.say(format!("config reload failed: {error}"));
@@ -388,7 +401,8 @@ fn apply(state: &State, runtime_token: &secrecy::SecretString) -> (Result<(), Co
             error @ (ConfigError::Missing
             | ConfigError::Unreadable(_)
             | ConfigError::Syntax(_)
-            | ConfigError::Invalid(_)),
+            | ConfigError::Invalid(_)
+            | ConfigError::NoPassword),
         ) => {
             state
                 .record

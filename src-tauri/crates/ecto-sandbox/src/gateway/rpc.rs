@@ -1,7 +1,6 @@
 //! The gateway's WebSocket RPC, protocol 4.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
@@ -9,7 +8,6 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, oneshot};
 use tokio_tungstenite::WebSocketStream;
@@ -18,49 +16,16 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_util::sync::CancellationToken;
 
-use super::config::{self, Authentication, Effective};
-use super::http::{Body, invalid_request};
+use super::config;
+use super::handshake::{self, Peer, health};
 use super::lockout::Origin;
-use super::patch::{self, Refusal, VERSION};
-use super::state::{Order, Phase, Signal, State, preflight, random_id, restart_answer};
+use super::patch::{self, Refusal};
+use super::response::{Body, invalid_request};
+use super::state::{
+    Order, Phase, Signal, State, milliseconds, preflight, random_id, restart_answer,
+};
 use super::{recovery, schema};
 use crate::faults::Fault;
-
-const PROTOCOL: u64 = 4;
-
-const CLIENT_IDS: &[&str] = &[
-    "webchat-ui",
-    "openclaw-control-ui",
-    "openclaw-browser-copilot",
-    "openclaw-tui",
-    "webchat",
-    "cli",
-    "gateway-client",
-    "openclaw-macos",
-    "openclaw-linux",
-    "openclaw-ios",
-    "openclaw-watchos",
-    "openclaw-android",
-    "node-host",
-    "openclaw-worker",
-    "test",
-    "fingerprint",
-    "openclaw-probe",
-];
-
-const CLIENT_MODES: &[&str] = &[
-    "webchat", "cli", "ui", "backend", "node", "worker", "probe", "test",
-];
-
-const METHODS: &[&str] = &[
-    "health",
-    "config.get",
-    "config.patch",
-    "config.schema.lookup",
-    "gateway.restart.preflight",
-    "gateway.restart.request",
-    "secrets.reload",
-];
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -93,8 +58,7 @@ pub(crate) fn upgrade(
             let session = Session {
                 state: Arc::clone(&state),
                 socket,
-                origin,
-                web_origin,
+                peer: Peer { origin, web_origin },
                 connected: None,
                 sequence: 0,
             };
@@ -116,17 +80,10 @@ pub(crate) fn upgrade(
     response
 }
 
-fn milliseconds() -> u128 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis())
-}
-
 struct Session {
     state: Arc<State>,
     socket: Socket,
-    origin: Origin,
-    web_origin: Option<String>,
+    peer: Peer,
     connected: Option<Vec<&'static str>>,
     sequence: u64,
 }
@@ -296,9 +253,9 @@ impl Session {
         let Some(config) = self.state.active() else {
             return Err(Over);
         };
-        match self.admit(method, params, &config) {
+        match handshake::admit(&self.state, &self.peer, method, params, &config) {
             Ok(scopes) => {
-                let hello = self.hello(&scopes, &config);
+                let hello = handshake::hello(&self.state, &scopes, &config);
                 self.connected = Some(scopes);
                 self.send(&json!({ "type": "res", "id": id, "ok": true, "payload": hello }))
                     .await
@@ -308,148 +265,6 @@ impl Session {
                 self.close(code, &refusal.message).await
             }
         }
-    }
-
-    fn admit(
-        &self,
-        method: &str,
-        params: &Value,
-        config: &Effective,
-    ) -> Result<Vec<&'static str>, (u16, Refusal)> {
-        let invalid = |message: &str| (1008, Refusal::invalid(message));
-        if method != "connect" {
-            return Err(invalid("invalid handshake: first request must be connect"));
-        }
-        let word = |pointer: &str| params.pointer(pointer).and_then(Value::as_str);
-        for (pointer, allowed) in [("/client/id", CLIENT_IDS), ("/client/mode", CLIENT_MODES)] {
-            if !word(pointer).is_some_and(|word| allowed.contains(&word)) {
-                return Err(invalid(&format!(
-                    "invalid connect params: at {pointer}: must be equal to one of the allowed values"
-                )));
-            }
-        }
-        let number = |name: &str| params.get(name).and_then(Value::as_u64);
-        let (Some(low), Some(high)) = (number("minProtocol"), number("maxProtocol")) else {
-            return Err(invalid(
-                "invalid connect params: must have required property 'minProtocol'",
-            ));
-        };
-        if !(low..=high).contains(&PROTOCOL) {
-            let details = json!({
-                "code": "PROTOCOL_MISMATCH", "clientMinProtocol": low, "clientMaxProtocol": high,
-                "expectedProtocol": PROTOCOL, "minimumProbeProtocol": 3,
-            });
-            let refusal = Refusal {
-                details: Some(details),
-                ..Refusal::invalid("protocol mismatch")
-            };
-            return Err((1002, refusal));
-        }
-        if self.web_origin.is_some() {
-            let details =
-                json!({ "code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": "origin not allowed" });
-            let message = "origin not allowed (open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins)";
-            return Err((
-                1008,
-                Refusal {
-                    details: Some(details),
-                    ..Refusal::invalid(message)
-                },
-            ));
-        }
-        self.check_secret(params, config)?;
-        if self.origin != Origin::Local {
-            // Through a proxy the shared secret alone gives no scope; that needs a paired device.
-            return Ok(Vec::new());
-        }
-        let asked = params.get("scopes").and_then(Value::as_array);
-        let scopes = ["operator.read", "operator.write", "operator.admin"];
-        Ok(scopes
-            .into_iter()
-            .filter(|scope| asked.is_some_and(|asked| asked.contains(&json!(scope))))
-            .collect())
-    }
-
-    fn check_secret(&self, params: &Value, config: &Effective) -> Result<(), (u16, Refusal)> {
-        let (secret, word, hint) = match &config.authentication {
-            Authentication::Open => return Ok(()),
-            Authentication::Token { secret, .. } => (
-                Some(secret),
-                "token",
-                "use this gateway's gateway.auth.token or pair the device",
-            ),
-            Authentication::Password(secret) => (
-                Some(secret),
-                "password",
-                "use this gateway's gateway.auth.password",
-            ),
-            Authentication::TrustedProxy => (
-                None,
-                "token",
-                "use this gateway's gateway.auth.token or pair the device",
-            ),
-        };
-        let presented: Vec<&str> = ["/auth/token", "/auth/password"]
-            .into_iter()
-            .filter_map(|pointer| params.pointer(pointer).and_then(Value::as_str))
-            .collect();
-        if presented.is_empty() {
-            let details = Some(json!({ "code": "DEVICE_IDENTITY_REQUIRED" }));
-            let message = "device identity required".to_owned();
-            return Err((
-                1008,
-                Refusal {
-                    code: "NOT_PAIRED",
-                    message,
-                    details,
-                },
-            ));
-        }
-        if secret.is_some_and(|secret| presented.contains(&secret.expose_secret())) {
-            return Ok(());
-        }
-        self.state.lockouts.count(self.origin, config);
-        let details = json!({
-            "code": format!("AUTH_{}_MISMATCH", word.to_uppercase()), "authReason": format!("{word}_mismatch"),
-            "canRetryWithDeviceToken": false, "recommendedNextStep": "update_auth_credentials",
-        });
-        let message = format!("unauthorized: gateway {word} mismatch ({hint})");
-        Err((
-            1008,
-            Refusal {
-                details: Some(details),
-                ..Refusal::invalid(message)
-            },
-        ))
-    }
-
-    fn hello(&self, scopes: &[&str], config: &Effective) -> Value {
-        json!({
-            "type": "hello-ok",
-            "protocol": PROTOCOL,
-            "server": { "version": VERSION, "connId": random_id() },
-            "features": {
-                "methods": METHODS,
-                "events": ["connect.challenge", "config.changed", "shutdown", "health", "tick"],
-                "capabilities": ["gateway-restart-target-safe-v1"],
-            },
-            "snapshot": {
-                "health": self.health(),
-                "uptimeMs": self.state.uptime_milliseconds(),
-                "appliedConfigHash": config.reading.hash,
-            },
-            "auth": { "role": "operator", "scopes": scopes },
-            "policy": { "maxPayload": 26_214_400, "maxBufferedBytes": 52_428_800, "tickIntervalMs": 30_000 },
-        })
-    }
-
-    fn health(&self) -> Value {
-        json!({
-            "ok": true, "ts": milliseconds(), "durationMs": 1,
-            "plugins": { "loaded": [], "errors": [], "unavailable": [] },
-            "configReload": { "hotReloadStatus": "active" },
-            "channels": {}, "channelOrder": [], "defaultAgentId": "main",
-        })
     }
 
     async fn perform(&mut self, method: &str, params: &Value) -> Result<Value, Refusal> {
@@ -466,7 +281,7 @@ impl Session {
             return Err(Refusal::invalid(format!("missing scope: {needed}")));
         }
         match method {
-            "health" => Ok(self.health()),
+            "health" => Ok(health()),
             "config.get" => Ok(self.get_config()),
             "config.patch" => self.patch_config(params).await,
             "config.schema.lookup" => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::HEXLOWER;
 use rand::Rng as _;
@@ -256,3 +256,10 @@ pub(crate) fn preflight() -> Value {
 
 /// The process id the stand-in claims: above the highest that Linux and macOS give out, so a signal to it reaches nobody.
 pub(crate) const PROCESS: u32 = 0x7fff_fffe;
+
+/// Returns the milliseconds since 1970.
+pub(crate) fn milliseconds() -> u128 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis())
+}
