@@ -44,9 +44,10 @@ pub struct Dependency {
 }
 
 impl Workspace {
-    /// Finds the workspace this command was built from.
+    /// Finds the workspace that cargo runs this command for.
     pub fn find() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        let package = env::var_os("CARGO_MANIFEST_DIR").context("Run this as `cargo xtask`.")?;
+        let root = Path::new(&package)
             .parent()
             .context("xtask is not inside a workspace.")?
             .to_owned();
