@@ -281,6 +281,8 @@ pub enum Cause {
         /// The status that came.
         got: u16,
     },
+    /// The lock is being proven anew.
+    LockUnproven,
     /// The secret store refused.
     VaultDenied,
     /// The secret store does not answer.
@@ -297,6 +299,11 @@ pub enum Cause {
     OpenWithoutKey,
     /// What is wanted could not be remembered.
     WantedNotStored {
+        /// What happened.
+        detail: ForeignText,
+    },
+    /// That Private is wanted could not be remembered.
+    PrivateNotStored {
         /// What happened.
         detail: ForeignText,
     },
@@ -336,7 +343,7 @@ impl Cause {
     )]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::AdministratorCancelled => Severity::Quiet,
+            Self::AdministratorCancelled | Self::LockUnproven => Severity::Quiet,
             Self::CouldNotClose { .. }
             | Self::OpenWithoutKey
             | Self::GatewayOpen
@@ -364,6 +371,11 @@ impl Cause {
             | Self::DiskFull { .. }
             | Self::ConfigNotWritable { .. }
             | Self::VaultUnreachable { .. }
+            | Self::PrivateNotStored { .. }
+            | Self::LockUnproven
+            | Self::StepTimedOut {
+                step: Step::StartGuard | Step::Prove | Step::Open,
+            }
             | Self::StepWithoutEffect { .. }
             | Self::Internal { .. } => Remedy::Wait,
 

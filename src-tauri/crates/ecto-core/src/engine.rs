@@ -9,6 +9,8 @@ pub mod command;
 mod duties;
 mod journey;
 mod keeping;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -20,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::cause::Cause;
 use crate::exposure::{Exposure, Reach};
@@ -37,8 +39,18 @@ use crate::snapshot::{JourneyStep, KeyView, Notice, Snapshot};
 use crate::step::{Step, StepNote};
 use crate::tailnet::{Link, NodeChoice, TailnetView};
 use crate::wanted::{RecordDoubt, Wanted};
+use crate::words;
 
 use command::{Action, Command, Handle};
+
+/// How long the disk may take to store what is wanted. Private waits no longer for it.
+const STORE_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long one look at the node or the gateway may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often the clocks are compared with a deadline.
+const CLOCK_LOOK: Duration = Duration::from_secs(15);
 
 /// Makes a new key from the system's generator.
 pub type KeyMaker = Arc<dyn Fn() -> Result<SecretString, NoRandomness> + Send + Sync>;
@@ -74,6 +86,7 @@ struct RunningGuard {
 struct OpenDoor {
     claim: Box<dyn Claim>,
     node: NodeChoice,
+    guard: SocketAddr,
     since: Timestamp,
     reach: Reach,
     held: Option<Cause>,
@@ -110,6 +123,8 @@ pub struct Engine {
 
     secrets: Option<Secrets>,
     guard: Option<RunningGuard>,
+    /// Whether the guard may be running: a start that was dropped half way may have got there.
+    guard_up: bool,
     proof: Option<Proof>,
     proven: Option<GatewayFingerprint>,
     door: Option<OpenDoor>,
@@ -120,12 +135,16 @@ pub struct Engine {
     failed_checks: u32,
 
     last_step: Option<(Step, u32)>,
-    set_ups: u32,
+    taken: VecDeque<(Step, Instant)>,
+    stuck_at: Option<Step>,
     retries: u32,
+    given_up: Option<Cause>,
     verify_at: Option<Instant>,
     opened_link: Option<Link>,
 
     actions: VecDeque<Action>,
+    acting: bool,
+    unstored: Option<Cause>,
     when_private: Vec<oneshot::Sender<Result<(), Cause>>>,
     quit: Option<oneshot::Sender<Result<(), Cause>>>,
     finished: bool,
@@ -160,6 +179,7 @@ impl Engine {
             notice: None,
             secrets: None,
             guard: None,
+            guard_up: false,
             proof: None,
             proven: None,
             door: None,
@@ -168,11 +188,15 @@ impl Engine {
             next_check: None,
             failed_checks: 0,
             last_step: None,
-            set_ups: 0,
+            taken: VecDeque::new(),
+            stuck_at: None,
             retries: 0,
+            given_up: None,
             verify_at: None,
             opened_link: None,
             actions: VecDeque::new(),
+            acting: false,
+            unstored: None,
             when_private: Vec::new(),
             quit: None,
             finished: false,
@@ -188,8 +212,12 @@ impl Engine {
         while !self.finished {
             if self.deadline_passed() {
                 self.end_by_deadline().await;
+            } else if !self.wanted.is_public() && !self.is_settled() {
+                self.go_private().await;
             } else if let Some(action) = self.actions.pop_front() {
+                self.acting = true;
                 self.act(action).await;
+                self.acting = false;
             } else if self.wanted.is_public() {
                 self.pursue().await;
             } else {
@@ -197,6 +225,11 @@ impl Engine {
             }
         }
         let closed = self.close_door().await;
+        self.show_private();
+        let closed = match self.store_again().await {
+            Some(cause) => closed.and(Err(cause)),
+            None => closed,
+        };
         for waiting in self.when_private.drain(..) {
             let _ = waiting.send(closed.clone());
         }
@@ -231,16 +264,43 @@ impl Engine {
         });
         self.wanted = wanted;
         self.last_step = None;
-        self.set_ups = 0;
+        self.taken.clear();
+        self.stuck_at = None;
         self.retries = 0;
+        self.given_up = None;
     }
 
-    fn store_wanted(
-        &self,
-        wanted: &Wanted,
-    ) -> impl Future<Output = Result<(), Cause>> + Send + use<> {
-        let (store, record) = (Arc::clone(&self.ports.wanted), wanted.to_record());
-        async move { store.store(&record).await }
+    async fn store_wanted(&mut self, wanted: &Wanted) -> Result<(), Cause> {
+        let record = wanted.to_record();
+        let stored = timeout(STORE_LIMIT, self.ports.wanted.store(&record)).await;
+        stored.unwrap_or_else(|_| {
+            Err(Cause::WantedNotStored {
+                detail: "the disk did not answer in time".into(),
+            })
+        })?;
+        self.unstored = None;
+        Ok(())
+    }
+
+    /// Stores that Private is wanted; where that fails, it is tried again while it stays so.
+    async fn store_private(&mut self) {
+        if let Err(cause) = self.store_wanted(&Wanted::Private).await {
+            tracing::error!(code = cause.code(), "what is wanted could not be stored");
+            let detail = if let Cause::WantedNotStored { detail } = cause {
+                detail
+            } else {
+                words::cause(&cause).what.trim_end_matches('.').into()
+            };
+            self.unstored = Some(Cause::PrivateNotStored { detail });
+        }
+    }
+
+    /// Tries again to store what could not be stored, and gives back why it still cannot.
+    async fn store_again(&mut self) -> Option<Cause> {
+        if self.unstored.is_some() {
+            self.store_private().await;
+        }
+        self.unstored.clone()
     }
 
     fn node(&self) -> NodeChoice {
@@ -256,21 +316,21 @@ impl Engine {
         })
     }
 
-    /// How long until the deadline, by whichever clock comes first; a day where there is none.
+    /// How long until the deadline is to be looked at again: until it passes, by whichever clock comes first, and not
+    /// longer than [`CLOCK_LOOK`], because clocks jump; a day where there is none.
     fn time_left(&self) -> Duration {
         let Some(deadline) = &self.deadline else {
             return Duration::from_secs(24 * 60 * 60);
         };
         let by_wall = until_duration(self.ports.clock.now(), deadline.until);
         let by_uptime = deadline.uptime.saturating_sub(self.ports.clock.uptime());
-        by_wall.min(by_uptime)
+        by_wall.min(by_uptime).min(CLOCK_LOOK)
     }
 
     async fn end_by_deadline(&mut self) {
         self.want(Wanted::Private);
         self.notice = Some(Notice::DeadlinePassed);
-        // The deadline in the stored wish has passed as well, so a wish that could not be replaced is not followed.
-        let _ = self.store_wanted(&Wanted::Private).await;
+        self.store_private().await;
     }
 
     /// Runs `work` while commands are heard. Whatever `work` borrows must not be the engine's.
@@ -303,7 +363,7 @@ impl Engine {
                         return Work::Interrupted;
                     }
                 }
-                Event::Note(note) => self.take_note(note).await,
+                Event::Note(note) => self.take_note(note),
                 Event::Tick => {
                     if self.deadline_passed() {
                         return Work::Interrupted;
@@ -313,7 +373,10 @@ impl Engine {
         }
     }
 
-    async fn take_note(&mut self, note: StepNote) {
+    fn take_note(&mut self, note: StepNote) {
+        if let StepNote::Waiting(_) = note {
+            self.show_hidden_step();
+        }
         let mut to_open = None;
         if let Exposure::Preparing {
             waiting, progress, ..
@@ -334,8 +397,10 @@ impl Engine {
             return;
         };
         if self.settings.open_links && self.opened_link.as_ref() != Some(&link) {
-            self.ports.desktop.open_link(&link).await;
-            self.opened_link = Some(link);
+            self.opened_link = Some(link.clone());
+            let desktop = Arc::clone(&self.ports.desktop);
+            // A browser that is slow to start holds nothing up.
+            tokio::spawn(async move { desktop.open_link(&link).await });
         }
     }
 
@@ -346,21 +411,23 @@ impl Engine {
         let node = self.node();
         let tailnet = Arc::clone(&self.ports.tailnet);
         let gateway = Arc::clone(&self.ports.gateway);
-        let look = async move { tokio::join!(tailnet.observe(node), gateway.observe()) };
-        let (tailnet, gateway) = match self.during(Duration::from_secs(30), None, look).await {
-            Work::Done(views) => views,
-            Work::Interrupted => return None,
-            Work::TimedOut => {
-                let cause = Cause::TailscaleUnreachable {
-                    detail: "neither Tailscale nor OpenClaw answered in time".into(),
-                };
-                let gateway = self
-                    .seen
-                    .take()
-                    .map_or(GatewayView::Missing, |(_, gateway)| gateway);
-                (TailnetView::Refused { cause }, gateway)
-            }
+        let look = async move {
+            tokio::join!(
+                timeout(LOOK_LIMIT, tailnet.observe(node)),
+                timeout(LOOK_LIMIT, gateway.observe())
+            )
         };
+        let Work::Done((tailnet, gateway)) = self.during(LOOK_LIMIT * 2, None, look).await else {
+            return None;
+        };
+        let tailnet = tailnet.unwrap_or_else(|_| TailnetView::Refused {
+            cause: Cause::TailscaleUnreachable {
+                detail: "it did not answer in time".into(),
+            },
+        });
+        let gateway = gateway.unwrap_or(GatewayView::Refused {
+            cause: Cause::GatewayNotReady { log: None },
+        });
         self.seen = Some((tailnet.clone(), gateway.clone()));
         self.publish();
         Some(Observation {
@@ -375,10 +442,20 @@ impl Engine {
         })
     }
 
+    /// Looks again, and says whether node and gateway look different from before. `None` when a command came first.
+    async fn looks_different(&mut self) -> Option<bool> {
+        let before = self.seen.clone();
+        self.observe().await?;
+        Some(self.seen != before)
+    }
+
     fn void_proof(&mut self) {
         self.proof = None;
         self.proven = None;
         self.ports.guard.hold();
+        if let Some(door) = &mut self.door {
+            door.held.get_or_insert(Cause::LockUnproven);
+        }
     }
 
     fn show(&mut self, exposure: Exposure) {

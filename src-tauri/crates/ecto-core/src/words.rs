@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{Cause, ConfigProblem, ReachCause};
+use crate::cause::{Cause, ConfigProblem, ReachCause, Remedy};
 use crate::exposure::{Closed, Exposure, Reach};
 use crate::gateway::RestoreOutcome;
 use crate::ports::VaultPlace;
@@ -294,7 +294,7 @@ pub fn cause(cause: &Cause) -> Message {
             let what = if detail.is_empty() {
                 "Your tailnet does not allow Funnel for this machine.".to_owned()
             } else {
-                format!("Your tailnet does not allow Funnel for this machine: {detail}")
+                format!("Your tailnet does not allow Funnel for this machine: {detail}.")
             };
             let place = link
                 .as_ref()
@@ -455,6 +455,10 @@ pub fn cause(cause: &Cause) -> Message {
             ),
             "Connect again to retry; `ecto doctor` shows more.",
         ),
+        Cause::LockUnproven => Message::new(
+            "The lock is being proven anew.",
+            "That takes a moment, and Ecto goes on by itself.",
+        ),
         Cause::VaultDenied => Message::new(
             "The secret store refused to let Ecto in, so there is no key to open with.",
             "Unlock it and allow Ecto, then connect again.",
@@ -475,9 +479,16 @@ pub fn cause(cause: &Cause) -> Message {
             format!("What you asked for could not be remembered: {detail}. Nothing was changed."),
             CONNECT_AGAIN,
         ),
+        Cause::PrivateNotStored { detail } => Message::new(
+            format!("The door is closed, but that could not be remembered: {detail}."),
+            "Ecto goes on trying; until then it would open again after a restart.",
+        ),
         Cause::StepTimedOut { step: late } => Message::new(
             format!("It took too long: {}.", step(*late).to_lowercase_first()),
-            CONNECT_AGAIN,
+            match cause.remedy() {
+                Remedy::Wait => RETRIED,
+                Remedy::Act | Remedy::Ask => CONNECT_AGAIN,
+            },
         ),
         Cause::StepWithoutEffect { step: idle } => Message::new(
             format!(

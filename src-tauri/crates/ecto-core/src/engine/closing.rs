@@ -1,5 +1,7 @@
 //! The way to Private, and staying there.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -7,6 +9,8 @@ use tokio::time::timeout;
 use crate::cause::Cause;
 use crate::exposure::{Closed, Exposure};
 use crate::foreign::ForeignText;
+use crate::tailnet::NodeChoice;
+use crate::words;
 
 use super::{Engine, Unconfirmed, Work};
 
@@ -14,7 +18,7 @@ use super::{Engine, Unconfirmed, Work};
 const CLOSING_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often a closing that could not be seen to have worked is looked at again.
-const CONFIRM_EVERY: Duration = Duration::from_secs(3);
+pub(super) const CONFIRM_EVERY: Duration = Duration::from_secs(3);
 
 impl Engine {
     /// Cuts every stream, removes the claim, and reads back that it is gone. Nobody gets through from the first moment on.
@@ -22,38 +26,55 @@ impl Engine {
         self.void_proof();
         self.outside = None;
         self.next_check = None;
-        let Some(guard) = self.guard.take() else {
-            return self
-                .unconfirmed
-                .as_ref()
-                .map_or(Ok(()), |doubt| Err(doubt.cause.clone()));
+        self.guard = None;
+        let door = self.door.take();
+        if door.is_some() || self.guard_up {
+            self.show(Exposure::Closing);
+        }
+        let place = door.as_ref().map(|door| (door.node, door.guard));
+        let close = async move {
+            match door {
+                Some(door) => timeout(CLOSING_LIMIT, door.claim.close()).await,
+                None => Ok(Ok(())),
+            }
         };
-        self.show(Exposure::Closing);
-        let Some(door) = self.door.take() else {
-            self.ports.guard.stop().await;
-            return self
-                .unconfirmed
-                .as_ref()
-                .map_or(Ok(()), |doubt| Err(doubt.cause.clone()));
+        let guard_up = self.guard_up;
+        let guard = Arc::clone(&self.ports.guard);
+        let stop = async move {
+            if guard_up {
+                guard.stop().await;
+            }
         };
-        let node = door.node;
-        let (closing, ()) = tokio::join!(
-            timeout(CLOSING_LIMIT, door.claim.close()),
-            self.ports.guard.stop()
-        );
-        let detail: ForeignText = match closing {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(Cause::CouldNotClose { detail })) => detail,
-            Ok(Err(cause)) => cause.code().into(),
-            Err(_) => "tailscaled did not answer in time".into(),
+        let (closing, ()) = tokio::join!(close, stop);
+        self.guard_up = false;
+        let detail: Option<ForeignText> = match closing {
+            Ok(Ok(())) => None,
+            Ok(Err(Cause::CouldNotClose { detail })) => Some(detail),
+            Ok(Err(cause)) => Some(words::cause(&cause).what.trim_end_matches('.').into()),
+            Err(_) => Some("tailscaled did not answer in time".into()),
         };
-        let cause = Cause::CouldNotClose { detail };
+        if let (Some((node, guard)), Some(detail)) = (place, detail) {
+            self.doubt_closing(node, guard, detail);
+        }
+        self.unconfirmed
+            .as_ref()
+            .map_or(Ok(()), |doubt| Err(doubt.cause.clone()))
+    }
+
+    /// Remembers that something may still lead to `guard`, until tailscaled says that nothing does.
+    pub(super) fn doubt_closing(
+        &mut self,
+        node: NodeChoice,
+        guard: SocketAddr,
+        detail: impl Into<ForeignText>,
+    ) {
         self.unconfirmed = Some(Unconfirmed {
             node,
-            guard: guard.listener,
-            cause: cause.clone(),
+            guard,
+            cause: Cause::CouldNotClose {
+                detail: detail.into(),
+            },
         });
-        Err(cause)
     }
 
     /// Whether the door is known to be closed, once the claim is let go.
@@ -65,51 +86,71 @@ impl Engine {
         }
     }
 
-    /// Closes what is open, says so, and waits for a command.
-    pub(super) async fn stay_private(&mut self) {
-        if self.guard.is_some() || self.door.is_some() {
-            // Told below: what could not be confirmed stands in `unconfirmed`.
-            let _ = self.close_door().await;
+    /// Whether nothing runs that a Private machine does not need, and everybody who asked for Private was answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.door.is_none() && !self.guard_up && self.when_private.is_empty()
+    }
+
+    /// Closes what is open, and answers those who asked for it.
+    pub(super) async fn go_private(&mut self) {
+        // Told below: what could not be confirmed stands in `unconfirmed`.
+        let _ = self.close_door().await;
+        if !self.confirm_closed().await {
+            return;
         }
-        if self.unconfirmed.is_some() {
-            self.confirm_closed().await;
-        }
-        match &self.unconfirmed {
-            None => {
-                self.journey.clear();
-                self.show(Exposure::Private);
-                for waiting in self.when_private.drain(..) {
-                    let _ = waiting.send(Ok(()));
-                }
-                let command = self.commands.recv().await;
-                self.hear(command).await;
-            }
-            Some(doubt) => {
-                let cause = doubt.cause.clone();
-                for waiting in self.when_private.drain(..) {
-                    let _ = waiting.send(Err(cause.clone()));
-                }
-                self.show(Exposure::Blocked {
-                    cause,
-                    closed: Closed::Unconfirmed,
-                });
-                let _ = self
-                    .during(CONFIRM_EVERY, None, std::future::pending::<()>())
-                    .await;
-            }
+        let unstored = self.store_again().await;
+        self.show_private();
+        let doubt = self.unconfirmed.as_ref().map(|doubt| doubt.cause.clone());
+        let outcome = doubt.or(unstored).map_or(Ok(()), Err);
+        for waiting in self.when_private.drain(..) {
+            let _ = waiting.send(outcome.clone());
         }
     }
 
-    /// Asks tailscaled whether anything still leads to the guard that has ended.
-    pub(super) async fn confirm_closed(&mut self) {
-        let Some(doubt) = &self.unconfirmed else {
+    /// Says what is while Private is wanted, and waits for a command; meanwhile goes on with what is left to do.
+    pub(super) async fn stay_private(&mut self) {
+        self.show_private();
+        if self.unconfirmed.is_none() && self.unstored.is_none() {
+            let command = self.commands.recv().await;
+            self.hear(command).await;
             return;
+        }
+        let pause = self.during(CONFIRM_EVERY, None, std::future::pending::<()>());
+        if let Work::Interrupted = pause.await {
+            return;
+        }
+        if self.confirm_closed().await {
+            self.store_again().await;
+        }
+    }
+
+    pub(super) fn show_private(&mut self) {
+        let Some(doubt) = &self.unconfirmed else {
+            self.journey.clear();
+            return self.show(Exposure::Private);
         };
-        let tailnet = std::sync::Arc::clone(&self.ports.tailnet);
+        self.show(Exposure::Blocked {
+            cause: doubt.cause.clone(),
+            closed: Closed::Unconfirmed,
+        });
+    }
+
+    /// Asks tailscaled whether anything still leads to the guard that has ended, where that is in doubt. Returns
+    /// whether to go on; `false` when a command came first.
+    pub(super) async fn confirm_closed(&mut self) -> bool {
+        let Some(doubt) = &self.unconfirmed else {
+            return true;
+        };
+        let tailnet = Arc::clone(&self.ports.tailnet);
         let (node, guard) = (doubt.node, doubt.guard);
         let ask = async move { tailnet.confirm_closed(node, guard).await };
-        if let Work::Done(Ok(())) = self.during(CLOSING_LIMIT, None, ask).await {
-            self.unconfirmed = None;
+        match self.during(CLOSING_LIMIT, None, ask).await {
+            Work::Done(Ok(())) => {
+                self.unconfirmed = None;
+                true
+            }
+            Work::Done(Err(_)) | Work::TimedOut => true,
+            Work::Interrupted => false,
         }
     }
 }

@@ -75,7 +75,8 @@ impl Handle {
             .await
     }
 
-    /// Asks for Private. Returns once the door is closed, and seen to be.
+    /// Asks for Private. Returns once the door is closed, and seen to be. An error says that it is not, or that it is
+    /// and could not be remembered.
     pub async fn disconnect(&self) -> Result<(), Cause> {
         self.ask(|reply| Command::Disconnect { reply }).await
     }
@@ -152,16 +153,15 @@ impl Engine {
                 self.notice = None;
                 self.want(Wanted::Private);
                 self.when_private.push(reply);
-                if let Err(cause) = self.store_wanted(&Wanted::Private).await {
-                    tracing::error!(code = cause.code(), "what is wanted could not be stored");
-                }
+                self.void_proof();
+                self.store_private().await;
                 true
             }
             Command::Act(action) => match self.answer_at_once(action) {
                 None => false,
                 Some(action) => {
                     self.actions.push_back(action);
-                    true
+                    !self.acting
                 }
             },
             Command::CheckOutside => {
@@ -170,7 +170,7 @@ impl Engine {
             }
             Command::Wake => {
                 self.verify_at = Some(tokio::time::Instant::now());
-                true
+                !self.acting
             }
             Command::Quit { reply } => {
                 self.quit = Some(reply);
@@ -225,11 +225,14 @@ impl Engine {
         );
         self.notice = None;
         self.want(wanted);
+        for waiting in self.when_private.drain(..) {
+            let _ = waiting.send(Err(super::duties::interrupted()));
+        }
         if let Exposure::Public { until: shown, .. } = &mut self.exposure {
             *shown = until;
         }
         self.publish();
         let _ = reply.send(Ok(()));
-        !(same_node && under_way)
+        !(self.acting || same_node && under_way)
     }
 }

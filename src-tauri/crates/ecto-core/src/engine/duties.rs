@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::cause::Cause;
 use crate::key::DEFAULT_KEY;
@@ -12,7 +12,7 @@ use crate::step::Reporter;
 use crate::wanted::Wanted;
 
 use super::command::Action;
-use super::{Engine, Work};
+use super::{Engine, RunningGuard, Work};
 
 const VAULT_LIMIT: Duration = Duration::from_secs(120);
 
@@ -41,6 +41,7 @@ impl Engine {
             }
             Action::RestartGateway { reply } => {
                 self.void_proof();
+                self.show_public();
                 let gateway = Arc::clone(&self.ports.gateway);
                 let restart = async move { gateway.start(Reporter::silent()).await };
                 let limit = crate::step::Step::StartOpenClaw.limit();
@@ -48,13 +49,12 @@ impl Engine {
             }
             Action::Restore { reply } => {
                 self.want(Wanted::Private);
-                // What is wanted no longer stands once OpenClaw is as it was; a wish that could not be replaced is
-                // followed only after a restart, and sets OpenClaw up anew.
-                let _ = self.store_wanted(&Wanted::Private).await;
+                self.store_private().await;
                 if let Err(cause) = self.close_door().await {
                     let _ = reply.send(Err(cause));
                     return;
                 }
+                self.show_private();
                 let gateway = Arc::clone(&self.ports.gateway);
                 let restore = async move { gateway.restore(Reporter::silent()).await };
                 let _ = reply.send(settle(
@@ -75,7 +75,11 @@ impl Engine {
     }
 
     async fn regenerate_key(&mut self) -> Result<(), Cause> {
-        settle(self.ensure_secrets().await)?;
+        match settle(self.ensure_secrets().await) {
+            // Asked for by name, a new key may take the place of what cannot be read.
+            Ok(()) | Err(Cause::VaultDamaged { .. }) => {}
+            Err(cause) => return Err(cause),
+        }
         let key = (self.ports.make_key)().map_err(|fault| Cause::Internal {
             detail: fault.to_string().into(),
         })?;
@@ -91,26 +95,61 @@ impl Engine {
         let vault = Arc::clone(&self.ports.vault);
         let stored = secrets.clone();
         let store = async move { vault.store(&stored).await.map_err(Cause::from) };
-        if let Err(cause) = settle(self.during(VAULT_LIMIT, None, store).await) {
-            // It is not known which of the two is stored now: the vault is asked again before the next use.
-            self.secrets = None;
+        let outcome = self.during(VAULT_LIMIT, None, store).await;
+        let interrupted = matches!(outcome, Work::Interrupted);
+        if let Err(cause) = settle(outcome)
+            && !self.is_stored(&secrets, interrupted).await
+        {
             return Err(cause);
         }
         self.secrets = Some(secrets);
-        if let Some(running) = &self.guard {
-            let access = running.access.clone();
+        if let Some(running) = self.guard.take() {
+            let access = running.access;
             self.void_proof();
+            self.show_public();
             let guard = Arc::clone(&self.ports.guard);
             let keys = self.guard_keys();
-            let swap = async move { guard.start(access, keys).await.map(|_| ()) };
-            if let Err(cause) = settle(self.during(Duration::from_secs(10), None, swap).await) {
-                // The old key must not go on working.
-                let _ = self.close_door().await;
-                return Err(cause);
+            let swap = async move {
+                let listener = guard.start(access.clone(), keys).await?;
+                Ok(RunningGuard { listener, access })
+            };
+            match settle(self.during(Duration::from_secs(10), None, swap).await) {
+                Ok(running) => self.guard = Some(running),
+                Err(cause) => {
+                    // The old key must not go on working.
+                    let _ = self.close_door().await;
+                    return Err(cause);
+                }
             }
         }
         self.publish();
         Ok(())
+    }
+
+    /// Whether the vault holds these secrets although storing them failed. Where that cannot be asked any more, because
+    /// the door is about to be closed, the vault is read anew before the next use.
+    async fn is_stored(&mut self, secrets: &Secrets, interrupted: bool) -> bool {
+        if interrupted {
+            self.secrets = None;
+            return false;
+        }
+        let vault = Arc::clone(&self.ports.vault);
+        let load = async move { vault.load().await };
+        match self.during(Duration::from_secs(10), None, load).await {
+            Work::Done(Ok(Some(stored))) => {
+                let text = |secrets: &Secrets| {
+                    secrets
+                        .key(DEFAULT_KEY)
+                        .map(|key| key.expose_secret().to_owned())
+                };
+                text(&stored) == text(secrets)
+            }
+            Work::Done(Ok(None) | Err(_)) | Work::TimedOut => false,
+            Work::Interrupted => {
+                self.secrets = None;
+                false
+            }
+        }
     }
 }
 
@@ -124,7 +163,7 @@ fn settle<T>(work: Work<Result<T, Cause>>) -> Result<T, Cause> {
     }
 }
 
-fn interrupted() -> Cause {
+pub(super) fn interrupted() -> Cause {
     Cause::Internal {
         detail: "something else was asked for first".into(),
     }

@@ -15,23 +15,37 @@ use crate::snapshot::{JourneyStep, Notice, StepProgress};
 use crate::step::{Reporter, Step};
 use crate::wanted::Wanted;
 
+use super::closing::CONFIRM_EVERY;
+use super::keeping::sleep_until;
 use super::{Engine, OpenDoor, RunningGuard, Work};
 
 /// How often the same step may be taken in a row without anything to show for it.
 const SAME_STEP_LIMIT: u32 = 3;
 
-/// How often OpenClaw may be set up for one wish, before somebody else must be undoing it.
-const SET_UP_LIMIT: u32 = 3;
+/// How often the same step may be taken within [`SHORT_WHILE`].
+const OFTEN_LIMIT: usize = 6;
+
+const SHORT_WHILE: Duration = Duration::from_secs(60);
+
+/// How often OpenClaw may be set up within [`LONG_WHILE`], before somebody else must be undoing it.
+const SET_UP_LIMIT: usize = 3;
+
+const LONG_WHILE: Duration = Duration::from_secs(10 * 60);
 
 impl Engine {
     /// One round on the way to Public, or of staying there.
     pub(super) async fn pursue(&mut self) {
-        if self.unconfirmed.is_some() {
-            self.confirm_closed().await;
-            if let Some(doubt) = &self.unconfirmed {
-                let cause = doubt.cause.clone();
-                return self.wait_blocked(cause, None).await;
-            }
+        if let Some(cause) = self.given_up.clone() {
+            return self.wait_blocked(cause).await;
+        }
+        if !self.confirm_closed().await {
+            return;
+        }
+        if let Some(doubt) = &self.unconfirmed {
+            let cause = doubt.cause.clone();
+            // Told as `unconfirmed`.
+            let _ = self.close_door().await;
+            return self.wait_blocked(cause).await;
         }
         let other_node = self
             .door
@@ -40,6 +54,11 @@ impl Engine {
         if other_node {
             // Told in the next round, as `unconfirmed`.
             let _ = self.close_door().await;
+            return;
+        }
+        if self.door.is_some() && self.verify_at.is_some_and(|at| at <= Instant::now()) {
+            self.verify_claim().await;
+            return;
         }
         let Some(seen) = self.observe().await else {
             return;
@@ -47,13 +66,15 @@ impl Engine {
         match plan::next(&seen) {
             Next::Rest => {
                 self.last_step = None;
+                self.stuck_at = None;
+                self.retries = 0;
                 if let Some(door) = &mut self.door {
                     door.held = None;
                 }
                 self.ports.guard.release();
-                self.keep_public().await;
+                self.keep_public(None).await;
             }
-            Next::Hold(cause) => self.hold_and_keep(cause).await,
+            Next::Hold(cause) => self.hold_and_keep(cause, None).await,
             Next::Close => {
                 self.notice = Some(Notice::ClosedUnexpectedly {
                     cause: Cause::ConfigContended {
@@ -64,76 +85,91 @@ impl Engine {
                 // Told in the next round, as `unconfirmed`.
                 let _ = self.close_door().await;
             }
-            Next::Block(cause) => self.block(cause, Some(&seen)).await,
+            Next::Block(cause) => self.block(cause).await,
             Next::Take(step) => self.take(step, &seen).await,
         }
     }
 
-    async fn hold_and_keep(&mut self, cause: Cause) {
+    async fn hold_and_keep(&mut self, cause: Cause, pause: Option<Duration>) {
         self.void_proof();
         if let Some(door) = &mut self.door {
             door.held = Some(cause);
         }
-        self.keep_public().await;
+        self.keep_public(pause).await;
     }
 
     async fn take(&mut self, step: Step, seen: &Observation) {
-        if let Some(cause) = self.count_step(step, seen) {
-            return self.block(cause, Some(seen)).await;
+        if let Some(cause) = self.refuse_step(step, seen) {
+            return self.step_failed(step, cause).await;
+        }
+        if self.stuck_at.is_some_and(|at| step > at) {
+            self.stuck_at = None;
+            self.retries = 0;
         }
         self.show_step(step, seen);
         let began = Instant::now();
         match self.do_step(step).await {
             Work::Done(Ok(())) => {
-                self.retries = 0;
+                self.count_step(step);
                 let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 self.mark(step, StepProgress::Done { milliseconds });
             }
-            Work::Done(Err(cause)) => self.step_failed(step, cause, seen).await,
-            Work::TimedOut => {
-                self.step_failed(step, Cause::StepTimedOut { step }, seen)
-                    .await
-            }
+            Work::Done(Err(cause)) => self.step_failed(step, cause).await,
+            Work::TimedOut => self.step_failed(step, Cause::StepTimedOut { step }).await,
             Work::Interrupted => {}
         }
     }
 
-    async fn step_failed(&mut self, step: Step, cause: Cause, seen: &Observation) {
+    async fn step_failed(&mut self, step: Step, cause: Cause) {
         tracing::warn!(code = cause.code(), ?step, "a step did not work");
+        self.last_step = None;
+        self.stuck_at = Some(step);
         if self.door.is_some()
             && cause.remedy() == Remedy::Wait
             && cause.severity() < Severity::Danger
         {
-            return self.hold_and_keep(cause).await;
+            let pause = self.pause(&cause);
+            self.retries = self.retries.saturating_add(1);
+            return self.hold_and_keep(cause, Some(pause)).await;
         }
         self.mark(step, StepProgress::Failed);
-        self.block(cause, Some(seen)).await;
+        self.block(cause).await;
     }
 
-    fn count_step(&mut self, step: Step, seen: &Observation) -> Option<Cause> {
+    /// Says why a step that worked so often is not taken once more.
+    fn refuse_step(&mut self, step: Step, seen: &Observation) -> Option<Cause> {
+        self.taken.retain(|(_, at)| at.elapsed() < LONG_WHILE);
+        let times = |within: Duration| {
+            self.taken
+                .iter()
+                .filter(|(taken, at)| *taken == step && at.elapsed() < within)
+                .count()
+        };
+        if step == Step::SetUpOpenClaw && times(LONG_WHILE) >= SET_UP_LIMIT {
+            return Some(Cause::ConfigContended {
+                path: config_of(seen),
+            });
+        }
+        let without_effect = self
+            .last_step
+            .is_some_and(|(last, times)| last == step && times >= SAME_STEP_LIMIT);
+        (without_effect || times(SHORT_WHILE) >= OFTEN_LIMIT)
+            .then_some(Cause::StepWithoutEffect { step })
+    }
+
+    fn count_step(&mut self, step: Step) {
         let times = match self.last_step {
             Some((last, times)) if last == step => times + 1,
             Some(_) | None => 1,
         };
         self.last_step = Some((step, times));
-        if times > SAME_STEP_LIMIT {
-            self.last_step = None;
-            return Some(Cause::StepWithoutEffect { step });
-        }
-        if step == Step::SetUpOpenClaw {
-            self.set_ups += 1;
-            if self.set_ups > SET_UP_LIMIT {
-                return Some(Cause::ConfigContended {
-                    path: config_of(seen),
-                });
-            }
-        }
-        None
+        self.taken.push_back((step, Instant::now()));
     }
 
     fn show_step(&mut self, step: Step, seen: &Observation) {
-        if self.door.is_some() {
-            return;
+        if let Some(door) = &mut self.door {
+            door.held.get_or_insert(Cause::LockUnproven);
+            return self.show_public();
         }
         self.journey.retain(|taken| {
             matches!(taken.progress, StepProgress::Done { .. }) && taken.step < step
@@ -149,16 +185,32 @@ impl Engine {
             step,
             progress: StepProgress::Ahead,
         }));
-        // A retry that nobody asked for is not shown before it gets somewhere.
-        if self.retries > 0 && matches!(self.exposure, Exposure::Blocked { .. }) {
-            return;
+        // A retry that nobody asked for is not shown before it gets further than the time before.
+        let hidden = self.retries > 0 && self.stuck_at.is_some();
+        if !(hidden && matches!(self.exposure, Exposure::Blocked { .. })) {
+            self.show_preparing(step);
         }
+    }
+
+    fn show_preparing(&mut self, step: Step) {
         self.show(Exposure::Preparing {
             step,
             since: self.ports.clock.now(),
             waiting: None,
             progress: None,
         });
+    }
+
+    /// Shows the retry that is under way, because it needs somebody.
+    pub(super) fn show_hidden_step(&mut self) {
+        let now = self
+            .journey
+            .iter()
+            .find(|taken| taken.progress == StepProgress::Now)
+            .map(|taken| taken.step);
+        if let (Exposure::Blocked { .. }, Some(step)) = (&self.exposure, now) {
+            self.show_preparing(step);
+        }
     }
 
     pub(super) fn mark(&mut self, step: Step, progress: StepProgress) {
@@ -273,6 +325,8 @@ impl Engine {
 
     async fn start_guard(&mut self, limit: Duration) -> Work<Result<(), Cause>> {
         self.void_proof();
+        self.guard = None;
+        self.guard_up = true;
         let gateway = Arc::clone(&self.ports.gateway);
         let guard = Arc::clone(&self.ports.guard);
         let keys = self.guard_keys();
@@ -329,31 +383,36 @@ impl Engine {
         };
         let proven = proof.gateway().clone();
         let node = self.node();
+        let opening = Opening::new(proof);
+        let guard = opening.guard();
         let tailnet = Arc::clone(&self.ports.tailnet);
-        let open = async move { tailnet.open(node, Opening::new(proof)).await };
-        match self.during(limit, None, open).await {
-            Work::Done(Ok(claim)) => {
-                self.proven = Some(proven);
-                self.door = Some(OpenDoor {
-                    claim,
-                    node,
-                    since: self.ports.clock.now(),
-                    reach: Reach::Unchecked,
-                    held: None,
-                });
-                self.failed_checks = 0;
-                self.check_soon();
-                self.ports.guard.release();
-                Work::Done(Ok(()))
-            }
-            Work::Done(Err(cause)) => Work::Done(Err(cause)),
-            Work::Interrupted => Work::Interrupted,
-            Work::TimedOut => Work::TimedOut,
-        }
+        let open = async move { tailnet.open(node, opening).await };
+        let opened = self.during(limit, None, open).await;
+        let Work::Done(Ok(claim)) = opened else {
+            self.doubt_closing(node, guard, "opening it was broken off");
+            return match opened {
+                Work::Done(opened) => Work::Done(opened.map(|_| ())),
+                Work::Interrupted => Work::Interrupted,
+                Work::TimedOut => Work::TimedOut,
+            };
+        };
+        // The guard stays held: the next look tells whether the gateway is still the one that was proven.
+        self.proven = Some(proven);
+        self.door = Some(OpenDoor {
+            claim,
+            node,
+            guard,
+            since: self.ports.clock.now(),
+            reach: Reach::Unchecked,
+            held: Some(Cause::LockUnproven),
+        });
+        self.failed_checks = 0;
+        self.check_soon();
+        Work::Done(Ok(()))
     }
 
     /// Closes what is open, tells the cause, and waits for whatever brings it on.
-    pub(super) async fn block(&mut self, cause: Cause, seen: Option<&Observation>) {
+    pub(super) async fn block(&mut self, cause: Cause) {
         if self.door.is_some() {
             self.notice = Some(Notice::ClosedUnexpectedly {
                 cause: cause.clone(),
@@ -364,38 +423,59 @@ impl Engine {
         }
         if cause == Cause::OpenWithoutKey {
             self.want(Wanted::Private);
-            // Not stored means that it may be tried again after a restart, with a new proof and a new check.
-            let _ = self.store_wanted(&Wanted::Private).await;
+            self.store_private().await;
         }
-        self.wait_blocked(cause, seen).await;
+        if !self.confirm_closed().await {
+            return;
+        }
+        if self.unconfirmed.is_some() && self.guard_up {
+            // Told in the snapshot, as `unconfirmed`.
+            let _ = self.close_door().await;
+        }
+        self.wait_blocked(cause).await;
     }
 
-    pub(super) async fn wait_blocked(&mut self, cause: Cause, seen: Option<&Observation>) {
+    /// How long to wait before it is tried again by itself.
+    fn pause(&self, cause: &Cause) -> Duration {
+        let growing = Duration::from_secs(2u64.saturating_pow(self.retries.min(5) + 1).min(60));
+        if let Cause::GatewayLockedOut { seconds } = cause {
+            return growing.max(Duration::from_secs(*seconds));
+        }
+        growing
+    }
+
+    async fn wait_blocked(&mut self, cause: Cause) {
+        enum Event {
+            Command(Option<super::Command>),
+            Changed,
+            Resume,
+            Confirm,
+            Deadline,
+        }
         let remedy = cause.remedy();
-        self.show(Exposure::Blocked {
-            cause,
-            closed: self.closed(),
-        });
-        let pause = match remedy {
-            Remedy::Wait => {
-                Duration::from_secs(2u64.saturating_pow(self.retries.min(5) + 1).min(60))
-            }
-            Remedy::Act | Remedy::Ask => Duration::from_secs(24 * 60 * 60),
-        };
-        let resume = Instant::now() + pause;
+        if remedy == Remedy::Ask && self.wanted.is_public() {
+            self.given_up = Some(cause.clone());
+        }
+        let hears_changes = remedy != Remedy::Ask;
+        let resume = (remedy == Remedy::Wait).then(|| Instant::now() + self.pause(&cause));
         loop {
-            enum Event {
-                Command(Option<super::Command>),
-                Changed,
-                Resume,
-            }
-            let hears_changes = remedy != Remedy::Ask;
+            self.show(Exposure::Blocked {
+                cause: cause.clone(),
+                closed: self.closed(),
+            });
+            let confirm = self
+                .unconfirmed
+                .as_ref()
+                .map(|_| Instant::now() + CONFIRM_EVERY);
+            let deadline = Instant::now() + self.time_left();
             let event = tokio::select! {
                 biased;
                 command = self.commands.recv() => Event::Command(command),
                 Ok(()) = self.tailnet_changes.changed(), if hears_changes => Event::Changed,
                 Ok(()) = self.gateway_changes.changed(), if hears_changes => Event::Changed,
-                () = tokio::time::sleep_until(resume) => Event::Resume,
+                () = sleep_until(resume) => Event::Resume,
+                () = sleep_until(confirm) => Event::Confirm,
+                () = tokio::time::sleep_until(deadline) => Event::Deadline,
             };
             match event {
                 Event::Command(command) => {
@@ -403,20 +483,25 @@ impl Engine {
                         return;
                     }
                 }
-                Event::Changed if remedy == Remedy::Act => {
-                    let Some(now) = self.observe().await else {
-                        return;
-                    };
-                    let same = seen.is_some_and(|seen| {
-                        seen.tailnet == now.tailnet && seen.gateway == now.gateway
-                    });
-                    if !same {
+                Event::Changed => {
+                    if self.looks_different().await != Some(false) {
+                        self.retries = self.retries.saturating_add(1);
                         return;
                     }
                 }
-                Event::Changed | Event::Resume => {
+                Event::Resume => {
                     self.retries = self.retries.saturating_add(1);
                     return;
+                }
+                Event::Confirm => {
+                    if !self.confirm_closed().await {
+                        return;
+                    }
+                }
+                Event::Deadline => {
+                    if self.deadline_passed() {
+                        return;
+                    }
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cause::Cause;
+use crate::cause::{Cause, ReachCause};
 use crate::exposure::{Exposure, Reach};
 use crate::key::DEFAULT_KEY;
 use crate::ports::OutsideFinding;
@@ -34,23 +34,20 @@ enum Event {
 }
 
 impl Engine {
-    /// Says that it is Public, and returns when something asks for another look.
-    pub(super) async fn keep_public(&mut self) {
-        let verify_at = *self
-            .verify_at
-            .get_or_insert_with(|| Instant::now() + self.settings.verify_every);
+    /// Says that it is Public, and returns when something asks for another look: where a step did not work, not before
+    /// `pause` is over or the world looks different.
+    pub(super) async fn keep_public(&mut self, pause: Option<Duration>) {
+        let began = Instant::now();
         loop {
+            let verify_at = *self
+                .verify_at
+                .get_or_insert_with(|| Instant::now() + self.settings.verify_every);
             self.show_public();
             let Some(door) = &self.door else {
                 return;
             };
             let held = door.held.is_some();
-            let look_at = Instant::now()
-                + if held {
-                    LOOK_AGAIN
-                } else {
-                    Duration::from_secs(24 * 60 * 60)
-                };
+            let look_at = held.then(|| began + pause.unwrap_or(LOOK_AGAIN));
             let deadline = Instant::now() + self.time_left();
             let check_at = self.next_check.filter(|_| !held && self.outside.is_none());
             let event = tokio::select! {
@@ -62,7 +59,7 @@ impl Engine {
                 finding = outcome(&mut self.outside) => Event::Checked(finding),
                 () = sleep_until(check_at) => Event::CheckDue,
                 () = tokio::time::sleep_until(verify_at) => Event::VerifyDue,
-                () = tokio::time::sleep_until(look_at) => Event::LookAgain,
+                () = sleep_until(look_at) => Event::LookAgain,
                 () = tokio::time::sleep_until(deadline) => Event::Deadline,
                 Ok(()) = self.activity.changed() => Event::Activity,
             };
@@ -73,17 +70,26 @@ impl Engine {
                     }
                 }
                 Event::Lost(cause) => return self.lose_claim(cause),
+                Event::Changed if pause.is_some() => {
+                    if self.looks_different().await != Some(false) {
+                        return;
+                    }
+                }
                 Event::Changed | Event::LookAgain => return,
                 Event::Activity => self.publish(),
                 Event::Checked(finding) => {
                     self.outside = None;
                     if finding == OutsideFinding::OpenWithoutKey {
-                        return self.block(Cause::OpenWithoutKey, None).await;
+                        return self.block(Cause::OpenWithoutKey).await;
                     }
                     self.note_reach(finding);
                 }
                 Event::CheckDue => self.start_check(),
-                Event::VerifyDue => return self.verify_claim().await,
+                Event::VerifyDue => {
+                    if !self.verify_claim().await || pause.is_none() {
+                        return;
+                    }
+                }
                 Event::Deadline => {
                     if self.deadline_passed() {
                         return;
@@ -93,7 +99,7 @@ impl Engine {
         }
     }
 
-    fn show_public(&mut self) {
+    pub(super) fn show_public(&mut self) {
         let Some(door) = &self.door else {
             return;
         };
@@ -113,17 +119,26 @@ impl Engine {
         self.void_proof();
         self.outside = None;
         self.next_check = None;
-        self.door = None;
+        if let Some(door) = self.door.take() {
+            self.doubt_closing(door.node, door.guard, "the claim went away by itself");
+        }
+        self.show(Exposure::Preparing {
+            step: Step::Prove,
+            since: self.ports.clock.now(),
+            waiting: None,
+            progress: None,
+        });
         self.notice = Some(Notice::ClosedUnexpectedly {
             cause,
             at: self.ports.clock.now(),
         });
     }
 
-    async fn verify_claim(&mut self) {
+    /// Has the claim looked at. Returns whether it stands and nothing else was asked for meanwhile.
+    pub(super) async fn verify_claim(&mut self) -> bool {
         self.verify_at = None;
         let Some(door) = self.door.take() else {
-            return;
+            return false;
         };
         let claim: Arc<OpenDoor> = Arc::new(door);
         let asked = Arc::clone(&claim);
@@ -138,8 +153,10 @@ impl Engine {
             Work::TimedOut => self.lose_claim(Cause::TailscaleUnreachable {
                 detail: "tailscaled did not answer in time".into(),
             }),
-            Work::Done(Ok(())) | Work::Interrupted => {}
+            Work::Done(Ok(())) => return true,
+            Work::Interrupted => {}
         }
+        false
     }
 
     /// Has the check from outside made as soon as the door is open.
@@ -161,13 +178,12 @@ impl Engine {
         };
         let outside = Arc::clone(&self.ports.outside);
         let (address, key) = (door.claim.address().clone(), key.clone());
-        self.outside =
-            Some(Box::pin(async move {
-                let check = outside.check(&address, &key);
-                tokio::time::timeout(CHECK_LIMIT, check).await.unwrap_or(
-                    OutsideFinding::Unreachable(crate::cause::ReachCause::NotAnswering),
-                )
-            }));
+        self.outside = Some(Box::pin(async move {
+            let check = outside.check(&address, &key);
+            tokio::time::timeout(CHECK_LIMIT, check)
+                .await
+                .unwrap_or(OutsideFinding::Unreachable(ReachCause::NotAnswering))
+        }));
     }
 
     fn note_reach(&mut self, finding: OutsideFinding) {
@@ -210,7 +226,7 @@ async fn outcome(
     }
 }
 
-async fn sleep_until(moment: Option<Instant>) {
+pub(super) async fn sleep_until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,

@@ -1,0 +1,14 @@
+//! The engine against a world of stand-ins, on paused time.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a stand-in plays the cases that a story names, and does nothing in all others"
+)]
+
+mod closing;
+mod journey;
+mod keeping;
+mod keys;
+mod remembering;
+mod story;
+mod world;

@@ -1,0 +1,439 @@
+//! Staying Public.
+
+use std::time::Duration;
+
+use crate::cause::{Cause, ReachCause};
+use crate::exposure::{Exposure, Reach};
+use crate::gateway::GatewayView;
+use crate::ports::OutsideFinding;
+use crate::refusal::Refusal;
+use crate::snapshot::Notice;
+use crate::tailnet::{FunnelPermission, NodeChoice};
+use crate::wanted::Wanted;
+
+use super::story::{Story, is_private, is_public, looks, word};
+use super::world::{CONFIG, Call, Fault, World, needs_set_up, ready, refusing, running};
+
+fn closed_by(notice: Option<&Notice>) -> Option<Cause> {
+    match notice {
+        Some(Notice::ClosedUnexpectedly { cause, .. }) => Some(cause.clone()),
+        Some(Notice::WantedUnreadable | Notice::DeadlinePassed) | None => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_claim_is_told_and_opened_again_with_a_new_proof() {
+    let story = Story::public(World::ready()).await;
+    story.world.lose_claim(Cause::TailscaleLost);
+    story.until(looks("prove")).await;
+    assert!(!story.world.lets_callers_in());
+    let public = story.until(is_public).await;
+    assert_eq!(
+        story.world.deeds(),
+        [Call::Confirm, Call::AskGateway, Call::Ask, Call::Open]
+    );
+    let notice = public.notice.as_ref();
+    assert_eq!(closed_by(notice), Some(Cause::TailscaleLost));
+    story.connect().await.unwrap();
+    assert_eq!(story.now().notice, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_lost_again_and_again_is_not_opened_in_a_loop() {
+    let story = Story::public(World::ready()).await;
+    let opened = story.world.calls(Call::Open);
+    for _ in 0..600 {
+        story.world.lose_claim(Cause::ClaimLost);
+        story.pass(Duration::from_millis(500)).await;
+    }
+    let times = story.world.calls(Call::Open) - opened;
+    assert!(times <= 36, "opened {times} times within five minutes");
+    story.until(is_public).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_somebody_removed_is_noticed_by_looking() {
+    let story = Story::public(World::ready()).await;
+    story.world.state().door = None;
+    story.pass(Duration::from_secs(20)).await;
+    let public = story.until(is_public).await;
+    assert_eq!(closed_by(public.notice.as_ref()), Some(Cause::ClaimLost));
+    assert!(story.world.lets_callers_in());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_does_not_answer_for_itself_is_given_up() {
+    let story = Story::public(World::ready()).await;
+    story.world.fail(Call::Verify, 1, Fault::Hang);
+    story.pass(Duration::from_secs(30)).await;
+    let public = story.until(is_public).await;
+    assert!(matches!(
+        closed_by(public.notice.as_ref()),
+        Some(Cause::TailscaleUnreachable { .. })
+    ));
+    assert_eq!(story.world.calls(Call::Confirm), 1);
+    assert_eq!(story.world.calls(Call::Open), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_name_means_a_new_address() {
+    let story = Story::public(World::ready()).await;
+    let renamed = running("mac-2.tail1.ts.net", FunnelPermission::Allowed);
+    story.world.change_tailnet(renamed);
+    story.world.lose_claim(Cause::HostRenamed);
+    story.until(looks("prove")).await;
+    let public = story.until(is_public).await;
+    let Exposure::Public { address, .. } = public.exposure else {
+        panic!("not public")
+    };
+    assert_eq!(address.origin(), "https://mac-2.tail1.ts.net");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_gateway_is_proven_anew_while_streams_go_on() {
+    let story = Story::public(World::ready()).await;
+    story.world.state().guard.as_mut().unwrap().streams = 2;
+    story.world.restart_gateway();
+    story.until(looks("held lock_unproven")).await;
+    assert!(!story.world.lets_callers_in());
+    story.until(is_public).await;
+    assert!(story.world.lets_callers_in());
+    assert_eq!(
+        story.world.deeds(),
+        [Call::Access, Call::StartGuard, Call::AskGateway, Call::Ask]
+    );
+    assert_eq!(story.world.state().guard.as_ref().unwrap().streams, 2);
+    assert_eq!(story.now().notice, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_is_away_holds_callers_and_comes_back_by_itself() {
+    let story = Story::public(World::ready()).await;
+    let config = || CONFIG.into();
+    story
+        .world
+        .change_gateway(GatewayView::NotRunning { config: config() });
+    let held = story.until(looks("held gateway_not_ready")).await;
+    let text = crate::words::exposure(&held.exposure).to_string();
+    assert!(text.contains("nobody gets through right now"), "{text}");
+    story.pass(Duration::from_secs(3_600)).await;
+    assert!(!story.world.lets_callers_in());
+    assert_eq!(story.world.calls(Call::StartGateway), 0);
+    story
+        .world
+        .change_gateway(GatewayView::Starting { config: config() });
+    story.pass(Duration::from_secs(2)).await;
+    story.world.change_gateway(ready(1));
+    story.until(is_public).await;
+    assert_eq!(story.world.calls(Call::Close), 0);
+    assert_eq!(
+        story.world.deeds(),
+        [Call::AskGateway, Call::Ask],
+        "the same gateway, proven anew"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_stops_answering_is_asked_again_with_growing_pauses() {
+    let story = Story::public(World::ready()).await;
+    let away = refusing(Refusal::GatewayAway);
+    story.world.state().answers.insert("right key", away);
+    story.world.restart_gateway();
+    story.until(looks("held gateway_not_ready")).await;
+    let before = story.world.calls(Call::AskGateway);
+    for _ in 0..600 {
+        story.world.stir();
+        story.pass(Duration::from_secs(1)).await;
+    }
+    let asked = story.world.calls(Call::AskGateway) - before;
+    assert!((5..=16).contains(&asked), "asked {asked} times");
+    assert_eq!(word(&story.exposure()), "held gateway_not_ready");
+    assert!(!story.world.lets_callers_in());
+    story.world.state().answers.clear();
+    story.until(is_public).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_stops_holding_closes_the_door() {
+    let story = Story::public(World::ready()).await;
+    let open = super::world::listing();
+    story.world.state().answers.insert("no key", open);
+    story.world.restart_gateway();
+    let blocked = story.until(looks("blocked proof_failed")).await;
+    assert!(story.world.is_shut());
+    assert!(closed_by(blocked.notice.as_ref()).is_some());
+    assert_eq!(story.world.deeds().last(), Some(&Call::StopGuard));
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_undoes_the_set_up_is_not_fought_for_ever() {
+    let story = Story::public(World::ready()).await;
+    for time in 1..=3 {
+        story.world.change_gateway(needs_set_up(true));
+        story.until(looks("closing")).await;
+        story.until(is_public).await;
+        assert_eq!(story.world.calls(Call::SetUp), time);
+    }
+    story.world.change_gateway(needs_set_up(true));
+    let blocked = story.until(looks("blocked config_contended")).await;
+    assert!(story.world.state().door.is_none());
+    let text = crate::words::exposure(&blocked.exposure).to_string();
+    assert!(text.contains(CONFIG), "{text}");
+    story.forget_shown();
+    story.pass(Duration::from_secs(5 * 60)).await;
+    assert_eq!(story.world.calls(Call::SetUp), 3);
+    assert_eq!(story.shown_but("blocked config_contended"), [""; 0]);
+    story.until(is_public).await;
+    assert_eq!(story.world.calls(Call::SetUp), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn benign_set_ups_over_weeks_are_no_contention() {
+    let story = Story::public(World::ready()).await;
+    for _ in 0..8 {
+        story.pass(Duration::from_secs(24 * 60 * 60)).await;
+        story.world.change_gateway(needs_set_up(true));
+        story.until(looks("closing")).await;
+        story.until(is_public).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_up_that_fails_says_why_every_time() {
+    let story = Story::begin(World::bare());
+    let full = Cause::DiskFull {
+        path: CONFIG.into(),
+    };
+    story.world.fail_always(Call::SetUp, Fault::Fail(full));
+    story.connect().await.unwrap();
+    story.until(looks("blocked disk_full")).await;
+    story.forget_shown();
+    story.pass(Duration::from_secs(20 * 60)).await;
+    assert!(story.world.calls(Call::SetUp) > 5);
+    assert_eq!(story.shown_but("blocked disk_full"), [""; 0]);
+    story.world.mend(Call::SetUp);
+    story.until(is_public).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_door_that_is_open_without_a_key_is_shut_at_once_and_stays_so() {
+    let world = World::ready();
+    world.state().finding = OutsideFinding::OpenWithoutKey;
+    let story = Story::begin(world);
+    story.connect().await.unwrap();
+    let blocked = story.until(looks("blocked open_without_key")).await;
+    assert!(story.world.is_shut());
+    assert_eq!(blocked.wanted, Wanted::Private);
+    let stored = story.world.state().record.clone();
+    assert_eq!(stored, Some(Wanted::Private.to_record()));
+    assert_eq!(
+        closed_by(blocked.notice.as_ref()),
+        Some(Cause::OpenWithoutKey)
+    );
+    story.pass(Duration::from_secs(100_000)).await;
+    assert_eq!(story.world.calls(Call::Open), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_check_from_outside_is_repeated_until_it_is_good() {
+    let world = World::ready();
+    world.state().finding = OutsideFinding::Unreachable(ReachCause::NotPublished);
+    let story = Story::begin(world);
+    story.connect().await.unwrap();
+    let unreachable = |now: &crate::snapshot::Snapshot| {
+        matches!(
+            &now.exposure,
+            Exposure::Public {
+                reach: Reach::Unreachable { .. },
+                ..
+            }
+        )
+    };
+    story.until(unreachable).await;
+    story.pass(Duration::from_secs(100)).await;
+    let checks = story.world.calls(Call::Check);
+    assert!((4..=8).contains(&checks), "{checks}");
+    story.world.state().finding = OutsideFinding::Reachable;
+    let reachable = |now: &crate::snapshot::Snapshot| {
+        matches!(
+            &now.exposure,
+            Exposure::Public {
+                reach: Reach::Reachable { .. },
+                ..
+            }
+        )
+    };
+    story.until(reachable).await;
+    let checks = story.world.calls(Call::Check);
+    story.pass(Duration::from_secs(14 * 60)).await;
+    assert_eq!(story.world.calls(Call::Check), checks);
+    story.handle.check_outside().await;
+    story.pass(Duration::from_secs(1)).await;
+    assert_eq!(story.world.calls(Call::Check), checks + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_hangs_is_given_up() {
+    let world = World::ready();
+    world.fail(Call::Check, 1, Fault::Hang);
+    let story = Story::begin(world);
+    story.connect().await.unwrap();
+    story.until(is_public).await;
+    let unreachable = |now: &crate::snapshot::Snapshot| {
+        matches!(
+            &now.exposure,
+            Exposure::Public {
+                reach: Reach::Unreachable { .. },
+                ..
+            }
+        )
+    };
+    story.until(unreachable).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_closes_the_door() {
+    let story = Story::begin(World::ready());
+    let until = story.connect_for(3_600).await;
+    let public = story.until(is_public).await;
+    assert!(
+        matches!(public.exposure, Exposure::Public { until: Some(shown), .. } if shown == until)
+    );
+    story.pass(Duration::from_secs(3_590)).await;
+    assert_eq!(word(&story.exposure()), "public");
+    story.pass(Duration::from_secs(11)).await;
+    let private = story.until(is_private).await;
+    assert_eq!(private.notice, Some(Notice::DeadlinePassed));
+    assert_eq!(private.wanted, Wanted::Private);
+    let stored = story.world.state().record.clone();
+    assert_eq!(stored, Some(Wanted::Private.to_record()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_is_moved_by_asking_again() {
+    let story = Story::begin(World::ready());
+    story.connect_for(60).await;
+    story.until(is_public).await;
+    let until = story.connect_for(7_200).await;
+    story.pass(Duration::from_secs(3_600)).await;
+    let now = story.now();
+    assert!(matches!(now.exposure, Exposure::Public { until: Some(shown), .. } if shown == until));
+    assert_eq!(story.world.calls(Call::Open), 1);
+    story.connect().await.unwrap();
+    story.pass(Duration::from_secs(7_200)).await;
+    assert_eq!(word(&story.exposure()), "public");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_on_the_way_or_while_blocked_ends_private() {
+    for call in [Call::SignIn, Call::SetUp, Call::ObserveTailnet] {
+        let story = Story::begin(World::bare());
+        story.world.fail_always(call, Fault::Hang);
+        story.connect_for(20).await;
+        story.pass(Duration::from_secs(21)).await;
+        assert_eq!(word(&story.exposure()), "private", "{call:?}");
+        assert_eq!(story.now().notice, Some(Notice::DeadlinePassed));
+    }
+    for cause in [
+        Cause::AdministratorCancelled,
+        Cause::ShieldsUp,
+        Cause::TailscaleLost,
+    ] {
+        let story = Story::begin(World::bare());
+        let blocked = format!("blocked {}", cause.code());
+        story.world.fail_always(Call::Install, Fault::Fail(cause));
+        story.connect_for(3_600).await;
+        story.until(|now| word(&now.exposure) == blocked).await;
+        story.pass(Duration::from_secs(3_601)).await;
+        assert_eq!(word(&story.exposure()), "private", "{blocked}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clocks_that_jump_never_keep_the_door_open_longer() {
+    let story = Story::begin(World::ready());
+    story.connect_for(3_600).await;
+    story.until(is_public).await;
+    story.world.jump_clock(3_600);
+    story.pass(Duration::from_secs(16)).await;
+    assert_eq!(word(&story.exposure()), "private", "jumped forward");
+
+    let story = Story::begin(World::ready());
+    story.connect_for(3_600).await;
+    story.until(is_public).await;
+    story.world.jump_clock(-86_400);
+    story.pass(Duration::from_secs(3_601)).await;
+    assert_eq!(word(&story.exposure()), "private", "jumped back");
+
+    let story = Story::begin(World::bare());
+    story.world.person_has_yet_to(Call::SignIn);
+    story.connect_for(3_600).await;
+    story.until(looks("sign_in waiting")).await;
+    story.world.jump_clock(3_600);
+    story.pass(Duration::from_secs(16)).await;
+    assert_eq!(word(&story.exposure()), "private", "on the way");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_in_sleep_closes_before_anything_else() {
+    let story = Story::begin(World::ready());
+    story.connect_for(3_600).await;
+    story.until(is_public).await;
+    story.world.forget_calls();
+    story.world.sleep_machine(Duration::from_secs(8 * 3_600));
+    story.handle.wake().await;
+    story.pass(Duration::from_millis(100)).await;
+    assert_eq!(word(&story.exposure()), "private");
+    assert_eq!(story.world.deeds(), [Call::Close, Call::StopGuard]);
+    assert_eq!(story.world.state().calls.first(), Some(&Call::StoreWanted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_sleep_the_claim_is_looked_at_first() {
+    let story = Story::public(World::ready()).await;
+    story.world.sleep_machine(Duration::from_secs(3_600));
+    story.handle.wake().await;
+    story.pass(Duration::from_millis(1)).await;
+    assert_eq!(story.world.state().calls.first(), Some(&Call::Verify));
+    assert_eq!(word(&story.exposure()), "public");
+    story.world.state().door = None;
+    story.handle.wake().await;
+    story.pass(Duration::from_millis(1)).await;
+    assert_ne!(word(&story.exposure()), "public");
+    story.until(is_public).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarting_the_gateway_by_hand_holds_callers_meanwhile() {
+    let story = Story::public(World::ready()).await;
+    story
+        .world
+        .fail(Call::StartGateway, 1, Fault::Slow(Duration::from_secs(30)));
+    let handle = story.handle.clone();
+    let restart = tokio::spawn(async move { handle.restart_gateway().await });
+    story.until(looks("held lock_unproven")).await;
+    story.handle.wake().await;
+    story.handle.look().await.unwrap();
+    story.connect().await.unwrap();
+    restart.await.unwrap().unwrap();
+    story.until(is_public).await;
+    assert_eq!(story.world.calls(Call::StartGateway), 1);
+    assert_eq!(story.world.calls(Call::Close), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_a_gateway_that_hangs_closes_the_door() {
+    let story = Story::public(World::ready()).await;
+    story.world.fail(Call::ObserveGateway, 1, Fault::Hang);
+    story.world.stir();
+    story.until(looks("blocked gateway_not_ready")).await;
+    assert!(story.world.is_shut());
+    story.until(is_public).await;
+    assert_eq!(
+        story.now().wanted,
+        Wanted::Public {
+            until: None,
+            node: NodeChoice::Auto
+        }
+    );
+}

@@ -1,0 +1,207 @@
+//! The key: made once, replaced on request, never lost.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use crate::cause::Cause;
+use crate::ports::VaultFault;
+
+use super::story::{Story, is_private, is_public, looks};
+use super::world::{Call, Fault, World};
+
+fn away() -> VaultFault {
+    VaultFault::Unreachable {
+        detail: "no session".into(),
+    }
+}
+
+fn stored(world: &World) -> Vec<String> {
+    let state = world.state();
+    let secrets = state.secrets.iter().flatten();
+    secrets.map(|(_, key)| key.clone()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_stored_before_anything_is_set_up_with_it() {
+    let story = Story::begin(World::bare());
+    let key = story.handle.reveal_key().await.unwrap();
+    assert_eq!(stored(&story.world), [key.expose_secret()]);
+    story.connect().await.unwrap();
+    story.until(is_public).await;
+    assert_eq!(story.world.keys_of_guard(), [key.expose_secret()]);
+    let hint = story.now().key.unwrap().hint;
+    assert_eq!(hint, "ecto_…0001");
+    assert_eq!(story.world.calls(Call::StoreSecrets), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_vault_never_makes_a_new_key() {
+    let world = World::ready();
+    world.state().secrets = Some(vec![("default".into(), "ecto_secret_mine".into())]);
+    world.state().vault_fault = Some(away());
+    let story = Story::begin(world);
+    assert!(matches!(
+        story.handle.reveal_key().await,
+        Err(Cause::VaultUnreachable { .. })
+    ));
+    assert!(matches!(
+        story.handle.regenerate_key().await,
+        Err(Cause::VaultUnreachable { .. })
+    ));
+    story.connect().await.unwrap();
+    story.until(looks("blocked vault_unreachable")).await;
+    story.pass(Duration::from_secs(3_600)).await;
+    assert_eq!(stored(&story.world), ["ecto_secret_mine"]);
+    assert_eq!(story.world.calls(Call::StoreSecrets), 0);
+    story.world.state().vault_fault = None;
+    story.until(is_public).await;
+    assert_eq!(story.world.keys_of_guard(), ["ecto_secret_mine"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_refuses_or_is_damaged_waits_for_the_person() {
+    let damaged = VaultFault::Damaged {
+        detail: "not JSON".into(),
+    };
+    for (fault, blocked) in [
+        (VaultFault::Denied, "blocked vault_denied"),
+        (damaged, "blocked vault_damaged"),
+    ] {
+        let world = World::ready();
+        world.state().vault_fault = Some(fault);
+        let story = Story::begin(world);
+        story.connect().await.unwrap();
+        story.until(looks(blocked)).await;
+        story.pass(Duration::from_secs(86_400)).await;
+        assert_eq!(story.world.calls(Call::LoadSecrets), 1);
+        assert_eq!(story.world.calls(Call::StoreSecrets), 0);
+        story.world.state().vault_fault = None;
+        story.connect().await.unwrap();
+        story.until(is_public).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_vault_is_overwritten_only_by_asking_for_a_new_key() {
+    let world = World::ready();
+    world.state().vault_fault = Some(VaultFault::Damaged {
+        detail: "not JSON".into(),
+    });
+    let story = Story::begin(world);
+    story.connect().await.unwrap();
+    story.until(looks("blocked vault_damaged")).await;
+    story.handle.regenerate_key().await.unwrap();
+    story.connect().await.unwrap();
+    story.until(is_public).await;
+    assert_eq!(story.world.keys_of_guard(), stored(&story.world));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_cannot_be_stored_opens_nothing() {
+    let world = World::ready();
+    world.fail_always(Call::StoreSecrets, Fault::Fail(Cause::VaultDenied));
+    let story = Story::begin(world);
+    story.connect().await.unwrap();
+    story.until(looks("blocked vault_denied")).await;
+    assert_eq!(story.world.calls(Call::StartGuard), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_is_stored_first_then_the_old_one_is_cut_off() {
+    let story = Story::public(World::ready()).await;
+    let old = story.handle.reveal_key().await.unwrap();
+    story.world.state().guard.as_mut().unwrap().streams = 1;
+    story.handle.regenerate_key().await.unwrap();
+    assert!(!story.world.lets_callers_in(), "not before it is proven");
+    story.until(looks("held lock_unproven")).await;
+    story.until(is_public).await;
+    assert_eq!(
+        story.world.deeds(),
+        [
+            Call::StoreSecrets,
+            Call::StartGuard,
+            Call::AskGateway,
+            Call::Ask
+        ]
+    );
+    let new = story.handle.reveal_key().await.unwrap();
+    assert_ne!(old.expose_secret(), new.expose_secret());
+    assert_eq!(story.world.keys_of_guard(), [new.expose_secret()]);
+    assert_eq!(stored(&story.world), [new.expose_secret()]);
+    assert_eq!(story.world.state().guard.as_ref().unwrap().streams, 0);
+    assert_eq!(story.world.calls(Call::Close), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_that_cannot_be_stored_changes_nothing() {
+    for fault in [
+        Fault::Fail(Cause::VaultDenied),
+        Fault::Fail(Cause::VaultUnreachable {
+            detail: "no session".into(),
+        }),
+        Fault::Hang,
+    ] {
+        let story = Story::public(World::ready()).await;
+        let old = story.handle.reveal_key().await.unwrap();
+        story.world.fail(Call::StoreSecrets, 1, fault);
+        story.handle.regenerate_key().await.unwrap_err();
+        story.pass(Duration::from_secs(60)).await;
+        story.until(is_public).await;
+        let now = story.handle.reveal_key().await.unwrap();
+        assert_eq!(now.expose_secret(), old.expose_secret());
+        assert_eq!(story.world.keys_of_guard(), [old.expose_secret()]);
+        assert_eq!(stored(&story.world), [old.expose_secret()]);
+        assert_eq!(story.world.calls(Call::StartGuard), 1);
+        story.world.restart_gateway();
+        story.until(looks("held lock_unproven")).await;
+        story.until(is_public).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_that_was_stored_after_all_is_the_one_in_force() {
+    let story = Story::public(World::ready()).await;
+    let unsure = Cause::VaultUnreachable {
+        detail: "no answer".into(),
+    };
+    story
+        .world
+        .fail(Call::StoreSecrets, 1, Fault::FailAfter(unsure));
+    story.handle.regenerate_key().await.unwrap();
+    assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0002"]);
+    assert_eq!(stored(&story.world), ["ecto_secret_0002"]);
+    story.until(is_public).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_key_does_not_outlive_a_guard_that_would_not_take_the_new_one() {
+    let story = Story::public(World::ready()).await;
+    let fault = Fault::Fail(Cause::GuardFailed {
+        detail: "no".into(),
+    });
+    story.world.fail(Call::StartGuard, 1, fault);
+    story.handle.regenerate_key().await.unwrap_err();
+    assert!(story.world.is_shut());
+    story.pass(Duration::from_secs(1)).await;
+    story.until(is_public).await;
+    assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0002"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn disconnecting_while_a_new_key_is_stored_leaves_guard_and_vault_agreed() {
+    let story = Story::public(World::ready()).await;
+    let slow = Fault::Slow(Duration::from_secs(30));
+    story.world.fail(Call::StoreSecrets, 1, slow);
+    let handle = story.handle.clone();
+    let regenerate = tokio::spawn(async move { handle.regenerate_key().await });
+    story.pass(Duration::from_secs(1)).await;
+    story.handle.disconnect().await.unwrap();
+    regenerate.await.unwrap().unwrap_err();
+    story.until(is_private).await;
+    story.connect().await.unwrap();
+    story.until(is_public).await;
+    assert_eq!(story.world.keys_of_guard(), stored(&story.world));
+    let key = story.handle.reveal_key().await.unwrap();
+    assert_eq!(stored(&story.world), [key.expose_secret()]);
+}
