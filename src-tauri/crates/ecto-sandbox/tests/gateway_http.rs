@@ -54,6 +54,12 @@ impl Setting {
         self.ask(method, path).bearer_auth(token.expose_secret())
     }
 
+    async fn until(&self, wanted: impl Fn(&Gateway) -> bool) {
+        tokio::time::timeout(Duration::from_secs(20), self.gateway.wait_until(wanted))
+            .await
+            .unwrap();
+    }
+
     async fn status(&self, request: RequestBuilder) -> u16 {
         request.send().await.unwrap().status().as_u16()
     }
@@ -394,6 +400,8 @@ async fn forwarding_headers_are_refused_unless_the_proxy_is_trusted() {
             .await,
         200
     );
+    let loopback = models().header("X-Forwarded-For", "203.0.113.7, ::1");
+    assert_eq!(trusting.status(loopback).await, 403);
     assert_eq!(
         trusting
             .status(models().header("X-Forwarded-For", "127.0.0.1"))
@@ -453,14 +461,12 @@ async fn a_client_that_goes_away_is_noticed() {
     assert!(String::from_utf8_lossy(&first).contains("\"role\":\"assistant\""));
     drop(stream);
     setting
-        .gateway
-        .wait_until(|gateway| gateway.requests()[0].outcome == Outcome::CutOff)
+        .until(|gateway| gateway.requests()[0].outcome == Outcome::CutOff)
         .await;
 
     let waiting = tokio::spawn(setting.chat(false).send());
     setting
-        .gateway
-        .wait_until(|gateway| {
+        .until(|gateway| {
             gateway
                 .requests()
                 .get(1)
@@ -470,8 +476,7 @@ async fn a_client_that_goes_away_is_noticed() {
     assert_eq!(setting.gateway.requests()[1].outcome, Outcome::Open);
     waiting.abort();
     setting
-        .gateway
-        .wait_until(|gateway| gateway.requests()[1].outcome == Outcome::CutOff)
+        .until(|gateway| gateway.requests()[1].outcome == Outcome::CutOff)
         .await;
 
     setting.gateway.stall(Duration::ZERO);
@@ -622,10 +627,7 @@ async fn faults_happen_where_they_were_put() {
             .await
             .is_err()
     );
-    setting
-        .gateway
-        .wait_until(|gateway| gateway.starts() == 2)
-        .await;
+    setting.until(|gateway| gateway.starts() == 2).await;
     setting.gateway.ready().await.unwrap();
     assert_eq!(
         setting
