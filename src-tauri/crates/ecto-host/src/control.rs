@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::report::{Report, WorldKind};
+use crate::report::{ClientAccess, Report, WorldKind};
 use crate::request::{Answer, LINE_LIMIT, Request};
 
 /// What the host knows besides the engine.
@@ -20,6 +20,8 @@ pub struct Desk {
     pub engine: Handle,
     /// In which world it runs.
     pub world: WorldKind,
+    /// How a client gets there, in the lab and the sandbox.
+    pub client_access: Option<ClientAccess>,
     /// Is cancelled when a client asked the host to end, after the door was closed.
     pub quit: CancellationToken,
 }
@@ -31,7 +33,12 @@ impl Desk {
     }
 
     fn report_of(&self, snapshots: &watch::Receiver<ecto_core::snapshot::Snapshot>) -> Report {
-        Report::of_host(snapshots.borrow().clone(), self.world, std::process::id())
+        Report::of_host(
+            snapshots.borrow().clone(),
+            self.world,
+            std::process::id(),
+            self.client_access.clone(),
+        )
     }
 
     /// Does what a request asks. [`Request::Watch`] gets one report here; the rest is the connection's business.

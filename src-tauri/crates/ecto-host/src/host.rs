@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::{ControlSocket, Desk};
 use crate::lock::{HostLock, LockFault};
-use crate::report::WorldKind;
+use crate::report::{ClientAccess, WorldKind};
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,7 @@ impl Host {
         ports: Ports,
         settings: Settings,
         world: WorldKind,
+        client_access: Option<ClientAccess>,
     ) -> Result<Self, HostFault> {
         let lock = HostLock::take(runtime)?;
         let control = ControlSocket::bind(socket).map_err(|source| HostFault::Socket {
@@ -56,6 +57,7 @@ impl Host {
         let desk = Desk {
             engine: handle,
             world,
+            client_access,
             quit: CancellationToken::new(),
         };
         let quit = desk.quit.clone();

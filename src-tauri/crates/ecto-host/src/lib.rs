@@ -4,10 +4,13 @@
 //! [`lock`], runs the engine in one [`world`] (the real one, the lab or the sandbox), and answers [`request`]s on the
 //! [`control`] socket. Everybody else is a [`client`]. What they are shown is a [`report::Report`].
 
+mod administrator;
 pub mod client;
 pub mod control;
 pub mod host;
 pub mod lock;
 pub mod report;
 pub mod request;
+mod sandbox;
 pub mod wanted_file;
+pub mod world;

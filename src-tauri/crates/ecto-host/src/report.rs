@@ -1,5 +1,8 @@
 //! What people and programs are shown: the engine's snapshot with its sentences.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
 use ecto_core::exposure::Exposure;
 use ecto_core::snapshot::Snapshot;
 use ecto_core::words::{self, Message};
@@ -18,6 +21,15 @@ pub enum WorldKind {
     Lab,
     /// Built-in stand-ins: no account, no network.
     Sandbox,
+}
+
+/// How a client reaches the public address where its name is not in public DNS: in the lab and the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientAccess {
+    /// The edge, in place of every public address.
+    pub edge: SocketAddr,
+    /// The file with the root certificate to trust.
+    pub root_certificate: PathBuf,
 }
 
 /// Everything that may be shown, with its sentences. Holds no secret.
@@ -39,6 +51,9 @@ pub struct Report {
     pub url: Option<String>,
     /// The base address for client libraries, while it is Public.
     pub base_url: Option<String>,
+    /// How a client gets there, in the lab and the sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_access: Option<ClientAccess>,
     /// The engine's own view.
     #[serde(flatten)]
     pub snapshot: Snapshot,
@@ -46,8 +61,16 @@ pub struct Report {
 
 impl Report {
     /// Makes the report of a running host.
-    pub fn of_host(snapshot: Snapshot, world: WorldKind, process: u32) -> Self {
-        Self::new(snapshot, world, Some(process))
+    pub fn of_host(
+        snapshot: Snapshot,
+        world: WorldKind,
+        process: u32,
+        client_access: Option<ClientAccess>,
+    ) -> Self {
+        Self {
+            client_access,
+            ..Self::new(snapshot, world, Some(process))
+        }
     }
 
     /// Makes the report where no host runs: whatever is wanted, nothing is open.
@@ -82,6 +105,7 @@ impl Report {
             base_url: address
                 .as_ref()
                 .map(|address| format!("{}/v1", address.origin())),
+            client_access: None,
             snapshot,
         }
     }

@@ -1,0 +1,321 @@
+//! The world in which a host runs: which tailscaled, which gateway, which outside.
+
+use std::any::Any;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ecto_core::engine::{KeyMaker, Ports};
+use ecto_core::key;
+use ecto_core::ports::{Clock, VaultFault};
+use ecto_core::words;
+use ecto_guard::{Limits, LoopbackGuard};
+use ecto_openclaw::{Environment, OpenClaw, Options};
+use ecto_outside::{Limits as CheckLimits, PublicCheck, Setup, Trust};
+use ecto_platform::System;
+use ecto_platform::administrator::Administrator;
+use ecto_platform::clock::SystemClock;
+use ecto_platform::desktop::SystemDesktop;
+use ecto_platform::folders::Folders;
+use ecto_platform::vault::{self, MemoryVault, OpenedVault, VaultChoice};
+use ecto_tailscale::{Places, Tailscale};
+use rand::rngs::SysRng;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::administrator::SystemAdministrator;
+use crate::report::{ClientAccess, WorldKind};
+use crate::wanted_file::WantedFile;
+
+/// Variables of the environment.
+pub type Variables = Vec<(OsString, OsString)>;
+
+/// In which world to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorldChoice {
+    /// The tailnet and the gateway of this machine.
+    Real,
+    /// A real tailscaled and a real gateway in a closed laboratory.
+    Lab(LabPlaces),
+    /// Built-in stand-ins.
+    Sandbox,
+}
+
+impl WorldChoice {
+    /// Which kind of world it is.
+    pub fn kind(&self) -> WorldKind {
+        match self {
+            Self::Real => WorldKind::Real,
+            Self::Lab(_) => WorldKind::Lab,
+            Self::Sandbox => WorldKind::Sandbox,
+        }
+    }
+}
+
+/// Where things are in the lab. The gateway is found as always, by OpenClaw's own variables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabPlaces {
+    /// The file that says so.
+    #[serde(skip)]
+    pub file: PathBuf,
+    /// The LocalAPI of the node.
+    pub tailscaled_socket: PathBuf,
+    /// The stand-ins of the public resolvers.
+    pub resolvers: Vec<Url>,
+    /// The root certificate to trust, PEM.
+    pub root_certificate: PathBuf,
+    /// Where the public address is reached.
+    pub edge: SocketAddr,
+}
+
+/// A world, and what keeps it alive.
+pub struct World {
+    /// What the engine needs of it.
+    pub ports: Ports,
+    /// Which kind it is.
+    pub kind: WorldKind,
+    /// How a client gets there, in the lab and the sandbox.
+    pub client_access: Option<ClientAccess>,
+    /// What a person should be told about it, in sentences.
+    pub notices: Vec<String>,
+    /// Ends the stand-ins of the sandbox when it is dropped.
+    pub keep: Box<dyn Any + Send>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("World")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a world could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldFault {
+    /// The secret store.
+    #[error(transparent)]
+    Vault(#[from] VaultFault),
+    /// The system's generator.
+    #[error(transparent)]
+    Randomness(#[from] key::NoRandomness),
+    /// A file of the lab.
+    #[error("{} cannot be read: {source}", path.display())]
+    Lab {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The stand-ins.
+    #[error("the sandbox could not be started: {0}")]
+    Sandbox(String),
+    /// The check from outside.
+    #[error("the check from outside could not be prepared: {0}")]
+    Outside(String),
+}
+
+/// Opens a world. `folders` must exist.
+pub async fn open(
+    choice: &WorldChoice,
+    folders: &Folders,
+    vault: VaultChoice,
+    variables: Variables,
+) -> Result<World, WorldFault> {
+    match choice {
+        WorldChoice::Real => open_real(folders, vault, variables).await,
+        WorldChoice::Lab(places) => open_lab(places, folders, vault, variables).await,
+        WorldChoice::Sandbox => crate::sandbox::open(folders, variables).await,
+    }
+}
+
+async fn open_real(
+    folders: &Folders,
+    vault: VaultChoice,
+    variables: Variables,
+) -> Result<World, WorldFault> {
+    let places = Places::of_this_machine(folders.state(), &host_name(), passed_on(&variables));
+    let mut world = assemble(Parts {
+        places,
+        outside: Setup::production(),
+        openclaw: openclaw_environment(&variables),
+        folders,
+        variables: &variables,
+        kind: WorldKind::Real,
+        client_access: None,
+    })?;
+    let opened = vault::open(vault, folders, vault::system_store()).await?;
+    world.take_vault(opened);
+    Ok(world)
+}
+
+async fn open_lab(
+    lab: &LabPlaces,
+    folders: &Folders,
+    vault: VaultChoice,
+    variables: Variables,
+) -> Result<World, WorldFault> {
+    let root =
+        std::fs::read_to_string(&lab.root_certificate).map_err(|source| WorldFault::Lab {
+            path: lab.root_certificate.clone(),
+            source,
+        })?;
+    let edge = lab.edge;
+    let mut places = Places::of_this_machine(folders.state(), &host_name(), passed_on(&variables));
+    places.system_sockets = vec![lab.tailscaled_socket.clone()];
+    places.standalone_folder = folders.state().join("no-app");
+    places.application = folders.state().join("no-app");
+    let mut world = assemble(Parts {
+        places,
+        outside: Setup {
+            resolvers: lab.resolvers.clone(),
+            trust: Trust::only_pem(&root)
+                .map_err(|fault| WorldFault::Outside(fault.to_string()))?,
+            dial: Arc::new(move |_| edge),
+            limits: CheckLimits::default(),
+        },
+        openclaw: openclaw_environment(&variables),
+        folders,
+        variables: &variables,
+        kind: WorldKind::Lab,
+        client_access: Some(ClientAccess {
+            edge: lab.edge,
+            root_certificate: lab.root_certificate.clone(),
+        }),
+    })?;
+    let opened = vault::open(vault, folders, vault::system_store()).await?;
+    world.take_vault(opened);
+    Ok(world)
+}
+
+/// What differs between worlds.
+pub(crate) struct Parts<'a> {
+    pub places: Places,
+    pub outside: Setup,
+    pub openclaw: Environment,
+    pub folders: &'a Folders,
+    pub variables: &'a Variables,
+    pub kind: WorldKind,
+    pub client_access: Option<ClientAccess>,
+}
+
+/// Puts a world together, with its secrets in memory.
+pub(crate) fn assemble(parts: Parts<'_>) -> Result<World, WorldFault> {
+    let system = System::current();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let administrator = Arc::new(SystemAdministrator(Administrator::of(system)));
+    let variable = |name: &str| {
+        let found = parts.variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let make_key: KeyMaker = Arc::new(|| key::make_key(&mut SysRng));
+    let guard = LoopbackGuard::new(Limits::default(), Arc::clone(&clock), &mut SysRng)?;
+    let outside = PublicCheck::new(parts.outside, &mut SysRng)?;
+    let ports = Ports {
+        tailnet: Arc::new(Tailscale::new(parts.places, administrator)),
+        gateway: Arc::new(OpenClaw::new(Options::new(
+            parts.openclaw,
+            parts.folders.state().to_owned(),
+            Arc::new(|| key::make_gateway_token(&mut SysRng)),
+        ))),
+        guard: Arc::new(guard),
+        outside: Arc::new(outside),
+        vault: Arc::new(MemoryVault::default()),
+        desktop: Arc::new(SystemDesktop::find(system, variable)),
+        clock,
+        wanted: Arc::new(WantedFile::in_folder(parts.folders.state())),
+        make_key,
+    };
+    Ok(World {
+        ports,
+        kind: parts.kind,
+        client_access: parts.client_access,
+        notices: Vec::new(),
+        keep: Box::new(()),
+    })
+}
+
+impl World {
+    fn take_vault(&mut self, opened: OpenedVault) {
+        self.ports.vault = opened.vault;
+        self.notices
+            .extend(opened.notices.iter().map(ToString::to_string));
+    }
+}
+
+fn openclaw_environment(variables: &Variables) -> Environment {
+    let text = variables
+        .iter()
+        .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())))
+        .collect();
+    let home = variables
+        .iter()
+        .find(|(name, _)| name == "HOME")
+        .map_or_else(|| PathBuf::from("/"), |(_, value)| PathBuf::from(value));
+    Environment::new(text, home)
+}
+
+/// What programs that Ecto starts may see: who the person is, and how to get out.
+fn passed_on(variables: &Variables) -> Variables {
+    const NAMES: [&str; 10] = [
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "TMPDIR",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+    ];
+    variables
+        .iter()
+        .filter(|(name, _)| NAMES.iter().any(|known| name == known))
+        .cloned()
+        .collect()
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    name.split('.').next().unwrap_or("machine").to_owned()
+}
+
+/// The sentences of a fault.
+impl WorldFault {
+    /// What happened and what to do.
+    pub fn message(&self) -> words::Message {
+        match self {
+            Self::Vault(fault) => words::cause(&fault.clone().into()),
+            Self::Randomness(_) | Self::Lab { .. } | Self::Sandbox(_) | Self::Outside(_) => {
+                words::Message {
+                    what: format!("Ecto could not start: {self}."),
+                    next: Some("Try again; `ecto logs` may tell more.".to_owned()),
+                }
+            }
+        }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Vault(VaultFault::Denied) => "vault_denied",
+            Self::Vault(VaultFault::Unreachable { .. }) => "vault_unreachable",
+            Self::Vault(VaultFault::Damaged { .. }) => "vault_damaged",
+            Self::Randomness(_) => "no_randomness",
+            Self::Lab { .. } => "lab_unusable",
+            Self::Sandbox(_) => "sandbox_unusable",
+            Self::Outside(_) => "outside_unusable",
+        }
+    }
+}
+
+/// Where a sandbox keeps its files.
+pub(crate) fn sandbox_folder(folders: &Folders) -> PathBuf {
+    let folder: &Path = folders.state();
+    folder.join("stand-ins")
+}
