@@ -1,3 +1,7 @@
 //! The `ecto` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ecto_cli::run(std::env::args_os())
+}

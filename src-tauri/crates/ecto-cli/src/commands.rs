@@ -1,0 +1,50 @@
+//! One file a command.
+
+pub mod completions;
+mod connect;
+mod disconnect;
+mod doctor;
+mod logs;
+mod restart;
+mod restore;
+mod serve;
+mod skill;
+mod status;
+mod token;
+mod uninstall;
+
+use crate::arguments::{Command, SkillCommand};
+use crate::exit::Exit;
+use crate::session::Session;
+
+/// Runs a command and tells how it ended.
+pub async fn run(command: Command, session: &Session) -> Exit {
+    let ended = match command {
+        Command::Connect(connect) => connect::run(connect, session).await,
+        Command::Status { watch: false } => status::run(session).await,
+        Command::Status { watch: true } => status::watch(session).await,
+        Command::Disconnect => disconnect::run(session).await,
+        Command::Token {
+            copy,
+            reveal,
+            regenerate,
+        } => token::run(copy, reveal, regenerate, session).await,
+        Command::Restart => restart::run(session).await,
+        Command::Logs { follow } => logs::run(follow, session).await,
+        Command::Doctor => doctor::run(session).await,
+        Command::Restore => restore::run(session).await,
+        Command::Uninstall { yes } => uninstall::run(yes, session).await,
+        Command::Serve { until_private } => serve::run(until_private, session).await,
+        Command::Skill {
+            command: SkillCommand::Install,
+        } => skill::install(session),
+        Command::Skill {
+            command: SkillCommand::Remove,
+        } => skill::remove(session),
+        Command::Completions { shell } => Ok(completions::run(shell)),
+    };
+    ended.unwrap_or_else(|failure| {
+        session.terminal.fail(&failure);
+        failure.exit()
+    })
+}

@@ -1,0 +1,358 @@
+//! `ecto connect`.
+
+use std::time::Duration;
+
+use ecto_core::Timestamp;
+use ecto_core::cause::Remedy;
+use ecto_core::exposure::{Exposure, Reach};
+use ecto_core::settings::Settings;
+use ecto_core::step::Waiting;
+use ecto_host::control::Desk;
+use ecto_host::report::Report;
+use ecto_host::request::{Answer, Request};
+use ecto_host::world::WorldChoice;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::token::reveal_key;
+use crate::arguments::Connect;
+use crate::client_example;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::logging;
+use crate::progress::{self, Progress};
+use crate::session::{Session, settle};
+use crate::terminal::STRONG;
+
+/// How long a host that was started in the background may take to answer.
+const HOST_START: Duration = Duration::from_secs(15);
+
+/// How long the result of the check from outside is waited for, once it is Public.
+const FIRST_CHECK: Duration = Duration::from_secs(20);
+
+/// Opens the door and prints the address, the key and an example.
+pub async fn run(connect: Connect, session: &Session) -> Result<Exit, Failure> {
+    if let Some(world) = progress::world(session.world.kind()) {
+        session.terminal.tell(&format!("[{world}]"));
+    }
+    if session.client().await.is_some() {
+        return ask_host(&connect, session).await;
+    }
+    if connect.detach {
+        start_in_background(session).await?;
+        return ask_host(&connect, session).await;
+    }
+    be_host(&connect, session).await
+}
+
+fn deadline(connect: &Connect) -> Option<Timestamp> {
+    let duration = connect.duration?;
+    Timestamp::now().checked_add(duration).ok()
+}
+
+/// What is asked before and with the wish itself, in order.
+fn requests(connect: &Connect) -> Vec<Request> {
+    let mut requests = Vec::new();
+    if connect.regenerate_token {
+        requests.push(Request::RegenerateKey);
+    }
+    if connect.restart {
+        requests.push(Request::RestartGateway);
+    }
+    requests.push(Request::Connect {
+        until: deadline(connect),
+        node: connect.node.into(),
+    });
+    requests
+}
+
+/// Asks the running host, and returns once it is Public or needs a person.
+async fn ask_host(connect: &Connect, session: &Session) -> Result<Exit, Failure> {
+    for request in requests(connect) {
+        session.ask(request).await?;
+    }
+    let client = session
+        .client()
+        .await
+        .ok_or(Failure::from(ecto_host::client::ClientFault::NoHost))?;
+    let mut reports = client.watch().await?;
+    let mut progress = Progress::default();
+    let mut printed_at = None;
+    loop {
+        let patience = match printed_at {
+            Some(printed) => {
+                FIRST_CHECK.saturating_sub(tokio::time::Instant::now().duration_since(printed))
+            }
+            None => Duration::from_secs(24 * 60 * 60),
+        };
+        let report = tokio::select! {
+            report = reports.next() => report?.ok_or(ecto_host::client::ClientFault::Ended)?,
+            () = tokio::time::sleep(patience) => return Ok(Exit::Done),
+            _ = tokio::signal::ctrl_c() => {
+                progress.clear(session.terminal);
+                session.terminal.tell("Ecto goes on in the background; `ecto disconnect` closes the door.");
+                return Ok(Exit::Interrupted);
+            }
+        };
+        progress.tell(session.terminal, &report);
+        match &report.snapshot.exposure {
+            Exposure::Public { reach, .. } => {
+                if printed_at.is_none() {
+                    progress.clear(session.terminal);
+                    let key = reveal_key(session).await?;
+                    print_result(session, connect, &report, &key);
+                    printed_at = Some(tokio::time::Instant::now());
+                }
+                if session.terminal.is_json() {
+                    return Ok(Exit::Done);
+                }
+                if *reach != Reach::Unchecked {
+                    session.terminal.tell(&progress::reach(reach));
+                    return Ok(Exit::Done);
+                }
+            }
+            Exposure::Blocked { cause, .. }
+                if cause.remedy() == Remedy::Ask || session.terminal.is_json() =>
+            {
+                progress.clear(session.terminal);
+                return Err(cause.clone().into());
+            }
+            Exposure::Preparing {
+                waiting: Some(waiting),
+                ..
+            } if session.terminal.is_json() && needs_person(waiting) => {
+                session.terminal.print_json(&report);
+                return Ok(Exit::NeedsPerson);
+            }
+            Exposure::Private
+            | Exposure::Preparing { .. }
+            | Exposure::Closing
+            | Exposure::Blocked { .. } => {}
+        }
+    }
+}
+
+fn needs_person(waiting: &Waiting) -> bool {
+    match waiting {
+        Waiting::SignIn { .. }
+        | Waiting::Approval { .. }
+        | Waiting::FunnelPermission { .. }
+        | Waiting::AdministratorPrompt => true,
+        Waiting::Tailscale | Waiting::Gateway => false,
+    }
+}
+
+async fn start_in_background(session: &Session) -> Result<(), Failure> {
+    let not_started = |detail: String| {
+        Failure::own(
+            "host_not_started",
+            format!("Ecto could not be started in the background: {detail}."),
+            "Look at `ecto logs`, or connect without --detach.",
+        )
+    };
+    let program = std::env::current_exe().map_err(|fault| not_started(fault.to_string()))?;
+    let mut command = std::process::Command::new(program);
+    command.arg("serve").arg("--until-private");
+    match &session.world {
+        WorldChoice::Real => {}
+        WorldChoice::Lab(places) => {
+            command.arg("--lab").arg(&places.file);
+        }
+        WorldChoice::Sandbox => {
+            command.arg("--sandbox");
+        }
+    }
+    if session.vault == ecto_platform::vault::VaultChoice::File {
+        command.arg("--vault").arg("file");
+    }
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut host = command
+        .spawn()
+        .map_err(|fault| not_started(fault.to_string()))?;
+    let end = tokio::time::Instant::now() + HOST_START;
+    while tokio::time::Instant::now() < end {
+        if session.client().await.is_some() {
+            return Ok(());
+        }
+        if let Ok(Some(status)) = host.try_wait() {
+            return Err(not_started(format!("it ended at once ({status})")));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(not_started("it does not answer".to_owned()))
+}
+
+/// Is the host, in the foreground, until it is interrupted or the door is closed.
+async fn be_host(connect: &Connect, session: &Session) -> Result<Exit, Failure> {
+    let _log = logging::start(session.folders.logs());
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    let own = session
+        .start_host(Settings {
+            follow_wanted: false,
+            ..Settings::default()
+        })
+        .await?;
+    let desk = own.host.desk().clone();
+    let mut watcher = Foreground {
+        connect,
+        session,
+        progress: Progress::default(),
+        printed: false,
+        told_reach: None,
+    };
+    let outcome = tokio::select! {
+        outcome = watcher.pursue(&desk) => outcome,
+        _ = tokio::signal::ctrl_c() => Ok(Ended::Interrupted),
+        () = terminated(&mut terminate) => Ok(Ended::Terminated),
+        () = own.host.wait() => Ok(Ended::Elsewhere),
+    };
+    watcher.progress.clear(session.terminal);
+    let was_public = watcher.printed;
+    if matches!(outcome, Ok(Ended::Interrupted) | Err(_)) {
+        settle(desk.answer(Request::Disconnect).await)?;
+    }
+    own.host.end().await?;
+    let ended = outcome?;
+    session
+        .terminal
+        .tell("Private: the door is closed, and nothing is reachable from the internet.");
+    Ok(match ended {
+        Ended::Interrupted if !was_public => Exit::Interrupted,
+        Ended::Interrupted | Ended::Terminated | Ended::Elsewhere | Ended::Private => Exit::Done,
+    })
+}
+
+async fn terminated(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+enum Ended {
+    Interrupted,
+    Terminated,
+    /// Somebody asked the host to end.
+    Elsewhere,
+    /// The deadline passed, or somebody asked for Private.
+    Private,
+}
+
+struct Foreground<'session> {
+    connect: &'session Connect,
+    session: &'session Session,
+    progress: Progress,
+    printed: bool,
+    told_reach: Option<String>,
+}
+
+impl Foreground<'_> {
+    async fn pursue(&mut self, desk: &Desk) -> Result<Ended, Failure> {
+        let mut snapshots = desk.engine.snapshots();
+        for request in requests(self.connect) {
+            settle(desk.answer(request).await)?;
+        }
+        loop {
+            snapshots.borrow_and_update();
+            let report = desk.report();
+            self.progress.tell(self.session.terminal, &report);
+            if let Some(ended) = self.take(desk, &report).await? {
+                return Ok(ended);
+            }
+            if snapshots.changed().await.is_err() {
+                return Ok(Ended::Elsewhere);
+            }
+        }
+    }
+
+    async fn take(&mut self, desk: &Desk, report: &Report) -> Result<Option<Ended>, Failure> {
+        let terminal = self.session.terminal;
+        match &report.snapshot.exposure {
+            Exposure::Public {
+                reach, held, until, ..
+            } => {
+                if !self.printed {
+                    self.progress.clear(terminal);
+                    if let Answer::Key { key } = settle(desk.answer(Request::RevealKey).await)? {
+                        print_result(self.session, self.connect, report, &key);
+                    }
+                    if let Some(until) = until {
+                        let time = until
+                            .to_zoned(jiff::tz::TimeZone::system())
+                            .strftime("%H:%M");
+                        terminal.tell(&format!("It closes by itself at {time}."));
+                    }
+                    terminal.tell("Press Ctrl-C to close the door.");
+                    self.printed = true;
+                }
+                let line = match (held, reach) {
+                    (Some(_), _) => Some(report.message.to_string()),
+                    (None, Reach::Unchecked) => None,
+                    (None, reach) => Some(progress::reach(reach)),
+                };
+                if let Some(line) = line
+                    && self.told_reach.as_ref() != Some(&line)
+                {
+                    terminal.tell(&line);
+                    self.told_reach = Some(line);
+                }
+                Ok(None)
+            }
+            Exposure::Blocked { cause, .. } if cause.remedy() == Remedy::Ask => {
+                Err(cause.clone().into())
+            }
+            Exposure::Private if !report.snapshot.wanted.is_public() => {
+                if let Some(notice) = &report.notice_message {
+                    terminal.tell(&notice.to_string());
+                }
+                Ok(Some(Ended::Private))
+            }
+            Exposure::Private
+            | Exposure::Preparing { .. }
+            | Exposure::Closing
+            | Exposure::Blocked { .. } => Ok(None),
+        }
+    }
+}
+
+fn print_result(session: &Session, connect: &Connect, report: &Report, key: &SecretString) {
+    let terminal = session.terminal;
+    let Some(url) = &report.url else {
+        return;
+    };
+    let shown = connect.reveal || (terminal.shows_secrets() && !terminal.is_json());
+    let secret = shown.then(|| key.expose_secret());
+    let curl = client_example::curl(report, url, secret);
+    if terminal.is_json() {
+        let mut document = serde_json::to_value(report).unwrap_or_default();
+        if let Some(fields) = document.as_object_mut() {
+            fields.insert("curl".to_owned(), curl.into());
+            if let Some(secret) = secret {
+                fields.insert("key_secret".to_owned(), secret.into());
+            }
+        }
+        terminal.print_json(&document);
+        return;
+    }
+    let key = secret.map_or_else(|| ecto_core::key::hint(key), str::to_owned);
+    terminal.print("");
+    terminal.print(&format!(
+        "URL  {}{url}{}",
+        STRONG.render(),
+        STRONG.render_reset()
+    ));
+    terminal.print(&format!(
+        "Key  {}{key}{}",
+        STRONG.render(),
+        STRONG.render_reset()
+    ));
+    terminal.print("");
+    terminal.print(&curl);
+    terminal.print("");
+}

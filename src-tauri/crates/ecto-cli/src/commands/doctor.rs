@@ -1,0 +1,209 @@
+//! `ecto doctor`.
+
+use ecto_core::cause::Cause;
+use ecto_core::gateway::GatewayView;
+use ecto_core::ports::VaultFault;
+use ecto_core::tailnet::{FunnelPermission, Installer, TailnetView};
+use ecto_core::words::{self, Message};
+use ecto_host::report::{Report, SCHEMA};
+use ecto_host::request::{Answer, Request};
+use serde::Serialize;
+
+use super::status::{gateway_line, tailnet_line};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::progress;
+use crate::session::Session;
+use crate::terminal::{GOOD, WARN};
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// What.
+    about: &'static str,
+    /// Whether it is as Ecto needs it.
+    good: bool,
+    /// How it is.
+    what: String,
+    /// What to do.
+    next: Option<String>,
+}
+
+impl Finding {
+    fn good(about: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            about,
+            good: true,
+            what: what.into(),
+            next: None,
+        }
+    }
+
+    fn bad(about: &'static str, message: Message) -> Self {
+        Self {
+            about,
+            good: false,
+            what: message.what,
+            next: message.next,
+        }
+    }
+}
+
+/// Looks at everything that Ecto depends on, changing nothing.
+pub async fn run(session: &Session) -> Result<Exit, Failure> {
+    let mut findings = vec![Finding::good(
+        "folders",
+        format!(
+            "state {}, logs {}",
+            session.folders.state().display(),
+            session.folders.logs().display()
+        ),
+    )];
+    match session.client().await {
+        Some(mut client) => {
+            // The host has just looked; a look that was interrupted is no finding.
+            let _ = client.ask(&Request::Look).await;
+            match client.ask(&Request::Status).await? {
+                Answer::Report(report) => of_host(&report, &mut findings),
+                Answer::Done
+                | Answer::Key { .. }
+                | Answer::Restored { .. }
+                | Answer::Failed { .. }
+                | Answer::NotUnderstood => {}
+            }
+        }
+        None => of_world(session, &mut findings).await?,
+    }
+    let good = findings.iter().all(|finding| finding.good);
+    show(session, &findings);
+    Ok(if good { Exit::Done } else { Exit::NeedsPerson })
+}
+
+fn of_host(report: &Report, findings: &mut Vec<Finding>) {
+    let process = report
+        .host
+        .map_or_else(String::new, |process| format!(" as process {process}"));
+    findings.push(Finding::good(
+        "host",
+        format!("running{process}. {}", report.message.what),
+    ));
+    if let ecto_core::exposure::Exposure::Blocked { cause, .. } = &report.snapshot.exposure {
+        findings.push(Finding::bad("door", words::cause(cause)));
+    }
+    if let Some(tailnet) = &report.snapshot.tailnet {
+        findings.push(tailnet_finding(tailnet));
+    }
+    if let Some(gateway) = &report.snapshot.gateway {
+        findings.push(gateway_finding(gateway));
+    }
+    findings.push(Finding::good(
+        "secrets",
+        words::vault(&report.snapshot.vault),
+    ));
+}
+
+async fn of_world(session: &Session, findings: &mut Vec<Finding>) -> Result<(), Failure> {
+    findings.push(Finding::good(
+        "host",
+        "not running, so nothing is reachable from the internet",
+    ));
+    let world = session.open_world().await?;
+    let ports = &world.ports;
+    let (tailnet, gateway, secrets) = tokio::join!(
+        ports.tailnet.observe(Default::default()),
+        ports.gateway.observe(),
+        ports.vault.load()
+    );
+    findings.push(tailnet_finding(&tailnet));
+    findings.push(gateway_finding(&gateway));
+    let place = words::vault(&ports.vault.place());
+    findings.push(match secrets {
+        Ok(Some(_)) => Finding::good("secrets", format!("a key is {place}")),
+        Ok(None) => Finding::good(
+            "secrets",
+            format!("there is no key yet; it will be {place}"),
+        ),
+        Err(fault) => Finding::bad("secrets", words::cause(&vault_cause(fault))),
+    });
+    Ok(())
+}
+
+fn vault_cause(fault: VaultFault) -> Cause {
+    fault.into()
+}
+
+fn tailnet_finding(tailnet: &TailnetView) -> Finding {
+    let about = "tailscale";
+    match tailnet {
+        TailnetView::Refused { cause } => Finding::bad(about, words::cause(cause)),
+        TailnetView::Missing { installer } => match installer {
+            Installer::Homebrew => {
+                Finding::good(about, "not installed; Ecto installs it with Homebrew")
+            }
+            Installer::Person { command } => Finding::bad(
+                about,
+                words::cause(&Cause::TailscaleMissing {
+                    command: command.clone(),
+                }),
+            ),
+        },
+        TailnetView::Running(node) if node.funnel == FunnelPermission::Missing => Finding::good(
+            about,
+            format!(
+                "{}; Funnel is not allowed yet, Ecto asks for it",
+                tailnet_line(tailnet)
+            ),
+        ),
+        TailnetView::Running(_)
+        | TailnetView::NotRunning { .. }
+        | TailnetView::Starting { .. }
+        | TailnetView::NeedsSignIn { .. }
+        | TailnetView::Stopped { .. }
+        | TailnetView::NeedsApproval { .. } => Finding::good(about, tailnet_line(tailnet)),
+    }
+}
+
+fn gateway_finding(gateway: &GatewayView) -> Finding {
+    let about = "openclaw";
+    match gateway {
+        GatewayView::Missing => Finding::bad(about, words::cause(&Cause::OpenClawMissing)),
+        GatewayView::Refused { cause } => Finding::bad(about, words::cause(cause)),
+        GatewayView::NeedsSetUp { config, keys, .. } => Finding::good(
+            about,
+            format!("Ecto would set {} in {}", keys.join(", "), config.display()),
+        ),
+        GatewayView::NotRunning { .. }
+        | GatewayView::Starting { .. }
+        | GatewayView::NeedsRestart { .. }
+        | GatewayView::Ready(_) => Finding::good(about, gateway_line(gateway)),
+    }
+}
+
+fn show(session: &Session, findings: &[Finding]) {
+    if session.terminal.is_json() {
+        session
+            .terminal
+            .print_json(&serde_json::json!({ "schema": SCHEMA, "findings": findings }));
+        return;
+    }
+    if let Some(world) = progress::world(session.world.kind()) {
+        session.terminal.print(&format!("[{world}]"));
+    }
+    for finding in findings {
+        let (mark, style) = if finding.good {
+            ("✓", GOOD)
+        } else {
+            ("!", WARN)
+        };
+        session.terminal.print(&format!(
+            "{}{mark}{} {}: {}",
+            style.render(),
+            style.render_reset(),
+            finding.about,
+            finding.what
+        ));
+        if let Some(next) = &finding.next {
+            session.terminal.print(&format!("    {next}"));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `ecto logs`.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::logging::PREFIX;
+use crate::session::Session;
+
+/// How much of the newest file is shown first.
+const TAIL_BYTES: u64 = 64 * 1024;
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Shows the end of the newest log, and goes on as it grows where that is asked for.
+pub async fn run(follow: bool, session: &Session) -> Result<Exit, Failure> {
+    let folder = session.folders.logs();
+    session.terminal.tell(&format!(
+        "Ecto's logs are in {}; the gateway's own log is shown by: openclaw logs",
+        folder.display()
+    ));
+    let mut shown: Option<(PathBuf, u64)> = None;
+    loop {
+        if let Some(newest) = newest(folder) {
+            let from = match &shown {
+                Some((path, length)) if *path == newest => *length,
+                Some(_) => 0,
+                None => length(&newest).saturating_sub(TAIL_BYTES),
+            };
+            let (text, length) = read(&newest, from).unwrap_or_default();
+            // A start in the middle of a line is not shown.
+            let skip = if shown.is_none() && from > 0 {
+                text.find('\n').map_or(text.len(), |end| end + 1)
+            } else {
+                0
+            };
+            for line in text[skip..].lines() {
+                show(session, line);
+            }
+            shown = Some((newest, from + length));
+        }
+        if !follow {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        }
+    }
+    if shown.is_none() {
+        session.terminal.tell("There is no log yet.");
+    }
+    Ok(Exit::Done)
+}
+
+fn show(session: &Session, line: &str) {
+    if session.terminal.is_json() {
+        session.terminal.print(line);
+        return;
+    }
+    let Ok(entry) = serde_json::from_str::<Value>(line) else {
+        session.terminal.print(line);
+        return;
+    };
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut shown = format!(
+        "{} {:5}",
+        text(entry.get("timestamp")),
+        text(entry.get("level"))
+    );
+    if let Some(Value::Object(fields)) = entry.get("fields") {
+        shown.push_str(&format!(" {}", text(fields.get("message"))));
+        for (name, value) in fields.iter().filter(|(name, _)| *name != "message") {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            shown.push_str(&format!(" {name}={value}"));
+        }
+    }
+    session.terminal.print(&shown);
+}
+
+fn newest(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
+        })
+        .max()
+}
+
+fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |found| found.len())
+}
+
+/// Reads whole lines from `from` on, and says how many bytes they have.
+fn read(path: &Path, from: u64) -> std::io::Result<(String, u64)> {
+    let mut file = std::fs::File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let whole = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1);
+    bytes.truncate(whole);
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), whole as u64))
+}

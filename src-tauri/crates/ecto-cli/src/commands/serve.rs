@@ -1,0 +1,51 @@
+//! `ecto serve`.
+
+use ecto_core::settings::Settings;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::logging;
+use crate::session::Session;
+
+/// Runs a host until it is told to end.
+pub async fn run(until_private: bool, session: &Session) -> Result<Exit, Failure> {
+    let _log = logging::start(session.folders.logs());
+    let listen = |kind| {
+        signal(kind).map_err(|fault| {
+            Failure::own(
+                "signals_unusable",
+                format!("Ecto cannot listen to the system's signals: {fault}."),
+                "Try again.",
+            )
+        })
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    // A terminal that goes away does not end what was meant to go on without it.
+    let mut hang_up = listen(SignalKind::hangup())?;
+    let own = session.start_host(Settings::default()).await?;
+    let mut snapshots = own.host.engine().snapshots();
+    let mut was_public = false;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => {}
+            () = own.host.wait() => break,
+            changed = snapshots.changed(), if until_private => {
+                if changed.is_err() {
+                    break;
+                }
+                let snapshot = snapshots.borrow_and_update();
+                let private = !snapshot.wanted.is_public() && snapshot.exposure == ecto_core::exposure::Exposure::Private;
+                if was_public && private {
+                    break;
+                }
+                was_public |= snapshot.wanted.is_public();
+            }
+        }
+    }
+    own.host.end().await?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,190 @@
+//! `ecto status`.
+
+use ecto_core::Timestamp;
+use ecto_core::exposure::{Exposure, Reach};
+use ecto_core::gateway::GatewayView;
+use ecto_core::ports::VaultPlace;
+use ecto_core::snapshot::{Notice, Snapshot};
+use ecto_core::tailnet::TailnetView;
+use ecto_core::wanted::{RecordDoubt, Wanted};
+use ecto_core::words;
+use ecto_host::report::Report;
+use ecto_host::request::{Answer, Request};
+use ecto_host::wanted_file::WantedFile;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::progress;
+use crate::session::Session;
+
+/// Tells what is.
+pub async fn run(session: &Session) -> Result<Exit, Failure> {
+    let report = read(session).await?;
+    show(session, &report);
+    Ok(Exit::Done)
+}
+
+/// Goes on telling until it is interrupted or the host ends.
+pub async fn watch(session: &Session) -> Result<Exit, Failure> {
+    let Some(client) = session.client().await else {
+        return run(session).await;
+    };
+    let mut reports = client.watch().await?;
+    loop {
+        let report = tokio::select! {
+            report = reports.next() => report?,
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        };
+        match report {
+            Some(report) => show(session, &report),
+            None => return run(session).await,
+        }
+    }
+}
+
+async fn read(session: &Session) -> Result<Report, Failure> {
+    let Some(mut client) = session.client().await else {
+        return Ok(without_host(session));
+    };
+    match client.ask(&Request::Status).await? {
+        Answer::Report(report) => Ok(*report),
+        Answer::Done
+        | Answer::Key { .. }
+        | Answer::Restored { .. }
+        | Answer::Failed { .. }
+        | Answer::NotUnderstood => Ok(without_host(session)),
+    }
+}
+
+/// What is where no host runs: a door is tied to its host, so there is none.
+fn without_host(session: &Session) -> Report {
+    let place = VaultPlace::File {
+        path: session.folders.credentials().display().to_string(),
+    };
+    let mut snapshot = Snapshot::new(place);
+    match WantedFile::in_folder(session.folders.state()).read() {
+        Ok(Some(bytes)) => {
+            let (wanted, doubt) = Wanted::from_record(&bytes, Timestamp::now());
+            snapshot.wanted = wanted;
+            snapshot.notice = doubt.map(|doubt| match doubt {
+                RecordDoubt::Unreadable => Notice::WantedUnreadable,
+                RecordDoubt::Expired => Notice::DeadlinePassed,
+            });
+        }
+        Ok(None) => {}
+        Err(_) => snapshot.notice = Some(Notice::WantedUnreadable),
+    }
+    Report::without_host(snapshot, session.world.kind())
+}
+
+fn show(session: &Session, report: &Report) {
+    if session.terminal.is_json() {
+        session.terminal.print_json(report);
+        return;
+    }
+    for line in lines(report) {
+        session.terminal.print(&line);
+    }
+}
+
+/// The report as a person reads it.
+pub fn lines(report: &Report) -> Vec<String> {
+    let snapshot = &report.snapshot;
+    let mut lines = Vec::new();
+    if let Some(world) = progress::world(report.world) {
+        lines.push(format!("[{world}]"));
+    }
+    lines.push(report.message.what.clone());
+    if let Exposure::Public {
+        until,
+        reach,
+        held: None,
+        since,
+        ..
+    } = &snapshot.exposure
+    {
+        if matches!(reach, Reach::Reachable { .. }) {
+            lines.push(progress::reach(reach));
+        }
+        lines.push(format!("Open since {}.", clock_time(*since)));
+        if let Some(until) = until {
+            lines.push(format!("It closes by itself at {}.", clock_time(*until)));
+        }
+        let activity = &snapshot.activity;
+        lines.push(format!(
+            "Requests: {} answered, {} refused, {} under way.",
+            activity.passed, activity.refused, activity.in_flight
+        ));
+    }
+    if let Some(next) = &report.message.next {
+        lines.push(next.clone());
+    }
+    if let Some(notice) = &report.notice_message {
+        lines.push(format!("Note: {notice}"));
+    }
+    if let Some(tailnet) = &snapshot.tailnet {
+        lines.push(format!("Tailscale: {}", tailnet_line(tailnet)));
+    }
+    if let Some(gateway) = &snapshot.gateway {
+        lines.push(format!("OpenClaw: {}", gateway_line(gateway)));
+    }
+    if let Some(key) = &snapshot.key {
+        lines.push(format!(
+            "Key: {} ({}), {}.",
+            key.hint,
+            key.name,
+            words::vault(&snapshot.vault)
+        ));
+    }
+    lines
+}
+
+/// The node in a few words.
+pub fn tailnet_line(tailnet: &TailnetView) -> String {
+    match tailnet {
+        TailnetView::Missing { .. } => "not installed".to_owned(),
+        TailnetView::NotRunning { kind } => format!("{}, not running", words::node(*kind)),
+        TailnetView::Starting { kind } => format!("{}, starting", words::node(*kind)),
+        TailnetView::NeedsSignIn { kind } => format!("{}, not signed in", words::node(*kind)),
+        TailnetView::Stopped { kind } => format!("{}, switched off", words::node(*kind)),
+        TailnetView::NeedsApproval { kind } => {
+            format!("{}, waiting for approval", words::node(*kind))
+        }
+        TailnetView::Running(node) => {
+            format!(
+                "{} {}, as {}",
+                words::node(node.kind),
+                node.version,
+                node.host.as_str()
+            )
+        }
+        TailnetView::Refused { cause } => words::cause(cause).what,
+    }
+}
+
+/// The gateway in a few words.
+pub fn gateway_line(gateway: &GatewayView) -> String {
+    match gateway {
+        GatewayView::Missing => "not installed".to_owned(),
+        GatewayView::Refused { cause } => words::cause(cause).what,
+        GatewayView::NeedsSetUp { config, .. } => format!("to be set up ({})", config.display()),
+        GatewayView::NotRunning { config } => format!("not running ({})", config.display()),
+        GatewayView::Starting { config } => format!("starting ({})", config.display()),
+        GatewayView::NeedsRestart { config } => format!("to be restarted ({})", config.display()),
+        GatewayView::Ready(ready) => match &ready.version {
+            Some(version) => format!(
+                "ready, {version}, at {} ({})",
+                ready.address,
+                ready.config.display()
+            ),
+            None => format!("ready at {} ({})", ready.address, ready.config.display()),
+        },
+    }
+}
+
+fn clock_time(moment: Timestamp) -> String {
+    moment
+        .to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%H:%M:%S on %Y-%m-%d")
+        .to_string()
+}

@@ -1,0 +1,98 @@
+//! `ecto uninstall`.
+
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
+
+use ecto_host::report::SCHEMA;
+use ecto_host::request::Request;
+use serde_json::json;
+
+use super::{restore, skill};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// What Ecto keeps in its state folder.
+const KEPT: [&str; 4] = ["wanted.json", "vault.json", "openclaw-journal.json", "node"];
+
+/// Takes Ecto off this machine and says what it leaves.
+pub async fn run(yes: bool, session: &Session) -> Result<Exit, Failure> {
+    if !yes && !agreed(session)? {
+        session.terminal.tell("Nothing was changed.");
+        return Ok(Exit::Done);
+    }
+    let keys = restore::restore(session).await?;
+    if let Some(mut client) = session.client().await {
+        client.ask(&Request::Quit).await?;
+    }
+    let world = session.open_world().await?;
+    world
+        .ports
+        .vault
+        .erase()
+        .await
+        .map_err(|fault| Failure::Cause(fault.into()))?;
+    let skill_folder = skill::place(session)?;
+    let had_skill = skill::take_away(&skill_folder).unwrap_or(false);
+    remove_files(session);
+    if session.terminal.is_json() {
+        session.terminal.print_json(&json!({
+            "schema": SCHEMA,
+            "uninstalled": true,
+            "restored": keys,
+            "skill_removed": had_skill,
+        }));
+        return Ok(Exit::Done);
+    }
+    restore::tell(session, &keys);
+    let terminal = session.terminal;
+    terminal.print("The key, the logs and the settings are removed.");
+    if had_skill {
+        terminal.print("The skill is removed from OpenClaw.");
+    }
+    terminal.print("Left as they are: Tailscale, OpenClaw, and the program `ecto` itself.");
+    terminal.print(
+        "If Ecto ran its own node, remove the machine named ecto-… at https://login.tailscale.com/admin/machines.",
+    );
+    Ok(Exit::Done)
+}
+
+fn agreed(session: &Session) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::own(
+            "not_confirmed",
+            "Ecto does not take itself off without being told twice.",
+            "Run: ecto uninstall --yes",
+        ));
+    }
+    session.terminal.tell(
+        "This closes the door, undoes what Ecto changed in OpenClaw, and removes the key, the skill and the logs.",
+    );
+    session.terminal.write_live("Go on? [y/N] ");
+    let mut answer = String::new();
+    // A stream that ends is no agreement.
+    let _ = io::stdin().lock().read_line(&mut answer);
+    let _ = io::stderr().flush();
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn remove_files(session: &Session) {
+    let state = session.folders.state();
+    for name in KEPT {
+        remove(&state.join(name));
+    }
+    remove(session.folders.logs());
+    remove(session.folders.runtime());
+    // Whatever else lies there is not Ecto's.
+    let _ = fs::remove_dir(state);
+}
+
+fn remove(path: &Path) {
+    // What cannot be removed holds no secret: the vault was erased before, and said so.
+    let _ = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+}

@@ -1,0 +1,138 @@
+//! Why a command did not work, as it is told.
+
+use ecto_core::cause::Cause;
+use ecto_core::words::{self, Message};
+use ecto_host::client::ClientFault;
+use ecto_host::host::HostFault;
+use ecto_host::lock::LockFault;
+use ecto_host::report::SCHEMA;
+use ecto_host::world::WorldFault;
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+
+/// Why a command did not work.
+#[derive(Debug)]
+pub enum Failure {
+    /// The engine said so.
+    Cause(Cause),
+    /// Something of the command's own.
+    Own {
+        /// The stable code.
+        code: &'static str,
+        /// The sentences.
+        message: Message,
+        /// How it ends.
+        exit: Exit,
+    },
+}
+
+impl Failure {
+    /// Makes a failure of the command's own.
+    pub fn own(code: &'static str, what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::Own {
+            code,
+            message: Message {
+                what: what.into(),
+                next: Some(next.into()),
+            },
+            exit: Exit::Failed,
+        }
+    }
+
+    /// What happened and what to do.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Cause(cause) => words::cause(cause),
+            Self::Own { message, .. } => message.clone(),
+        }
+    }
+
+    /// How it ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Cause(cause) => Exit::of(cause),
+            Self::Own { exit, .. } => *exit,
+        }
+    }
+
+    /// The same as JSON.
+    pub fn to_json(&self) -> Value {
+        let message = self.message();
+        let code = match self {
+            Self::Cause(cause) => cause.code(),
+            Self::Own { code, .. } => (*code).to_owned(),
+        };
+        json!({
+            "schema": SCHEMA,
+            "error": { "code": code, "what": message.what, "next": message.next },
+        })
+    }
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        Self::Cause(cause)
+    }
+}
+
+impl From<ClientFault> for Failure {
+    fn from(fault: ClientFault) -> Self {
+        match fault {
+            ClientFault::NoHost => Self::own(
+                "no_host",
+                "Ecto is not running.",
+                "Start it with: ecto connect",
+            ),
+            ClientFault::Ended => Self::own(
+                "host_ended",
+                "Ecto ended before it answered, so the door is closed.",
+                "Look at `ecto logs`, then try again.",
+            ),
+            ClientFault::NotUnderstood { .. } => Self::own(
+                "host_not_understood",
+                "The running Ecto speaks another version than this command.",
+                "End it, then try again with one version.",
+            ),
+        }
+    }
+}
+
+impl From<HostFault> for Failure {
+    fn from(fault: HostFault) -> Self {
+        match fault {
+            HostFault::Lock(LockFault::Taken { process }) => {
+                let who =
+                    process.map_or_else(String::new, |process| format!(" (process {process})"));
+                Self::own(
+                    "host_busy",
+                    format!("Another Ecto is starting or ending{who}."),
+                    "Wait a moment, then try again.",
+                )
+            }
+            HostFault::Lock(LockFault::Unusable { path, source }) => Self::own(
+                "lock_unusable",
+                format!("The lock {} cannot be used: {source}.", path.display()),
+                "Make the folder writable for your user, then try again.",
+            ),
+            HostFault::Socket { path, source } => Self::own(
+                "socket_unusable",
+                format!(
+                    "The control socket {} cannot be made: {source}.",
+                    path.display()
+                ),
+                "Make the folder writable for your user, then try again.",
+            ),
+        }
+    }
+}
+
+impl From<WorldFault> for Failure {
+    fn from(fault: WorldFault) -> Self {
+        Self::Own {
+            code: fault.code(),
+            message: fault.message(),
+            exit: Exit::Failed,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The `ecto` command as a library, so that the app's binary is the same command.
+//!
+//! Results go to stdout, everything else to stderr. [`arguments`] is what may be typed, [`commands`] one file a command,
+//! [`terminal`] decides once how it is printed, [`exit`] what the exit status means.
+
+pub mod arguments;
+mod client_example;
+mod commands;
+pub mod exit;
+mod failure;
+mod logging;
+mod progress;
+mod session;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use exit::Exit;
+use session::Session;
+use terminal::Terminal;
+
+/// Runs the command as it was typed, name of the program first, and says how it ended.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(fault) => {
+            let exit = if fault.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            // Nothing can be told where neither stream takes it.
+            let _ = fault.print();
+            return exit.into();
+        }
+    };
+    let terminal = Terminal::new(arguments.json);
+    if let Command::Completions { shell } = &arguments.command {
+        return commands::completions::run(*shell).into();
+    }
+    let runtime = if arguments.command.runs_a_host() {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+    };
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(fault) => {
+            terminal.tell(&format!("Ecto could not start: {fault}. Try again."));
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(async {
+        match Session::new(&arguments, terminal) {
+            Ok(session) => commands::run(arguments.command, &session).await,
+            Err(fault) => {
+                terminal.fail(&fault);
+                fault.exit()
+            }
+        }
+    });
+    // What is still running has been told to end; a host waits for its door by itself.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    exit.into()
+}

@@ -1,0 +1,90 @@
+//! How things are printed: decided once, from the flags and the streams.
+
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Where results and messages go. Colour follows `NO_COLOR` and the kind of stream; nothing is told by colour alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    json: bool,
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+}
+
+impl Terminal {
+    /// Looks at the streams.
+    pub fn new(json: bool) -> Self {
+        Self {
+            json,
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    /// Whether results are JSON.
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Whether a person reads stdout, so that a secret may stand there.
+    pub fn shows_secrets(self) -> bool {
+        self.stdout_is_terminal
+    }
+
+    /// Whether lines on stderr can be written over.
+    pub fn is_live(self) -> bool {
+        self.stderr_is_terminal && !self.json
+    }
+
+    /// Prints a result line on stdout. A reader that went away is no fault.
+    pub fn print(self, line: &str) {
+        let _ = writeln!(anstream::stdout(), "{line}");
+    }
+
+    /// Prints a result as one line of JSON on stdout.
+    pub fn print_json(self, value: &impl Serialize) {
+        let mut line = serde_json::to_vec(value).unwrap_or_default();
+        line.push(b'\n');
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
+    }
+
+    /// Tells something on stderr.
+    pub fn tell(self, line: &str) {
+        let _ = writeln!(anstream::stderr(), "{line}");
+    }
+
+    /// Writes on stderr without ending the line.
+    pub fn write_live(self, text: &str) {
+        let mut stderr = anstream::stderr();
+        let _ = stderr
+            .write_all(text.as_bytes())
+            .and_then(|()| stderr.flush());
+    }
+
+    /// Tells that something did not work, and in JSON prints it as the result.
+    pub fn fail(self, failure: &Failure) {
+        if self.json {
+            self.print_json(&failure.to_json());
+            return;
+        }
+        let message = failure.message();
+        self.tell(&message.what);
+        if let Some(next) = message.next {
+            self.tell(&format!("{}{next}{}", HINT.render(), HINT.render_reset()));
+        }
+    }
+}
+
+/// What stands beside the main thing.
+pub const HINT: Style = Style::new().dimmed();
+/// What went well.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// What needs looking at.
+pub const WARN: Style = AnsiColor::Yellow.on_default();
+/// What a person will copy.
+pub const STRONG: Style = Style::new().bold();
