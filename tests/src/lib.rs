@@ -1,3 +1,4 @@
 //! Journeys across crates, on the stand-ins and on the real things.
 
+pub mod command;
 pub mod lab;

@@ -58,20 +58,36 @@ impl Lab {
     /// Whatever could not be built, installed or started, with the end of its log.
     pub async fn start() -> Result<Self> {
         let binaries = Binaries::ready().await?;
+        let (outside, gateway) = tokio::join!(Self::outside(&binaries), Gateway::start(&binaries));
+        Self::together(outside?, gateway?).await
+    }
+
+    /// Starts everything around a gateway that runs already.
+    ///
+    /// # Errors
+    ///
+    /// Whatever could not be started, with the end of its log.
+    pub async fn start_with_gateway(binaries: &Binaries, gateway: Gateway) -> Result<Self> {
+        Self::together(Self::outside(binaries).await?, gateway).await
+    }
+
+    async fn outside(binaries: &Binaries) -> Result<(Authority, Tailnet, Node)> {
         let authority = Authority::new()?;
-        let tailnet_and_node = async {
-            let tailnet = Tailnet::start(&binaries, Capabilities::Full).await?;
-            let node = Node::start(&binaries, &tailnet, &authority, NODE_NAME).await?;
-            node.sign_in(&tailnet).await?;
-            anyhow::Ok((tailnet, node))
-        };
-        let (tailnet_and_node, gateway) = tokio::join!(tailnet_and_node, Gateway::start(&binaries));
-        let (tailnet, node) = tailnet_and_node?;
+        let tailnet = Tailnet::start(binaries, Capabilities::Full).await?;
+        let node = Node::start(binaries, &tailnet, &authority, NODE_NAME).await?;
+        node.sign_in(&tailnet).await?;
+        Ok((authority, tailnet, node))
+    }
+
+    async fn together(
+        (authority, tailnet, node): (Authority, Tailnet, Node),
+        gateway: Gateway,
+    ) -> Result<Self> {
         let resolver = Resolver::start(&authority, node.host()).await?;
         Ok(Self {
             tailnet,
             node,
-            gateway: gateway?,
+            gateway,
             resolver,
             authority,
         })
