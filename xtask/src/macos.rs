@@ -261,7 +261,7 @@ fn build_standard_library(workspace: &Workspace, folder: &Path) -> Result<()> {
         "CARGO_TARGET_{}_LINKER",
         TARGET.replace('-', "_").to_uppercase()
     );
-    let mut build = Command::new(workspace.cargo_path());
+    let mut build = workspace.cargo();
     build.current_dir(&project).args([
         "build",
         "--quiet",

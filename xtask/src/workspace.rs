@@ -71,10 +71,16 @@ impl Workspace {
         self.command(&self.cargo)
     }
 
-    /// A command in the workspace's folder.
+    /// A command in the workspace's folder, without what cargo told this program about its own package: build scripts
+    /// that look at it (ring's does) would be built anew at every change between `cargo xtask` and plain cargo.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
+        for (name, _) in env::vars_os() {
+            if name.to_str().is_some_and(is_about_this_package) {
+                command.env_remove(name);
+            }
+        }
         command
     }
 
@@ -116,6 +122,18 @@ impl Workspace {
     }
 }
 
+fn is_about_this_package(variable: &str) -> bool {
+    [
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "CARGO_PRIMARY_",
+    ]
+    .iter()
+    .any(|begin| variable.starts_with(begin))
+}
+
 /// Runs a command and fails where it fails.
 pub fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -134,4 +152,28 @@ pub fn exit_code(status: ExitStatus) -> ExitCode {
         .code()
         .and_then(|code| u8::try_from(code).ok())
         .map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_told_the_settings_of_the_build_and_nothing_about_this_package() {
+        for kept in [
+            "CARGO_HOME",
+            "CARGO_TARGET_DIR",
+            "CARGO_INCREMENTAL",
+            "PATH",
+        ] {
+            assert!(!is_about_this_package(kept), "{kept}");
+        }
+        for dropped in [
+            "CARGO_MANIFEST_DIR",
+            "CARGO_PKG_NAME",
+            "CARGO_PKG_VERSION_MAJOR",
+        ] {
+            assert!(is_about_this_package(dropped), "{dropped}");
+        }
+    }
 }
