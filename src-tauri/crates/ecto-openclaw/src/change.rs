@@ -109,6 +109,7 @@ pub(crate) fn loses_nothing(file: &ConfigFile, session: &Session) -> bool {
         .map_or(true, |data| data.is_symlink());
     session.version.is_some()
         && touched == session.version.as_deref()
+        && get(&file.document.value, &["meta", "migrations"]).is_some()
         && !is_link
         && file::link_count(&file.real) == 1
         && file.document.is_as_openclaw_writes()

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -36,10 +36,13 @@ pub type TokenMaker = dyn Fn() -> Result<SecretString, NoRandomness> + Send + Sy
 
 /// How long a change of the file is given to reach the running gateway before the gateway counts as one that has to be
 /// restarted: its watcher takes about a second (tried with OpenClaw 2026.9.6).
-const SETTLING: Duration = Duration::from_secs(3);
+pub(crate) const SETTLING: Duration = Duration::from_secs(3);
 
 /// How long a refused token is not presented again to the same process, so that nobody is locked out by looking.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(10);
+
+/// The usual limit for getting ready: about 20 s on a slow machine (tried with OpenClaw 2026.9.6), a migration longer.
+const READY_LIMIT: Duration = Duration::from_secs(150);
 
 /// What the adapter is made of.
 #[derive(Clone)]
@@ -54,6 +57,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// The `launchctl` of macOS.
     pub launchctl: PathBuf,
+    /// How long the gateway may take to get ready after it was started.
+    pub ready_limit: Duration,
 }
 
 impl Options {
@@ -65,6 +70,7 @@ impl Options {
             make_token,
             disk: Arc::new(RealDisk),
             launchctl: PathBuf::from("/bin/launchctl"),
+            ready_limit: READY_LIMIT,
         }
     }
 }
@@ -93,6 +99,7 @@ pub(crate) struct Inner {
     refusal: Mutex<Option<Refusal>>,
     sessions: AtomicU64,
     pub restarted: Mutex<Option<Instant>>,
+    on_its_way: AtomicBool,
     answers: Arc<ProviderAnswers>,
 }
 
@@ -125,6 +132,7 @@ impl OpenClaw {
                 refusal: Mutex::new(None),
                 sessions: AtomicU64::new(0),
                 restarted: Mutex::new(None),
+                on_its_way: AtomicBool::new(false),
                 answers: Arc::default(),
             }),
         }
@@ -236,8 +244,14 @@ impl OpenClaw {
         *lock(&self.inner.refusal) = None;
     }
 
+    /// Whether the gateway did not run or was starting when it was last looked at: if it is up by now, it came up by itself
+    /// and needs no restart.
+    pub(crate) fn was_on_its_way(&self) -> bool {
+        self.inner.on_its_way.load(Ordering::Relaxed)
+    }
+
     /// Looks whether the gateway can be put behind the guard, and as what it is seen otherwise.
-    async fn look(&self) -> Result<(ReadyGateway, SecretString), GatewayView> {
+    pub(crate) async fn look(&self) -> Result<(ReadyGateway, SecretString), GatewayView> {
         let usable = match self.read().await {
             Ok(Reading::Missing { .. }) => {
                 self.inner.watching.saw(Seen::Nothing);
@@ -251,12 +265,25 @@ impl OpenClaw {
         };
         let address = address(&usable);
         let presence = probe::presence(address).await;
+        if !matches!(presence, Presence::Ready { .. }) {
+            self.forget_refusal();
+        }
         let view = self.stand(&usable, address, presence).await;
+        let is_on_its_way = matches!(
+            view,
+            Err(GatewayView::NotRunning { .. } | GatewayView::Starting { .. })
+        );
+        self.inner
+            .on_its_way
+            .store(is_on_its_way, Ordering::Relaxed);
         self.inner.watching.saw(Seen::Gateway {
             address,
             presence: presence.into(),
             settling: matches!(presence, Presence::Ready { .. })
-                && matches!(view, Err(GatewayView::Starting { .. })),
+                && matches!(
+                    view,
+                    Err(GatewayView::Starting { .. } | GatewayView::NeedsRestart { .. })
+                ),
         });
         view
     }

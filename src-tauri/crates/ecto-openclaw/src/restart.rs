@@ -6,19 +6,17 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use ecto_core::cause::Cause;
+use ecto_core::gateway::GatewayView;
 use ecto_core::step::{Reporter, Waiting};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::shown;
-use crate::gateway::{OpenClaw, address, lock};
+use crate::gateway::{OpenClaw, SETTLING, address, lock};
 use crate::probe::{self, Presence};
 use crate::reading::Usable;
 use crate::service::{LaunchAgent, Program};
-
-/// How long the gateway may take to get ready: about 20 s on a slow machine (tried with OpenClaw 2026.9.6), a migration longer.
-const READY_LIMIT: Duration = Duration::from_secs(150);
 
 /// How long a command may take; OpenClaw's own take up to 12 s (tried with OpenClaw 2026.9.6).
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -44,10 +42,35 @@ impl OpenClaw {
                 });
             }
             Presence::Starting => {}
-            Presence::Ready { uptime } => self.restart(&usable, uptime, reporter).await?,
+            Presence::Ready { uptime } => {
+                if self.was_on_its_way() && !self.needs_restart_after_all().await {
+                    return Ok(());
+                }
+                self.restart(&usable, uptime, reporter).await?;
+            }
             Presence::Away => self.launch(&usable, reporter).await?,
         }
         self.wait_until_ready(&usable, reporter).await
+    }
+
+    /// Gives a gateway that came up by itself, or is taking over a change, the time to show what it is.
+    async fn needs_restart_after_all(&self) -> bool {
+        let end = Instant::now() + SETTLING + LOOK;
+        while Instant::now() < end {
+            match self.look().await {
+                Err(GatewayView::Starting { .. }) => sleep(LOOK).await,
+                Err(GatewayView::NeedsRestart { .. }) => return true,
+                Ok(_)
+                | Err(
+                    GatewayView::Missing
+                    | GatewayView::Refused { .. }
+                    | GatewayView::NeedsSetUp { .. }
+                    | GatewayView::NotRunning { .. }
+                    | GatewayView::Ready(_),
+                ) => return false,
+            }
+        }
+        false
     }
 
     async fn restart(
@@ -66,27 +89,21 @@ impl OpenClaw {
             sleep(rest).await;
         }
         let address = address(usable);
-        let before = Instant::now().checked_sub(uptime.unwrap_or_default());
+        let asked = Instant::now();
         reporter.progress("Restarting the OpenClaw gateway.");
         self.ask_to_restart(usable, uptime).await?;
         *lock(&self.inner.restarted) = Some(Instant::now());
 
-        let end = Instant::now() + DEAF_LIMIT;
+        let end = asked + DEAF_LIMIT;
         reporter.waiting(Waiting::Gateway);
         while Instant::now() < end {
             match probe::presence(address).await {
                 Presence::Away | Presence::Starting => return Ok(()),
+                // Up for less time than has passed since it was asked: it is another process by now.
                 Presence::Ready {
                     uptime: Some(uptime),
-                } => {
-                    let started = Instant::now().checked_sub(uptime);
-                    if let (Some(before), Some(started)) = (before, started)
-                        && started > before + Duration::from_millis(500)
-                    {
-                        return Ok(());
-                    }
-                }
-                Presence::Ready { uptime: None } | Presence::Foreign => {}
+                } if uptime < asked.elapsed() => return Ok(()),
+                Presence::Ready { .. } | Presence::Foreign => {}
             }
             sleep(LOOK).await;
         }
@@ -155,11 +172,14 @@ impl OpenClaw {
     async fn wait_until_ready(&self, usable: &Usable, reporter: &Reporter) -> Result<(), Cause> {
         reporter.waiting(Waiting::Gateway);
         let address = address(usable);
-        let end = Instant::now() + READY_LIMIT;
+        let end = Instant::now() + self.inner.options.ready_limit;
         let mut seen = false;
         while Instant::now() < end {
             match probe::presence(address).await {
-                Presence::Ready { .. } => return Ok(()),
+                Presence::Ready { .. } => {
+                    self.forget_refusal();
+                    return Ok(());
+                }
                 Presence::Starting => seen = true,
                 Presence::Foreign => {
                     return Err(Cause::GatewayPortTaken {

@@ -1,0 +1,471 @@
+//! The adapter against the stand-in gateway: HTTP, RPC, hot apply, restarts, and everything that may go wrong between them.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
+
+use ecto_core::cause::Cause;
+use ecto_core::gateway::{GatewayView, ReadyGateway};
+use ecto_core::ports::Gateway as _;
+use ecto_core::step::Reporter;
+use ecto_openclaw::OpenClaw;
+use ecto_sandbox::faults::Fault;
+use ecto_sandbox::gateway::{Builder, Gateway, VERSION};
+use secrecy::ExposeSecret;
+use tokio::time::timeout;
+
+mod support;
+use support::{Home, MADE};
+
+const TOKEN: &str = "stand-in-token-0123456789abcdef0123456789abcdef";
+
+/// Generous: the machine may be busy.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// With comments, and neither endpoint on.
+const COMMENTED: &str = "// mine\n{\n  gateway: {\n    mode: 'local', port: $PORT, // here\n    auth: { mode: 'token', token: 'stand-in-token-0123456789abcdef0123456789abcdef' },\n  },\n}\n";
+
+/// As OpenClaw's own writer leaves it, and neither endpoint on.
+fn canonical() -> String {
+    format!(
+        "{{\n  \"gateway\": {{\n    \"mode\": \"local\",\n    \"port\": $PORT,\n    \"auth\": {{\n      \"mode\": \"token\",\n      \"token\": \"{TOKEN}\"\n    }}\n  }},\n  \"meta\": {{\n    \"lastTouchedVersion\": \"{VERSION}\",\n    \"migrations\": {{\n      \"modelPolicyAllowlist\": true,\n      \"utilityModelSeparation\": true\n    }}\n  }}\n}}\n"
+    )
+}
+
+async fn started(builder: Builder) -> (Home, Gateway) {
+    let home = Home::new();
+    let gateway = builder.start(home.openclaw()).await.unwrap();
+    (home, gateway)
+}
+
+async fn ready_one() -> (Home, Gateway) {
+    started(Gateway::builder()).await
+}
+
+async fn ready(adapter: &OpenClaw) -> ReadyGateway {
+    match adapter.observe().await {
+        GatewayView::Ready(gateway) => gateway,
+        other => panic!("not ready: {other:?}"),
+    }
+}
+
+async fn refused(adapter: &OpenClaw) -> Cause {
+    match adapter.observe().await {
+        GatewayView::Refused { cause } => cause,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Observes at every change until the view is as wanted.
+async fn observe_until(adapter: &OpenClaw, wanted: impl Fn(&GatewayView) -> bool) -> GatewayView {
+    let mut changes = adapter.changes();
+    let look = async {
+        loop {
+            changes.borrow_and_update();
+            let view = adapter.observe().await;
+            if wanted(&view) {
+                return view;
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    timeout(LIMIT, look).await.unwrap()
+}
+
+fn is_ready(view: &GatewayView) -> bool {
+    matches!(view, GatewayView::Ready(_))
+}
+
+/// Makes the file look as if it had been written long ago.
+fn age(home: &Home) {
+    let file = File::options().append(true).open(home.config()).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    file.set_modified(long_ago).unwrap();
+}
+
+#[tokio::test]
+async fn a_ready_gateway_is_seen_as_such_and_costs_no_model_turn() {
+    let (home, gateway) = ready_one().await;
+    let adapter = home.adapter();
+    let first = ready(&adapter).await;
+    assert_eq!(first.address.port(), gateway.port());
+    assert_eq!(first.version.as_ref().unwrap().as_str(), VERSION);
+    assert_eq!(ready(&adapter).await, first);
+
+    let access = adapter.access().await.unwrap();
+    assert_eq!(access.token.expose_secret(), TOKEN);
+    assert_eq!(access.fingerprint, first.fingerprint);
+    adapter.refuses_without_token(&access).await.unwrap();
+    assert!(
+        gateway
+            .requests()
+            .iter()
+            .all(|request| request.method == "GET")
+    );
+    assert_eq!(
+        gateway
+            .calls()
+            .iter()
+            .filter(|call| call.method == "connect")
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_file_with_comments_is_edited_and_taken_without_a_restart() {
+    let (home, gateway) = started(Gateway::builder().config_json5(COMMENTED)).await;
+    let before = fs::read_to_string(home.config()).unwrap();
+    let adapter = home.adapter();
+    assert!(matches!(
+        adapter.observe().await,
+        GatewayView::NeedsSetUp { running: true, .. }
+    ));
+    adapter.set_up(Reporter::silent()).await.unwrap();
+    ready(&adapter).await;
+    let after = fs::read_to_string(home.config()).unwrap();
+    assert!(
+        after.starts_with("// mine\n") && after.contains("// here"),
+        "{after}"
+    );
+    assert!(
+        !gateway
+            .calls()
+            .iter()
+            .any(|call| call.method == "config.patch")
+    );
+    assert_eq!(gateway.restarts(), 0);
+
+    adapter.restore(Reporter::silent()).await.unwrap();
+    assert_eq!(fs::read_to_string(home.config()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_file_as_openclaw_writes_it_is_changed_by_openclaw_and_comes_back() {
+    let (home, gateway) = started(Gateway::builder().config_json5(canonical())).await;
+    let before = fs::read_to_string(home.config()).unwrap();
+    let adapter = home.adapter();
+    adapter.set_up(Reporter::silent()).await.unwrap();
+    assert!(
+        gateway
+            .calls()
+            .iter()
+            .any(|call| call.method == "config.patch")
+    );
+    ready(&adapter).await;
+    adapter.restore(Reporter::silent()).await.unwrap();
+    assert_eq!(fs::read_to_string(home.config()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_is_lost_is_found_to_be_made() {
+    let (home, gateway) = started(Gateway::builder().config_json5(canonical())).await;
+    gateway
+        .faults()
+        .fail("rpc config.patch answer", 1, Fault::Refuse);
+    let adapter = home.adapter();
+    adapter.set_up(Reporter::silent()).await.unwrap();
+    ready(&adapter).await;
+}
+
+#[tokio::test]
+async fn a_refused_change_is_told_and_nothing_is_left_of_it() {
+    let (home, gateway) = started(Gateway::builder().config_json5(canonical())).await;
+    let before = fs::read_to_string(home.config()).unwrap();
+    gateway.faults().fail(
+        "rpc config.patch",
+        1,
+        Fault::answer(400, "invalid config: gateway: no"),
+    );
+    let result = home.adapter().set_up(Reporter::silent()).await;
+    assert_eq!(
+        result,
+        Err(Cause::ConfigRejected {
+            detail: "invalid config: gateway: no".into()
+        })
+    );
+    assert_eq!(fs::read_to_string(home.config()).unwrap(), before);
+    assert!(
+        home.adapter()
+            .restore(Reporter::silent())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_this_openclaw_does_not_know_is_not_written() {
+    let (home, gateway) = started(Gateway::builder().config_json5(COMMENTED)).await;
+    let before = fs::read_to_string(home.config()).unwrap();
+    gateway.faults().fail(
+        "rpc config.schema.lookup",
+        2,
+        Fault::answer(400, "config schema path not found"),
+    );
+    let result = home.adapter().set_up(Reporter::silent()).await;
+    assert!(
+        matches!(result, Err(Cause::ConfigRejected { .. })),
+        "{result:?}"
+    );
+    assert_eq!(fs::read_to_string(home.config()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_gateway_without_a_token_gets_one_and_takes_it() {
+    let text = "{ gateway: { mode: 'local', port: $PORT } } // bare\n";
+    let (home, gateway) = started(Gateway::builder().config_json5(text)).await;
+    let adapter = home.adapter();
+    adapter.set_up(Reporter::silent()).await.unwrap();
+    let view = observe_until(&adapter, is_ready).await;
+    assert!(is_ready(&view));
+    assert_eq!(gateway.token().unwrap().expose_secret(), MADE);
+    assert_eq!(adapter.access().await.unwrap().token.expose_secret(), MADE);
+}
+
+#[tokio::test]
+async fn what_the_gateway_does_wrong_has_a_name_each() {
+    let (home, gateway) = ready_one().await;
+    let attribution = r#"{"error":{"message":"no","type":"proxy_attribution_required"}}"#;
+    let answer = |status, headers: &[(&str, &str)], body: &str| Fault::Answer {
+        status,
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        body: body.to_owned(),
+    };
+    let json = ("content-type", "application/json");
+    for (fault, expected) in [
+        (answer(200, &[], "all yours"), "gateway_open"),
+        (
+            answer(302, &[("location", "/elsewhere")], ""),
+            "gateway_unexpected",
+        ),
+        (answer(403, &[json], attribution), "gateway_rejects_proxy"),
+        (answer(403, &[], "<html>"), "gateway_unexpected"),
+        (
+            answer(429, &[("retry-after", "300")], ""),
+            "gateway_locked_out",
+        ),
+        (answer(500, &[], ""), "gateway_unexpected"),
+        (Fault::Refuse, "gateway_unexpected"),
+    ] {
+        gateway.faults().fail("GET /v1/models", 1, fault);
+        assert_eq!(refused(&home.adapter()).await.code(), expected);
+    }
+    gateway.faults().fail(
+        "GET /v1/models",
+        2,
+        answer(429, &[("retry-after", "300")], ""),
+    );
+    let adapter = home.adapter();
+    let access = adapter.access().await.unwrap();
+    assert_eq!(
+        adapter.refuses_without_token(&access).await,
+        Err(Cause::GatewayLockedOut { seconds: 300 })
+    );
+}
+
+#[tokio::test]
+async fn a_port_that_answers_200_to_everything_is_not_the_gateway() {
+    let (home, gateway) = ready_one().await;
+    gateway.answer_everything(true);
+    assert_eq!(
+        refused(&home.adapter()).await,
+        Cause::GatewayPortTaken {
+            port: gateway.port()
+        }
+    );
+    let result = home.adapter().start(Reporter::silent()).await;
+    assert_eq!(
+        result,
+        Err(Cause::GatewayPortTaken {
+            port: gateway.port()
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_restart_is_asked_for_once_and_voids_the_fingerprint() {
+    let (home, gateway) = ready_one().await;
+    let adapter = home.adapter();
+    let before = ready(&adapter).await;
+    adapter.start(Reporter::silent()).await.unwrap();
+    assert_eq!(gateway.restarts(), 1);
+    let after = observe_until(&adapter, is_ready).await;
+    let GatewayView::Ready(after) = after else {
+        unreachable!("asked for")
+    };
+    assert_ne!(after.fingerprint, before.fingerprint);
+}
+
+#[tokio::test]
+async fn a_gateway_that_goes_away_and_comes_back_is_noticed() {
+    let (home, gateway) = ready_one().await;
+    let adapter = home.adapter();
+    let mut changes = adapter.changes();
+    ready(&adapter).await;
+    changes.borrow_and_update();
+    gateway.kill(None).await;
+    timeout(LIMIT, changes.changed()).await.unwrap().unwrap();
+    assert!(matches!(
+        adapter.observe().await,
+        GatewayView::NotRunning { .. }
+    ));
+    gateway.start_again().await.unwrap();
+    observe_until(&adapter, is_ready).await;
+}
+
+#[tokio::test]
+async fn openclaws_own_off_switch_is_noticed() {
+    let (home, _gateway) = ready_one().await;
+    let adapter = home.adapter();
+    let mut changes = adapter.changes();
+    ready(&adapter).await;
+    changes.borrow_and_update();
+    let text = fs::read_to_string(home.config()).unwrap();
+    let without = text.replace("auth: {", "controlUi: {}, //");
+    let new = home.openclaw().join("new");
+    fs::write(&new, &without).unwrap();
+    fs::rename(&new, home.config()).unwrap();
+    timeout(Duration::from_secs(5), changes.changed())
+        .await
+        .unwrap()
+        .unwrap();
+    let GatewayView::NeedsSetUp { keys, .. } = adapter.observe().await else {
+        panic!("not noticed")
+    };
+    assert_eq!(keys, ["gateway.auth.mode", "gateway.auth.token"]);
+}
+
+#[tokio::test]
+async fn a_token_that_the_process_does_not_take_yet_is_presented_once() {
+    let text = COMMENTED.replace(
+        "mode: 'local',",
+        "mode: 'local', reload: { mode: 'off' }, http: { endpoints: { chatCompletions: { enabled: true }, responses: { enabled: true } } },",
+    );
+    let (home, gateway) = started(Gateway::builder().config_json5(text)).await;
+    let text = fs::read_to_string(home.config()).unwrap();
+    fs::write(
+        home.config(),
+        text.replace(TOKEN, "another-token-0123456789abcdef"),
+    )
+    .unwrap();
+    age(&home);
+    let adapter = home.adapter();
+    for _ in 0..5 {
+        assert!(matches!(
+            adapter.observe().await,
+            GatewayView::NeedsRestart { .. }
+        ));
+    }
+    assert_eq!(
+        gateway
+            .calls()
+            .iter()
+            .filter(|call| call.method == "connect")
+            .count(),
+        1
+    );
+
+    gateway.write_command(home.programs()).unwrap();
+    adapter.start(Reporter::silent()).await.unwrap();
+    observe_until(&adapter, is_ready).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_configured_and_absent_needs_a_restart() {
+    let (home, gateway) = ready_one().await;
+    age(&home);
+    gateway
+        .faults()
+        .fail("GET /v1/responses", 1, Fault::answer(404, ""));
+    let view = home.adapter().observe().await;
+    assert!(matches!(view, GatewayView::NeedsRestart { .. }), "{view:?}");
+}
+
+#[tokio::test]
+async fn a_gateway_with_a_service_is_started_by_it() {
+    let home = Home::new();
+    let gateway = Gateway::builder()
+        .service(true)
+        .prepare(home.openclaw())
+        .unwrap();
+    gateway.write_command(home.programs()).unwrap();
+    let adapter = home.adapter();
+    assert!(matches!(
+        adapter.observe().await,
+        GatewayView::NotRunning { .. }
+    ));
+    adapter.start(Reporter::silent()).await.unwrap();
+    ready(&adapter).await;
+}
+
+#[tokio::test]
+async fn a_gateway_without_a_service_says_how_it_is_started() {
+    let home = Home::new();
+    let gateway = Gateway::builder().prepare(home.openclaw()).unwrap();
+    for with_command in [false, true] {
+        if with_command {
+            gateway.write_command(home.programs()).unwrap();
+        }
+        let Err(Cause::GatewayNotStarted { detail, .. }) =
+            home.adapter().start(Reporter::silent()).await
+        else {
+            panic!("it was started")
+        };
+        assert!(detail.as_str().contains("openclaw gateway run"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_refuses_to_start_is_given_up() {
+    let home = Home::new();
+    let gateway = Gateway::builder()
+        .service(true)
+        .prepare(home.openclaw())
+        .unwrap();
+    gateway.write_command(home.programs()).unwrap();
+    gateway
+        .faults()
+        .fail_always("start", Fault::answer(78, "refused"));
+    let mut options = home.options();
+    options.ready_limit = Duration::from_secs(1);
+    let result = OpenClaw::new(options).start(Reporter::silent()).await;
+    assert!(
+        matches!(result, Err(Cause::GatewayNotStarted { .. })),
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_whose_rpc_is_of_another_kind_is_asked_over_http() {
+    let (home, gateway) = ready_one().await;
+    gateway
+        .faults()
+        .fail_always("rpc connect", Fault::answer(400, "protocol mismatch"));
+    let adapter = home.adapter();
+    let gateway_seen = ready(&adapter).await;
+    assert_eq!(gateway_seen.version, None);
+    assert_eq!(ready(&adapter).await.fingerprint, gateway_seen.fingerprint);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_starting_is_waited_for() {
+    let home = Home::new();
+    let gateway = Gateway::builder().prepare(home.openclaw()).unwrap();
+    gateway
+        .faults()
+        .fail("GET /readyz", 1, Fault::answer(503, ""));
+    gateway.start_again().await.unwrap();
+    let adapter = home.adapter();
+    assert!(matches!(
+        adapter.observe().await,
+        GatewayView::Starting { .. }
+    ));
+    adapter.start(Reporter::silent()).await.unwrap();
+    assert_eq!(gateway.restarts(), 0, "{:?}", gateway.log());
+    observe_until(&adapter, is_ready).await;
+}
