@@ -399,6 +399,7 @@ impl Cause {
             | Self::GatewayTailscale { .. }
             | Self::HooksTokenShared
             | Self::TokenUnresolvable { .. }
+            | Self::GatewayNotStarted { .. }
             | Self::GatewayPortTaken { .. }
             | Self::GatewayTokenRefused
             | Self::GatewayRejectsProxy
@@ -411,7 +412,6 @@ impl Cause {
             | Self::SignInFailed { .. }
             | Self::ClaimRefused { .. }
             | Self::ConfigRejected { .. }
-            | Self::GatewayNotStarted { .. }
             | Self::GatewayOpen
             | Self::ProofFailed { .. }
             | Self::VaultDenied

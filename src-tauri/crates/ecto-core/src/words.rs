@@ -400,7 +400,10 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::GatewayNotStarted { detail, log } => Message::new(
             format!("The OpenClaw gateway did not start: {detail}."),
-            format!("{} Then connect again.", see_log(log.as_ref())),
+            format!(
+                "Ecto goes on by itself when it runs. {}",
+                see_log(log.as_ref())
+            ),
         ),
         Cause::GatewayNotReady { log } => Message::new(
             "The OpenClaw gateway is not ready.",

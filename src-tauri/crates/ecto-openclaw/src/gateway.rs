@@ -99,6 +99,7 @@ pub(crate) struct Inner {
     refusal: Mutex<Option<Refusal>>,
     sessions: AtomicU64,
     pub restarted: Mutex<Option<Instant>>,
+    pub failed: Mutex<Option<(Instant, Cause)>>,
     on_its_way: AtomicBool,
     answers: Arc<ProviderAnswers>,
 }
@@ -132,6 +133,7 @@ impl OpenClaw {
                 refusal: Mutex::new(None),
                 sessions: AtomicU64::new(0),
                 restarted: Mutex::new(None),
+                failed: Mutex::new(None),
                 on_its_way: AtomicBool::new(false),
                 answers: Arc::default(),
             }),

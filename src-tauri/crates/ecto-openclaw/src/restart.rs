@@ -48,9 +48,27 @@ impl OpenClaw {
                 }
                 self.restart(&usable, uptime, reporter).await?;
             }
-            Presence::Away => self.launch(&usable, reporter).await?,
+            Presence::Away => {
+                if let Some(cause) = self.just_failed() {
+                    return Err(cause);
+                }
+                let launched = self.launch(&usable, reporter).await;
+                if let Err(cause) = &launched {
+                    *lock(&self.inner.failed) = Some((Instant::now(), cause.clone()));
+                }
+                launched?;
+            }
         }
         self.wait_until_ready(&usable, reporter).await
+    }
+
+    /// The cause of a launch that failed a moment ago: what could not be started is not tried at every change elsewhere.
+    fn just_failed(&self) -> Option<Cause> {
+        let failed = lock(&self.inner.failed);
+        failed
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < COOLDOWN)
+            .map(|(_, cause)| cause.clone())
     }
 
     /// Gives a gateway that came up by itself, or is taking over a change, the time to show what it is.
@@ -157,14 +175,22 @@ impl OpenClaw {
         }
         let hint = "start it with `openclaw gateway run`, or install its service with `openclaw gateway install`";
         let Some(program) = &usable.place.program else {
-            return Err(self.not_started(hint, usable));
+            return Err(self.not_started(
+                &format!(
+                    "Ecto found no service and no `openclaw` command to start it with; {hint}"
+                ),
+                usable,
+            ));
         };
         match self
             .run_openclaw(program, usable, &["gateway", "start", "--json"])
             .await
         {
             Ok(()) => Ok(()),
-            Err(words) if words.is_empty() => Err(self.not_started(hint, usable)),
+            Err(words) if words.is_empty() => Err(self.not_started(
+                &format!("`openclaw gateway start` did not work; {hint}"),
+                usable,
+            )),
             Err(words) => Err(self.not_started(&format!("{words}; {hint}"), usable)),
         }
     }

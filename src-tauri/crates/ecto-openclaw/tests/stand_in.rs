@@ -44,17 +44,19 @@ async fn ready_one() -> (Home, Gateway) {
 }
 
 async fn ready(adapter: &OpenClaw) -> ReadyGateway {
-    match adapter.observe().await {
-        GatewayView::Ready(gateway) => gateway,
-        other => panic!("not ready: {other:?}"),
-    }
+    let view = adapter.observe().await;
+    let GatewayView::Ready(gateway) = view else {
+        unreachable!("not ready: {view:?}")
+    };
+    gateway
 }
 
 async fn refused(adapter: &OpenClaw) -> Cause {
-    match adapter.observe().await {
-        GatewayView::Refused { cause } => cause,
-        other => panic!("not refused: {other:?}"),
-    }
+    let view = adapter.observe().await;
+    let GatewayView::Refused { cause } = view else {
+        unreachable!("not refused: {view:?}")
+    };
+    cause
 }
 
 /// Observes at every change until the view is as wanted.
