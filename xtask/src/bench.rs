@@ -23,6 +23,14 @@ pub fn run(workspace: &Workspace, subject: &Subject) -> Result<ExitCode> {
     let (binary, arguments) = match subject {
         Subject::Connect { arguments } => ("bench-connect", arguments),
     };
+    // The measurement starts the command from beside itself.
+    let built = workspace
+        .cargo()
+        .args(["build", "--release", "--package", "ecto-cli"])
+        .status()?;
+    if !built.success() {
+        return Ok(exit_code(built));
+    }
     let status = workspace
         .cargo()
         .args([
