@@ -58,7 +58,7 @@ impl Client {
         self.answer().await?.ok_or(ClientFault::Ended)
     }
 
-    /// Begins to watch; [`Client::next_report`] gives the reports.
+    /// Begins to watch; [`Reports::next`] gives the reports.
     pub async fn watch(mut self) -> Result<Reports, ClientFault> {
         self.send(&Request::Watch).await?;
         Ok(Reports(self))
