@@ -1,5 +1,8 @@
 //! Why something is blocked: a stable code, a severity, and what the person can do.
 
+#[cfg(test)]
+pub(crate) mod every;
+
 use serde::{Deserialize, Serialize};
 
 use crate::foreign::ForeignText;

@@ -36,7 +36,7 @@ use crate::ports::{
 use crate::proof::Proof;
 use crate::settings::Settings;
 use crate::snapshot::{JourneyStep, KeyView, Notice, Snapshot};
-use crate::step::{Step, StepNote};
+use crate::step::{Step, StepNote, Waiting};
 use crate::tailnet::{Link, NodeChoice, TailnetView};
 use crate::wanted::{RecordDoubt, Wanted};
 use crate::words;
@@ -48,6 +48,9 @@ const STORE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long one look at the node or the gateway may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long one look at the node may take while the door is open; one at the gateway may take five times as long.
+const SHORT_LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// How often the clocks are compared with a deadline.
 const CLOCK_LOOK: Duration = Duration::from_secs(15);
@@ -239,10 +242,10 @@ impl Engine {
     }
 
     async fn remember(&mut self) {
-        let stored = match self.ports.wanted.load().await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return,
-            Err(_) => {
+        let stored = match timeout(LOOK_LIMIT, self.ports.wanted.load()).await {
+            Ok(Ok(Some(bytes))) => bytes,
+            Ok(Ok(None)) => return,
+            Ok(Err(_)) | Err(_) => {
                 self.notice = Some(Notice::WantedUnreadable);
                 return;
             }
@@ -253,6 +256,10 @@ impl Engine {
             RecordDoubt::Expired => Notice::DeadlinePassed,
         });
         self.want(wanted);
+        if doubt == Some(RecordDoubt::Expired) {
+            // A clock that is set back must not bring it to life again.
+            self.store_present().await;
+        }
     }
 
     /// Takes a new wish, without storing it.
@@ -268,6 +275,7 @@ impl Engine {
         self.stuck_at = None;
         self.retries = 0;
         self.given_up = None;
+        self.publish();
     }
 
     async fn store_wanted(&mut self, wanted: &Wanted) -> Result<(), Cause> {
@@ -282,9 +290,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Stores that Private is wanted; where that fails, it is tried again while it stays so.
-    async fn store_private(&mut self) {
-        if let Err(cause) = self.store_wanted(&Wanted::Private).await {
+    /// Stores what is wanted now; where that fails, it is tried again later.
+    async fn store_present(&mut self) {
+        let wanted = self.wanted.clone();
+        if let Err(cause) = self.store_wanted(&wanted).await {
             tracing::error!(code = cause.code(), "what is wanted could not be stored");
             let detail = if let Cause::WantedNotStored { detail } = cause {
                 detail
@@ -298,7 +307,7 @@ impl Engine {
     /// Tries again to store what could not be stored, and gives back why it still cannot.
     async fn store_again(&mut self) -> Option<Cause> {
         if self.unstored.is_some() {
-            self.store_private().await;
+            self.store_present().await;
         }
         self.unstored.clone()
     }
@@ -330,7 +339,7 @@ impl Engine {
     async fn end_by_deadline(&mut self) {
         self.want(Wanted::Private);
         self.notice = Some(Notice::DeadlinePassed);
-        self.store_private().await;
+        self.store_present().await;
     }
 
     /// Runs `work` while commands are heard. Whatever `work` borrows must not be the engine's.
@@ -374,7 +383,13 @@ impl Engine {
     }
 
     fn take_note(&mut self, note: StepNote) {
-        if let StepNote::Waiting(_) = note {
+        if let StepNote::Waiting(
+            Waiting::SignIn { .. }
+            | Waiting::Approval { .. }
+            | Waiting::FunnelPermission { .. }
+            | Waiting::AdministratorPrompt,
+        ) = note
+        {
             self.show_hidden_step();
         }
         let mut to_open = None;
@@ -411,10 +426,15 @@ impl Engine {
         let node = self.node();
         let tailnet = Arc::clone(&self.ports.tailnet);
         let gateway = Arc::clone(&self.ports.gateway);
+        // Behind an open door the gateway must not change unseen for long, and the claim tells of the node by itself.
+        let (node_limit, gateway_limit) = match &self.door {
+            Some(_) => (SHORT_LOOK_LIMIT, SHORT_LOOK_LIMIT * 5),
+            None => (LOOK_LIMIT, LOOK_LIMIT),
+        };
         let look = async move {
             tokio::join!(
-                timeout(LOOK_LIMIT, tailnet.observe(node)),
-                timeout(LOOK_LIMIT, gateway.observe())
+                timeout(node_limit, tailnet.observe(node)),
+                timeout(gateway_limit, gateway.observe())
             )
         };
         let Work::Done((tailnet, gateway)) = self.during(LOOK_LIMIT * 2, None, look).await else {
@@ -425,9 +445,7 @@ impl Engine {
                 detail: "it did not answer in time".into(),
             },
         });
-        let gateway = gateway.unwrap_or(GatewayView::Refused {
-            cause: Cause::GatewayNotReady { log: None },
-        });
+        let gateway = gateway.unwrap_or_else(|_| self.silent_gateway());
         self.seen = Some((tailnet.clone(), gateway.clone()));
         self.publish();
         Some(Observation {
@@ -440,6 +458,19 @@ impl Engine {
             proven: self.proven.clone(),
             open: self.door.is_some(),
         })
+    }
+
+    /// What a gateway that does not answer the look counts as: behind an open door, as one that may come back.
+    fn silent_gateway(&self) -> GatewayView {
+        match (&self.door, &self.seen) {
+            (Some(_), Some((_, GatewayView::Ready(ready)))) => GatewayView::Starting {
+                config: ready.config.clone(),
+            },
+            (Some(_), Some((_, starting @ GatewayView::Starting { .. }))) => starting.clone(),
+            (Some(_) | None, Some(_) | None) => GatewayView::Refused {
+                cause: Cause::GatewayNotReady { log: None },
+            },
+        }
     }
 
     /// Looks again, and says whether node and gateway look different from before. `None` when a command came first.

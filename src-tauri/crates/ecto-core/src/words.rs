@@ -3,6 +3,9 @@
 //! Nothing in the engine calls this; the edges do (`ecto`, the popover, the skill). Each text says what happened, and,
 //! where there is something to do, what to do next. No secret ever comes in here.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

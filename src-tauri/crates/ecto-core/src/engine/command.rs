@@ -154,7 +154,7 @@ impl Engine {
                 self.want(Wanted::Private);
                 self.when_private.push(reply);
                 self.void_proof();
-                self.store_private().await;
+                self.store_present().await;
                 true
             }
             Command::Act(action) => match self.answer_at_once(action) {
@@ -215,6 +215,8 @@ impl Engine {
     ) -> bool {
         let wanted = Wanted::Public { until, node };
         if let Err(cause) = self.store_wanted(&wanted).await {
+            // It may have got there all the same, and must not be followed after a restart.
+            self.store_present().await;
             let _ = reply.send(Err(cause));
             return false;
         }

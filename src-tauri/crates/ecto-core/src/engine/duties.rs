@@ -49,7 +49,7 @@ impl Engine {
             }
             Action::Restore { reply } => {
                 self.want(Wanted::Private);
-                self.store_private().await;
+                self.store_present().await;
                 if let Err(cause) = self.close_door().await {
                     let _ = reply.send(Err(cause));
                     return;
@@ -103,6 +103,9 @@ impl Engine {
             return Err(cause);
         }
         self.secrets = Some(secrets);
+        if let Some(Cause::VaultDamaged { .. }) = self.given_up {
+            self.given_up = None;
+        }
         if let Some(running) = self.guard.take() {
             let access = running.access;
             self.void_proof();

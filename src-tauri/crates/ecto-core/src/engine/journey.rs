@@ -35,6 +35,7 @@ const LONG_WHILE: Duration = Duration::from_secs(10 * 60);
 impl Engine {
     /// One round on the way to Public, or of staying there.
     pub(super) async fn pursue(&mut self) {
+        self.store_again().await;
         if let Some(cause) = self.given_up.clone() {
             return self.wait_blocked(cause).await;
         }
@@ -423,7 +424,7 @@ impl Engine {
         }
         if cause == Cause::OpenWithoutKey {
             self.want(Wanted::Private);
-            self.store_private().await;
+            self.store_present().await;
         }
         if !self.confirm_closed().await {
             return;

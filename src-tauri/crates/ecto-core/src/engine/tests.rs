@@ -6,9 +6,11 @@
 )]
 
 mod closing;
+mod faults;
 mod journey;
 mod keeping;
 mod keys;
+mod random;
 mod remembering;
 mod story;
 mod world;

@@ -48,6 +48,19 @@ impl Story {
         }
     }
 
+    /// The process ended and was started again.
+    pub fn begin_again(&mut self) {
+        let (engine, handle) = self.world.engine(Settings::default());
+        self.shown = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn(watch(
+            handle.snapshots(),
+            Arc::clone(&self.world),
+            Arc::clone(&self.shown),
+        ));
+        self.handle = handle;
+        self.engine = tokio::spawn(engine.run());
+    }
+
     /// A story that begins with an open door.
     pub async fn public(world: Arc<World>) -> Self {
         let story = Self::begin(world);

@@ -398,6 +398,12 @@ impl World {
         })
     }
 
+    pub fn stored_keys(&self) -> Vec<String> {
+        let state = self.state();
+        let secrets = state.secrets.iter().flatten();
+        secrets.map(|(_, key)| key.clone()).collect()
+    }
+
     /// Whether a caller with a key gets through from the internet.
     pub fn lets_callers_in(&self) -> bool {
         let state = self.state();
