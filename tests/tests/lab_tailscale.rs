@@ -295,6 +295,11 @@ async fn a_claim_notices_its_loss_and_a_dropped_one_is_gone() {
     assert_eq!(world.visit().await, "guarded");
     drop(claim);
     until_refused(&world.visitor).await;
+    for _ in 0..10 {
+        // tailscaled may not have noticed yet that the one before is gone.
+        let claim = world.tailscale.open(AUTO, opening()).await.unwrap();
+        assert_eq!(claim.address().port.number(), 443);
+    }
 
     let claim = world.tailscale.open(AUTO, opening()).await.unwrap();
     let reset = world.node.localapi().set_serve_config(&json!({}), "").await;

@@ -1,7 +1,7 @@
 //! Ecto's own node: a tailscaled in userspace, a child of this process, with its own state folder.
 //!
 //! It ends with this process however that ends: it reads from a pipe of which only this process has the other end, and
-//! leaves when the pipe ends (tailscale 1.104, `cmd/tailscaled/tailscaled.go`, `TS_PARENT_DEATH_FD`, since 1.20).
+//! leaves when the pipe ends (tailscale 1.104, `cmd/tailscaled/tailscaled.go`, `TS_PARENT_DEATH_FD`).
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, PipeWriter, Read, Seek, SeekFrom};

@@ -9,7 +9,7 @@ use ecto_core::cause::Cause;
 use ecto_core::ports::Tailnet as _;
 use ecto_core::tailnet::NodeChoice;
 use ecto_sandbox::faults::{Fault, Gate};
-use ecto_sandbox::tailnet::{Access, Tailnet, TailnetBuilder};
+use ecto_sandbox::tailnet::{Access, POINT_BUS_LINE, Tailnet, TailnetBuilder};
 use serde_json::{Value, json};
 use support::{World, guard, in_time, opening};
 
@@ -243,6 +243,16 @@ async fn a_refusal_has_its_own_cause() {
     assert_eq!(refused(Fault::answer(200, "")).await, Cause::ClaimLost);
     let cut = refused(Fault::Refuse).await;
     assert_eq!(cut, Cause::TailscaleLost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_bus_opens_nothing() {
+    let world = World::ready().await;
+    let faults = world.tailnet.faults();
+    faults.fail_always(POINT_BUS_LINE, Fault::Silence);
+    let opened = world.open().await;
+    assert!(matches!(opened, Err(Cause::TailscaleUnreachable { .. })));
+    assert!(!world.asked().contains(&"POST serve-config".to_owned()));
 }
 
 #[tokio::test]

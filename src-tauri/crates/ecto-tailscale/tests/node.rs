@@ -22,11 +22,12 @@ use support::{Machine, Notes, RecordingAdministrator, in_time};
 /// Writes down how it was started and leaves when its lifeline ends, as tailscaled does.
 const NODE: &str = r#"
 here="${0%/*}"
+exec 3< "/dev/fd/$TS_PARENT_DEATH_FD" || exit 2
 printf '%s\n' "$@" > "$here/arguments"
 env > "$here/environment"
 echo $$ > "$here/pid.new"
 mv "$here/pid.new" "$here/pid"
-read -r line < "/dev/fd/$TS_PARENT_DEATH_FD"
+read -r line <&3
 exit 1
 "#;
 

@@ -308,6 +308,7 @@ async fn a_bus_of_garbage_is_still_heard() {
         Fault::GarbageLine,
         Fault::LongLine(3_000_000),
         Fault::HalfLine,
+        Fault::answer(200, "{\"State\": tru"),
     ] {
         let world = World::ready().await;
         world
