@@ -1,4 +1,12 @@
-//! Everything said to OpenClaw.
+//! Everything said to OpenClaw: find it, read and change its configuration, ask it, start it, watch it.
+//!
+//! [`OpenClaw`] is the port. Behind it, in the order in which it uses them: [`environment`], [`service`] and [`place`] say where
+//! OpenClaw is; [`config`] and [`document`] read what it is told, [`needs`] says what is missing and what must not be fought;
+//! [`edit`] and [`file`] change the file and nothing else in it, [`journal`] remembers it; [`rpc`] and [`probe`] talk to the
+//! running gateway.
+//!
+//! A change is made by the gateway's own RPC where its writer would lose nothing, and by an edit of the file otherwise; a
+//! running gateway takes the edit over by itself within a second.
 
 mod change;
 pub mod config;

@@ -191,7 +191,10 @@ impl OpenClaw {
                 &format!("`openclaw gateway start` did not work; {hint}"),
                 usable,
             )),
-            Err(words) => Err(self.not_started(&format!("{words}; {hint}"), usable)),
+            Err(words) => {
+                let words = words.trim_end_matches('.');
+                Err(self.not_started(&format!("{words}; {hint}"), usable))
+            }
         }
     }
 

@@ -71,8 +71,9 @@ impl OpenClaw {
                 .write(&usable, &settings, &plan, session.as_deref())
                 .await
             {
-                Ok(true) => written = Some(plan),
-                Ok(false) => {}
+                Ok(Written::Yes) => written = Some(plan),
+                Ok(Written::Unknown) => {}
+                Ok(Written::No) => self.write_journal(&before)?,
                 Err(cause) => {
                     self.write_journal(&before)?;
                     return Err(cause);
@@ -145,14 +146,14 @@ impl OpenClaw {
         Some(session)
     }
 
-    /// Writes the plan one way or the other. `false` where it has to be tried again.
+    /// Writes the plan one way or the other.
     async fn write(
         &self,
         usable: &Usable,
         settings: &[Setting<'_>],
         plan: &Plan,
         session: Option<&Session>,
-    ) -> Result<bool, Cause> {
+    ) -> Result<Written, Cause> {
         let main = &usable.config.main;
         if let (Some(session), [only]) = (session, plan.files.as_slice())
             && only.file.named == main.named
@@ -160,8 +161,9 @@ impl OpenClaw {
         {
             let new = with_settings(&main.document.value, settings);
             match patch(session, main, &new).await {
-                Ok(()) => return Ok(true),
-                Err(PatchFault::Stale | PatchFault::Unknown) => return Ok(false),
+                Ok(()) => return Ok(Written::Yes),
+                Err(PatchFault::Stale) => return Ok(Written::No),
+                Err(PatchFault::Unknown) => return Ok(Written::Unknown),
                 Err(PatchFault::Rejected(words)) => {
                     return Err(Cause::ConfigRejected {
                         detail: words.into(),
@@ -172,8 +174,8 @@ impl OpenClaw {
         self.write_files(&plan.files).await
     }
 
-    /// Writes files. `false` where somebody else changed one of them; the ones before it are as they were then.
-    async fn write_files(&self, files: &[FileChange]) -> Result<bool, Cause> {
+    /// Writes files, all or none: where somebody else changed one of them, the ones before it are taken back.
+    async fn write_files(&self, files: &[FileChange]) -> Result<Written, Cause> {
         let disk = self.inner.options.disk.clone();
         let files = files.to_vec();
         let result = tokio::task::spawn_blocking(move || {
@@ -193,8 +195,8 @@ impl OpenClaw {
             detail: error.to_string().into(),
         })?;
         match result {
-            Ok(()) => Ok(true),
-            Err((_, FileFault::Changed)) => Ok(false),
+            Ok(()) => Ok(Written::Yes),
+            Err((_, FileFault::Changed)) => Ok(Written::No),
             Err((path, fault @ (FileFault::Full | FileFault::NotWritable(_)))) => {
                 Err(fault.cause(&path))
             }
@@ -300,7 +302,7 @@ impl OpenClaw {
                     self.write_files(files).await?
                 }
             };
-            if written {
+            if written == Written::Yes {
                 self.write_journal(&Journal::default())?;
                 for key in &restored {
                     if key.outcome == RestoreOutcome::LeftAlone {
@@ -321,7 +323,7 @@ impl OpenClaw {
         })
     }
 
-    async fn undo_one(&self, usable: &Usable, change: &FileChange) -> Result<bool, Cause> {
+    async fn undo_one(&self, usable: &Usable, change: &FileChange) -> Result<Written, Cause> {
         if let Some(session) = self.session_where_running(usable).await
             && change.file.named == usable.place.config
             && loses_nothing(&change.file, &session)
@@ -329,9 +331,9 @@ impl OpenClaw {
             let new =
                 value_of(&change.text).map_err(|problem| unusable(&change.file.named, problem))?;
             match patch(&session, &change.file, &new).await {
-                Ok(()) => return Ok(true),
+                Ok(()) => return Ok(Written::Yes),
                 // The gateway may restart because of the change before it answers; the next round sees what became of it.
-                Err(PatchFault::Stale | PatchFault::Unknown) => return Ok(false),
+                Err(PatchFault::Stale | PatchFault::Unknown) => return Ok(Written::Unknown),
                 Err(PatchFault::Rejected(words)) => {
                     tracing::warn!(
                         words,
@@ -342,6 +344,14 @@ impl OpenClaw {
         }
         self.write_files(std::slice::from_ref(change)).await
     }
+}
+
+/// What became of a change. Anything but `Yes` is read again and tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Yes,
+    No,
+    Unknown,
 }
 
 fn take_back(change: &FileChange, disk: &dyn crate::file::Disk) {

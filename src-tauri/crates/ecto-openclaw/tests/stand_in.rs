@@ -471,3 +471,67 @@ async fn a_gateway_that_is_starting_is_waited_for() {
     assert_eq!(gateway.restarts(), 0, "{:?}", gateway.log());
     observe_until(&adapter, is_ready).await;
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_launch_agent_is_started_and_restarted_by_launchctl() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = Home::new();
+    let gateway = Gateway::builder().prepare(home.openclaw()).unwrap();
+    let agents = home.path().join("agents");
+    fs::create_dir_all(&agents).unwrap();
+    fs::write(
+        agents.join("ai.openclaw.gateway.plist"),
+        "<?xml version=\"1.0\"?><plist version=\"1.0\"><dict><key>ProgramArguments</key><array><string>/gone/openclaw</string><string>gateway</string></array></dict></plist>",
+    )
+    .unwrap();
+    let said = home.path().join("said");
+    let launchctl = home.path().join("launchctl");
+    // Not loaded yet: kickstart fails once, and bootstrap is what starts it.
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >> '{said}'\n[ \"$1\" = bootstrap ] || [ -e '{said}.loaded' ]\n",
+        said = said.display()
+    );
+    fs::write(&launchctl, script).unwrap();
+    fs::set_permissions(&launchctl, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut options = home.options();
+    options.environment.launch_agents = Some(agents.clone());
+    options.launchctl = launchctl;
+    let adapter = OpenClaw::new(options);
+
+    let (started, came_up) = tokio::join!(adapter.start(Reporter::silent()), async {
+        while !said.exists() || !fs::read_to_string(&said).unwrap().contains("bootstrap") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        gateway.start_again().await
+    });
+    came_up.unwrap();
+    started.unwrap();
+    ready(&adapter).await;
+
+    // The RPC is the first choice; where it fails, the job is restarted.
+    fs::write(said.with_extension("loaded"), "").unwrap();
+    gateway
+        .faults()
+        .fail_always("rpc gateway.restart.request", Fault::answer(500, "no"));
+    let before = gateway.restarts();
+    let (started, ()) = tokio::join!(adapter.start(Reporter::silent()), async {
+        while !fs::read_to_string(&said).unwrap().contains("-k") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        gateway.restart();
+    });
+    started.unwrap();
+    assert_eq!(gateway.restarts(), before + 1);
+
+    let user = rustix::process::getuid().as_raw();
+    let agent = agents.join("ai.openclaw.gateway.plist");
+    assert_eq!(
+        fs::read_to_string(&said).unwrap(),
+        format!(
+            "kickstart gui/{user}/ai.openclaw.gateway\nbootstrap gui/{user} {}\nkickstart -k gui/{user}/ai.openclaw.gateway\n",
+            agent.display()
+        )
+    );
+}

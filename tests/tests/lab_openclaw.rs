@@ -1,0 +1,189 @@
+//! The adapter to OpenClaw, on the real OpenClaw of the lab.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ecto_core::{
+    cause::Cause,
+    gateway::{GatewayView, ReadyGateway, RestoreOutcome},
+    ports::Gateway as _,
+    step::Reporter,
+};
+use ecto_openclaw::{Environment, OpenClaw, Options};
+use ecto_tests::lab::{Binaries, Gateway};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(120);
+const MADE: &str = "made-for-the-lab-0123456789abcdefghijklmnop";
+
+/// Both endpoints off, comments everywhere.
+fn without_endpoints(port: u16, model_url: &str) -> String {
+    Gateway::configuration(port, model_url).replace(
+        "    http: { endpoints: { chatCompletions: { enabled: true }, responses: { enabled: true } } },\n",
+        "    // No endpoints yet.\n",
+    )
+}
+
+fn adapter(binaries: &Binaries, gateway: &Gateway, state: &TempDir) -> OpenClaw {
+    let mut environment = Environment::new(BTreeMap::new(), gateway.home());
+    environment.launch_agents = None;
+    environment.program_folders = vec![
+        binaries.openclaw().parent().unwrap().to_owned(),
+        binaries.node_folder(),
+    ];
+    let make = Arc::new(|| Ok(SecretString::from(MADE)));
+    OpenClaw::new(Options::new(environment, state.path().join("ecto"), make))
+}
+
+/// Observes at every change until the gateway is ready.
+async fn until_ready(adapter: &OpenClaw) -> ReadyGateway {
+    let mut changes = adapter.changes();
+    let look = async {
+        loop {
+            changes.borrow_and_update();
+            if let GatewayView::Ready(gateway) = adapter.observe().await {
+                return gateway;
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(LIMIT, look).await.unwrap()
+}
+
+async fn restore(adapter: &OpenClaw) {
+    let restored = adapter.restore(Reporter::silent()).await.unwrap();
+    assert!(
+        restored
+            .iter()
+            .all(|key| key.outcome == RestoreOutcome::Restored),
+        "{restored:?}"
+    );
+}
+
+#[tokio::test]
+async fn keys_are_set_and_undone_and_every_other_byte_stays() {
+    let binaries = Binaries::ready().await.unwrap();
+    let gateway = Gateway::start_with(&binaries, without_endpoints)
+        .await
+        .unwrap();
+    let state = TempDir::new().unwrap();
+    let adapter = adapter(&binaries, &gateway, &state);
+    let file = gateway.config_path();
+    let read = || fs::read_to_string(&file).unwrap();
+    let before = read();
+
+    // A file with comments: edited, and taken by the running gateway without a restart.
+    assert!(matches!(
+        adapter.observe().await,
+        GatewayView::NeedsSetUp { running: true, .. }
+    ));
+    let start = Instant::now();
+    adapter.set_up(Reporter::silent()).await.unwrap();
+    println!("set up by the file in {:?}", start.elapsed());
+    let first = until_ready(&adapter).await;
+    assert!(read().contains("// No endpoints yet.\n"));
+    let access = adapter.access().await.unwrap();
+    assert_eq!(access.token.expose_secret(), gateway.token());
+    adapter.refuses_without_token(&access).await.unwrap();
+    let mut looks: Vec<Duration> = Vec::new();
+    for _ in 0..20 {
+        let start = Instant::now();
+        assert_eq!(until_ready(&adapter).await, first);
+        looks.push(start.elapsed());
+    }
+    looks.sort();
+    println!("observed in {:?} (median)", looks[10]);
+    restore(&adapter).await;
+    assert_eq!(read(), before);
+
+    // A file as OpenClaw writes it: changed by OpenClaw.
+    let mut value: Value = json5_value(&before);
+    value["meta"] = serde_json::json!({
+        "migrations": {"modelPolicyAllowlist": true, "utilityModelSeparation": true},
+        "lastTouchedVersion": first.version.unwrap().as_str(),
+    });
+    let canonical = serde_json::to_string_pretty(&value).unwrap() + "\n";
+    fs::write(&file, &canonical).unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let start = Instant::now();
+    adapter.set_up(Reporter::silent()).await.unwrap();
+    println!("set up by the RPC in {:?}", start.elapsed());
+    assert_eq!(until_ready(&adapter).await.fingerprint, first.fingerprint);
+    restore(&adapter).await;
+    assert_eq!(read(), canonical);
+
+    // OpenClaw's own "Off" drops the whole of `gateway.auth`: noticed, and a token made.
+    fs::write(&file, without_auth(&before)).unwrap();
+    let GatewayView::NeedsSetUp { keys, .. } = adapter.observe().await else {
+        unreachable!("not noticed")
+    };
+    assert!(keys.contains(&"gateway.auth.token".to_owned()), "{keys:?}");
+    let start = Instant::now();
+    adapter.set_up(Reporter::silent()).await.unwrap();
+    println!("first token taken in {:?}", start.elapsed());
+    until_ready(&adapter).await;
+    assert_eq!(adapter.access().await.unwrap().token.expose_secret(), MADE);
+    restore(&adapter).await;
+    assert_eq!(read(), without_auth(&before));
+
+    assert_eq!(gateway.model.calls(), 0);
+}
+
+fn without_auth(text: &str) -> String {
+    text.replace("    auth: {", "    // auth: {")
+}
+
+fn json5_value(text: &str) -> Value {
+    ecto_openclaw::document::Document::parse(text.as_bytes())
+        .unwrap()
+        .value
+}
+
+#[tokio::test]
+async fn restarts_and_absences_are_noticed_and_void_the_fingerprint() {
+    let binaries = Binaries::ready().await.unwrap();
+    let mut gateway = Gateway::start(&binaries).await.unwrap();
+    let state = TempDir::new().unwrap();
+    let adapter = adapter(&binaries, &gateway, &state);
+    let before = fs::read(gateway.config_path()).unwrap();
+    let first = until_ready(&adapter).await;
+
+    let start = Instant::now();
+    adapter.start(Reporter::silent()).await.unwrap();
+    println!("restarted in {:?}", start.elapsed());
+    let second = until_ready(&adapter).await;
+    assert_ne!(second.fingerprint, first.fingerprint);
+
+    let mut changes = adapter.changes();
+    changes.borrow_and_update();
+    gateway.kill().await.unwrap();
+    tokio::time::timeout(LIMIT, changes.changed())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(matches!(
+        adapter.observe().await,
+        GatewayView::NotRunning { .. }
+    ));
+
+    // There is no service in the lab, so the person is told how to start it, and Ecto goes on when it runs.
+    let result = adapter.start(Reporter::silent()).await;
+    let Err(Cause::GatewayNotStarted { detail, .. }) = result else {
+        unreachable!("{result:?}")
+    };
+    println!("not started: {detail}");
+    assert!(detail.as_str().contains("openclaw gateway run"), "{detail}");
+    let (third, started) = tokio::join!(until_ready(&adapter), gateway.start_again());
+    started.unwrap();
+    assert_ne!(third.fingerprint, second.fingerprint);
+    assert_eq!(fs::read(gateway.config_path()).unwrap(), before);
+    assert_eq!(gateway.model.calls(), 0);
+}
