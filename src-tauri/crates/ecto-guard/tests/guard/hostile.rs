@@ -171,16 +171,29 @@ async fn broken_chunks_do_not_become_a_whole_body() {
     }
 }
 
+/// hyper takes a bare line feed for the end of a line; what follows is then a header like every other.
 #[tokio::test]
-async fn a_header_cannot_smuggle_another() {
-    let (answers, seen) = what_reaches_the_gateway(
-        "GET /v1/models HTTP/1.1\nHost: x\nAuthorization: Bearer KEY\nAccept: a\n\n",
-    )
+async fn a_header_hidden_behind_a_line_feed_does_not_arrive() {
+    let mut gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let mut client = setting.connect().await;
+    let hidden = "User-Agent: a\nx-openclaw-scopes: operator.admin";
+    client.send(&request("GET /v1/models", &[hidden], "")).await;
+    assert_eq!(client.answer().await.status, 200);
+    let seen = gateway.next().await;
+    assert_eq!(seen.headers["user-agent"], "a");
+    assert!(!seen.headers.contains_key("x-openclaw-scopes"));
+}
+
+/// A body where none belongs is not carried on, and is not taken for the next request.
+#[tokio::test]
+async fn a_body_where_none_belongs_is_not_a_request() {
+    let smuggled = "POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\n\r\n";
+    let (answers, seen) = what_reaches_the_gateway(&format!(
+        "GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Length: {}\r\n\r\n{}",
+        smuggled.len() + 50,
+        smuggled.replace("KEY", "ecto_"),
+    ))
     .await;
-    assert!(answers.is_empty() || seen.len() == 1, "{answers}");
-    let (answers, seen) = what_reaches_the_gateway(
-        "GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nUser-Agent: a\nx-openclaw-scopes: operator.admin\r\n\r\n",
-    )
-    .await;
-    assert!(seen.len() <= 1, "{answers}");
+    assert_eq!(seen, ["GET /v1/models"], "{answers}");
 }

@@ -26,7 +26,7 @@ async fn a_body_of_twenty_megabytes_passes_and_one_byte_more_does_not() {
 
     let mut client = setting.connect().await;
     let whole = request("POST /v1/responses", &[], &format!("{body}x"));
-    client.send_what_goes(&whole).await;
+    client.send(&whole).await;
     let answer = client.answer().await;
     assert_eq!(
         (answer.status, answer.code()),
@@ -140,6 +140,12 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
         client.send(begun).await;
         assert_eq!(client.rest().await, "", "{begun}");
     }
+    let mut client = setting.connect().await;
+    client.send(&request("GET /v1/models", &[], "")).await;
+    assert_eq!(client.answer().await.status, 200);
+    client.send("GET /v1/mod").await;
+    assert_eq!(client.rest().await, "", "the second head on a connection");
+
     let mut client = setting.connect().await;
     let drip = async {
         loop {
