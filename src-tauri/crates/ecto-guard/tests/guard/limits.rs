@@ -18,7 +18,11 @@ async fn a_body_of_twenty_megabytes_passes_and_one_byte_more_does_not() {
         Some(http::Response::new(Full::new(size).boxed_unsync()))
     })
     .await;
-    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let limits = Limits {
+        farewell: PATIENCE,
+        ..Limits::default()
+    };
+    let setting = Setting::new(gateway.address, limits).await;
     let most = 20 * 1024 * 1024;
     let body = "x".repeat(most);
     let answer = setting.ask("POST /v1/responses", &body).await;
