@@ -236,6 +236,7 @@ async fn a_gateway_that_changes_while_the_door_opens_is_proven_before_anybody_ge
     assert!(!story.world.lets_callers_in());
     story.until(is_public).await;
     assert_eq!(story.world.calls(Call::StartGuard), 2);
+    assert_eq!(story.world.state().blind_releases, 0);
 }
 
 #[tokio::test(start_paused = true)]

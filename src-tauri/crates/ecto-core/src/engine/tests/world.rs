@@ -141,6 +141,8 @@ pub struct State {
     /// Whether a claim stays when the connection it is tied to ends.
     pub door_sticks: bool,
     pub claims_made: u32,
+    /// How often callers were let through to a gateway that had changed since it was looked at.
+    pub blind_releases: u32,
 
     pub finding: OutsideFinding,
     pub secrets: Option<Vec<(String, String)>>,
@@ -249,6 +251,7 @@ impl World {
             start_is_idle: false,
             door_sticks: false,
             claims_made: 0,
+            blind_releases: 0,
             finding: OutsideFinding::Reachable,
             secrets: None,
             vault_fault: None,
@@ -808,6 +811,12 @@ impl Guard for World {
     fn release(&self) {
         let mut state = self.state();
         state.require_proof("the guard lets callers through");
+        let proven = state.guard.as_ref().map(|guard| &guard.access.fingerprint);
+        let same = match &state.gateway {
+            GatewayView::Ready(ready) => Some(&ready.fingerprint) == proven,
+            _ => false,
+        };
+        state.blind_releases += u32::from(!same);
         if let Some(guard) = &mut state.guard {
             guard.held = false;
         }
