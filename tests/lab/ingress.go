@@ -31,7 +31,7 @@ const publicSource = "203.0.113.9"
 var publicPorts = []int{443, 8443, 10000}
 
 // dialLimit is how long a visitor waits for the node.
-const dialLimit = 15 * time.Second
+const dialLimit = 5 * time.Second
 
 // Ingress is Funnel's public side: for each public port a listener, which finds
 // the node by the server name of the TLS handshake and hands the connection to
@@ -151,13 +151,12 @@ func (i *Ingress) relay(visitor *net.TCPConn, port int) error {
 	}
 	visitor.SetReadDeadline(time.Time{})
 
-	name, _, _ := strings.Cut(host, ".")
-	node := i.control.Node(name)
-	if node == nil || host != name+"."+domain {
-		return fmt.Errorf("there is no node for %q", host)
+	node, peerAPI, err := i.find(host)
+	if err != nil {
+		return err
 	}
 	source := fmt.Sprintf("%s:%d", publicSource, visitor.RemoteAddr().(*net.TCPAddr).Port)
-	peer, fromPeer, err := i.dial(node, source, fmt.Sprintf("%s:%d", host, port))
+	peer, fromPeer, err := i.dial(netip.AddrPortFrom(node.Addresses[0].Addr(), peerAPI), source, fmt.Sprintf("%s:%d", host, port))
 	if err != nil {
 		return fmt.Errorf("%s: %w", host, err)
 	}
@@ -173,16 +172,33 @@ func (i *Ingress) relay(visitor *net.TCPConn, port int) error {
 	return nil
 }
 
-// dial asks the node's peerAPI for an ingress connection. What the node sends
-// after its answer comes from the returned reader.
-func (i *Ingress) dial(node *tailcfg.Node, source, target string) (net.Conn, io.Reader, error) {
-	port, ok := peerAPIPort(node)
-	if !ok {
-		return nil, nil, errors.New("the node has no peerAPI")
+// find returns the node with that host name and the port of its peerAPI. A node
+// that just signed in gets a moment to tell the port.
+func (i *Ingress) find(host string) (*tailcfg.Node, uint16, error) {
+	name, _, _ := strings.Cut(host, ".")
+	if host != name+"."+domain {
+		return nil, 0, fmt.Errorf("%q is no name of this tailnet", host)
 	}
+	for started := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		node := i.control.Node(name)
+		if node == nil {
+			return nil, 0, fmt.Errorf("there is no node for %q", host)
+		}
+		if port, ok := peerAPIPort(node); ok {
+			return node, port, nil
+		}
+		if time.Since(started) > dialLimit {
+			return nil, 0, fmt.Errorf("%s has no peerAPI", host)
+		}
+	}
+}
+
+// dial asks a node's peerAPI for an ingress connection. What the node sends
+// after its answer comes from the returned reader.
+func (i *Ingress) dial(peerAPI netip.AddrPort, source, target string) (net.Conn, io.Reader, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialLimit)
 	defer cancel()
-	conn, err := i.peer.Dial(ctx, "tcp", netip.AddrPortFrom(node.Addresses[0].Addr(), port).String())
+	conn, err := i.peer.Dial(ctx, "tcp", peerAPI.String())
 	if err != nil {
 		return nil, nil, fmt.Errorf("dial the peerAPI: %w", err)
 	}

@@ -2,57 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
-    time::Instant,
-};
+use std::time::Instant;
 
-use bytes::Bytes;
 use ecto_tests::lab::{
-    Authority, Binaries, Capabilities, Gateway, NODE_NAME, Node, Resolver, Tailnet, Visitor,
+    Authority, Binaries, Capabilities, Gateway, NODE_NAME, Node, Resolver, Seen, Tailnet, Upstream,
+    Visitor,
 };
-use http::{Method, Response, StatusCode};
-use http_body_util::Full;
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-
-/// Answers every request with the headers that arrived, as JSON.
-async fn serve_headers() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let service = service_fn(
-                |request: hyper::Request<hyper::body::Incoming>| async move {
-                    let headers: serde_json::Map<String, Value> = request
-                        .headers()
-                        .iter()
-                        .map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap())))
-                        .collect();
-                    let body = json!({ "path": request.uri().path(), "headers": headers });
-                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(body.to_string()))))
-                },
-            );
-            tokio::spawn(async move {
-                let _ = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    });
-    address
-}
 
 /// A claim of port 443 that leads everything to one address, tied to a bus session.
-fn claim(session: &str, host: &str, upstream: SocketAddr) -> Value {
+fn claim(session: &str, host: &str, upstream: &Upstream) -> Value {
     let door = format!("{host}:443");
     json!({ "Foreground": { session: {
         "TCP": { "443": { "HTTPS": true } },
-        "Web": { &door: { "Handlers": { "/": { "Proxy": format!("http://{upstream}") } } } },
+        "Web": { &door: { "Handlers": { "/": { "Proxy": upstream.url() } } } },
         "AllowFunnel": { &door: true },
     } } })
 }
@@ -100,16 +64,21 @@ async fn a_public_request_reaches_the_claimed_door_and_the_door_closes_with_its_
         bus.next().await.unwrap();
     }
 
-    let visitor =
-        Visitor::new(&authority, node.host(), 443, tailnet.ingress(443).unwrap()).unwrap();
+    let visitor = Visitor::new(
+        &authority.root_pem(),
+        node.host(),
+        443,
+        tailnet.ingress(443).unwrap(),
+    )
+    .unwrap();
     visitor.connect().await.expect_err("nothing is claimed yet");
 
-    let upstream = serve_headers().await;
+    let upstream = Upstream::start().await.unwrap();
     let (config, tag) = localapi.serve_config().await.unwrap();
     assert_eq!(config, Value::Null);
     let claimed = Instant::now();
     let answer = localapi
-        .set_serve_config(&claim(&session, node.host(), upstream), &tag)
+        .set_serve_config(&claim(&session, node.host(), &upstream), &tag)
         .await
         .unwrap();
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
@@ -125,9 +94,9 @@ async fn a_public_request_reaches_the_claimed_door_and_the_door_closes_with_its_
         claimed.elapsed()
     );
     assert_eq!(response.status(), StatusCode::OK);
-    let seen: Value = response.json().await.unwrap();
-    assert_eq!(seen["path"], "/v1/models");
-    let headers = &seen["headers"];
+    let seen: Seen = response.json().await.unwrap();
+    assert_eq!(seen.target, "/v1/models");
+    let headers = &seen.headers;
     assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
     assert_eq!(headers["x-forwarded-proto"], "https");
     assert_eq!(headers["x-forwarded-host"], node.host());

@@ -168,7 +168,7 @@ impl World {
             .await
             .unwrap();
         let ingress = tailnet.ingress(443).unwrap();
-        let visitor = Visitor::new(&authority, node.host(), 443, ingress).unwrap();
+        let visitor = Visitor::new(&authority.root_pem(), node.host(), 443, ingress).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let tailscale = adapter(places(folder.path(), &tailnet, vec![node.socket()]));
         Self {
@@ -422,7 +422,13 @@ async fn the_own_node_comes_up_without_an_administrator_and_goes_with_its_host()
         .await
         .unwrap();
     assert_eq!(claim.address().host.as_str(), host);
-    let visitor = Visitor::new(&authority, &host, 443, tailnet.ingress(443).unwrap()).unwrap();
+    let visitor = Visitor::new(
+        &authority.root_pem(),
+        &host,
+        443,
+        tailnet.ingress(443).unwrap(),
+    )
+    .unwrap();
     let response = visitor.request(Method::GET, "/").send().await.unwrap();
     assert_eq!(response.text().await.unwrap(), "guarded");
     drop(claim);

@@ -202,7 +202,7 @@ fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Prints a line about the lab itself, past the test runner's capture.
-pub(super) fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     use std::io::Write as _;
     // Nobody reads standard error where this fails.
     let _ = writeln!(std::io::stderr(), "lab: {line}");

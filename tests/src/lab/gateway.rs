@@ -9,11 +9,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, header::HOST};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
-use super::{Binaries, Child, Model, model::MODEL, visitor::plain_client};
+use super::{Answer, Binaries, Child, Model, model::MODEL, visitor::plain_client};
 
 /// How long the gateway may take until it is ready.
 const START_LIMIT: Duration = Duration::from_secs(180);
@@ -201,10 +207,7 @@ impl Gateway {
     ///
     /// Where no client could be made.
     pub fn client(&self) -> Result<GatewayClient> {
-        Ok(GatewayClient {
-            client: plain_client()?,
-            base: self.url(),
-        })
+        GatewayClient::new(self.port)
     }
 
     /// Base URL, without a trailing slash.
@@ -287,10 +290,56 @@ impl Gateway {
 /// Speaks HTTP to a gateway as a local program does.
 pub struct GatewayClient {
     client: reqwest::Client,
+    port: u16,
     base: String,
 }
 
 impl GatewayClient {
+    /// Speaks to the gateway at this port.
+    ///
+    /// # Errors
+    ///
+    /// Where no client could be made.
+    pub fn new(port: u16) -> Result<Self> {
+        Ok(Self {
+            client: plain_client()?,
+            port,
+            base: format!("http://127.0.0.1:{port}"),
+        })
+    }
+
+    /// Sends a request without a body, with the path's bytes exactly as given and just these headers.
+    ///
+    /// # Errors
+    ///
+    /// Where the gateway does not answer.
+    pub async fn send_raw(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &[(&str, String)],
+    ) -> Result<Answer> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(path)
+            .body(Full::new(Bytes::new()))?;
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes())?;
+            request.headers_mut().insert(name, value.try_into()?);
+        }
+        let host: HeaderValue = format!("127.0.0.1:{}", self.port).try_into()?;
+        request.headers_mut().entry(HOST).or_insert(host);
+        let (parts, body) = sender.send_request(request).await?.into_parts();
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await?.to_bytes(),
+        })
+    }
+
     /// Sends a GET, with a bearer token where one is given.
     ///
     /// # Errors

@@ -13,12 +13,16 @@ mod localapi;
 mod model;
 mod node;
 mod resolver;
+mod rpc;
 mod tailnet;
+mod upstream;
 mod visitor;
 
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
+
+pub(crate) use binaries::say;
 
 pub use binaries::Binaries;
 pub use certificates::Authority;
@@ -28,7 +32,9 @@ pub use localapi::{Answer, Bus, LocalApi};
 pub use model::Model;
 pub use node::{Node, Signed};
 pub use resolver::{PUBLIC_ADDRESS, Resolver};
+pub use rpc::{Rpc, connect_params};
 pub use tailnet::{Capabilities, NodeSummary, Tailnet};
+pub use upstream::{Seen, Upstream};
 pub use visitor::Visitor;
 
 /// Name that the lab's node has in its tailnet.
@@ -108,7 +114,12 @@ impl Lab {
     ///
     /// Where the tailnet has no ingress for that port.
     pub fn visitor_on(&self, port: u16) -> Result<Visitor> {
-        Visitor::new(&self.authority, self.node.host(), port, self.ingress(port)?)
+        Visitor::new(
+            &self.authority.root_pem(),
+            self.node.host(),
+            port,
+            self.ingress(port)?,
+        )
     }
 
     /// Returns the loopback address that a public port of the node is reached on.

@@ -12,11 +12,14 @@ use http::{Method, Request, Response, header::HOST};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Answer, Authority};
+use super::Answer;
 
 /// How long an ordinary request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
@@ -31,19 +34,19 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Visits a host on a public port, which this loopback address stands for.
+    /// Visits a host on a public port, which this loopback address stands for. The root certificate is PEM.
     ///
     /// # Errors
     ///
-    /// Where the authority's certificate cannot be trusted.
-    pub fn new(authority: &Authority, host: &str, port: u16, address: SocketAddr) -> Result<Self> {
+    /// Where the root certificate is none.
+    pub fn new(root_pem: &str, host: &str, port: u16, address: SocketAddr) -> Result<Self> {
         use_ring();
         let mut roots = RootCertStore::empty();
-        roots.add(authority.root())?;
+        roots.add(CertificateDer::from_pem_slice(root_pem.as_bytes())?)?;
         let tls = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let root = reqwest::Certificate::from_pem(authority.root_pem().as_bytes())?;
+        let root = reqwest::Certificate::from_pem(root_pem.as_bytes())?;
         let client = reqwest::Client::builder()
             .tls_certs_only([root])
             .resolve(host, address)

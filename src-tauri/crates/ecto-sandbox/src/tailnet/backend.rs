@@ -267,12 +267,9 @@ impl Backend {
         }
     }
 
+    /// The profile went away and its configuration with it. The sessions that held claims in it live on.
     fn forget_serve_config(&mut self) {
-        let held: Vec<String> = self.serve.sessions().map(str::to_owned).collect();
         self.serve = ServeConfig::default();
-        for session in held {
-            self.bus.close(&session);
-        }
     }
 
     /// The connection of a watcher ended.

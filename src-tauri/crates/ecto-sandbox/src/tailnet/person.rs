@@ -30,6 +30,11 @@ impl Tailnet {
         self.inner.backend().node.sign_in_url = None;
     }
 
+    /// From now on new machines wait for an admin.
+    pub fn require_machine_approval(&self) {
+        self.inner.backend().machine_approval_required = true;
+    }
+
     /// An admin approves this machine.
     pub fn approve_machine(&self) {
         self.inner.approve_machine();
