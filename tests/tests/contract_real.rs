@@ -1,6 +1,10 @@
 //! The contract against the real tailscaled and the real OpenClaw.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and then says what it saw"
+)]
 
 mod tailnet {
     use async_trait::async_trait;

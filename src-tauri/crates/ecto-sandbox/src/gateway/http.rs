@@ -381,9 +381,10 @@ fn invoke_tool(body: &[u8]) -> Response<Body> {
                 &json!({ "ok": true, "result": { "content": content, "details": details } }),
             )
         }
-        other => json_response(
+        Some(other) => json_response(
             StatusCode::NOT_FOUND,
-            &json!({ "ok": false, "error": { "type": "not_found", "message": format!("Tool not available: {}", other.unwrap_or_default()) } }),
+            &json!({ "ok": false, "error": { "type": "not_found", "message": format!("Tool not available: {other}") } }),
         ),
+        None => invalid_request("tools.invoke requires name"),
     }
 }

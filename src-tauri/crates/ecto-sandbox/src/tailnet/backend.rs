@@ -267,7 +267,7 @@ impl Backend {
         }
     }
 
-    /// The profile went away and its configuration with it. The sessions that held claims in it live on.
+    /// The configuration goes away with its profile; the watchers that held claims in it stay connected.
     fn forget_serve_config(&mut self) {
         self.serve = ServeConfig::default();
     }
@@ -284,7 +284,11 @@ impl Backend {
 
     /// Signs in to another tailnet: another profile, with another name and no serve configuration.
     pub(super) fn change_tailnet(&mut self, suffix: &str) {
+        let held: Vec<String> = self.serve.sessions().map(str::to_owned).collect();
         self.forget_serve_config();
+        for session in held {
+            self.bus.close(&session);
+        }
         self.node.suffix = suffix.to_owned();
         self.node.tailnet = format!("{}.example", suffix.split('.').next().unwrap_or(suffix));
         self.name_published = false;
