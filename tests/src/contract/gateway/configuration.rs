@@ -169,7 +169,8 @@ pub async fn an_unknown_key_is_refused(world: &dyn GatewayUnderTest) {
 pub async fn a_lookup_tells_what_a_change_costs(world: &dyn GatewayUnderTest) {
     let mut rpc = connect(world).await;
     for (path, cost) in [
-        ("gateway.auth.token", "hot"),
+        // It says so, and yet another token of the same mode applies at once.
+        ("gateway.auth.token", "restart"),
         ("gateway.http.endpoints.chatCompletions.enabled", "hot"),
         ("gateway.auth.mode", "restart"),
         ("gateway.port", "restart"),
