@@ -100,6 +100,8 @@ pub(crate) struct Inner {
     sessions: AtomicU64,
     pub restarted: Mutex<Option<Instant>>,
     pub failed: Mutex<Option<(Instant, Cause)>>,
+    /// The configuration that the gateway was started anew with.
+    pub started_with: Mutex<Option<[u8; 32]>>,
     on_its_way: AtomicBool,
     answers: Arc<ProviderAnswers>,
 }
@@ -134,6 +136,7 @@ impl OpenClaw {
                 sessions: AtomicU64::new(0),
                 restarted: Mutex::new(None),
                 failed: Mutex::new(None),
+                started_with: Mutex::new(None),
                 on_its_way: AtomicBool::new(false),
                 answers: Arc::default(),
             }),
@@ -333,7 +336,7 @@ impl OpenClaw {
             return Err(if was_just_written(usable) {
                 GatewayView::Starting { config }
             } else {
-                GatewayView::NeedsRestart { config }
+                self.needs_restart(usable, cause)
             });
         }
         let (version, instance) = match self.session(address, &token, uptime).await {
@@ -341,7 +344,9 @@ impl OpenClaw {
             Err(RpcFault::Refused { .. }) if was_just_written(usable) => {
                 return Err(GatewayView::Starting { config });
             }
-            Err(RpcFault::Refused { .. }) => return Err(GatewayView::NeedsRestart { config }),
+            Err(RpcFault::Refused { .. }) => {
+                return Err(self.needs_restart(usable, Cause::GatewayTokenRefused));
+            }
             Err(RpcFault::Away | RpcFault::TimedOut) => {
                 return Err(GatewayView::Starting { config });
             }
@@ -349,7 +354,7 @@ impl OpenClaw {
             Err(RpcFault::Failed { .. } | RpcFault::Unexpected) => {
                 if let Err(cause) = probe::accepts(address, &token).await {
                     return Err(if cause == Cause::GatewayTokenRefused {
-                        GatewayView::NeedsRestart { config }
+                        self.needs_restart(usable, cause)
                     } else {
                         refused(cause)
                     });
@@ -371,6 +376,18 @@ impl OpenClaw {
             fingerprint: GatewayFingerprint(HEXLOWER.encode(&hasher.finalize()[..16])),
         };
         Ok((gateway, token))
+    }
+}
+
+impl OpenClaw {
+    /// A restart takes over the configuration; where one with the same configuration has not helped, it is a cause.
+    fn needs_restart(&self, usable: &Usable, cause: Cause) -> GatewayView {
+        if *lock(&self.inner.started_with) == Some(usable.config.digest) {
+            return refused(cause);
+        }
+        GatewayView::NeedsRestart {
+            config: usable.place.config.clone(),
+        }
     }
 }
 

@@ -41,7 +41,7 @@ impl OpenClaw {
                     port: address.port(),
                 });
             }
-            Presence::Starting => {}
+            Presence::Starting => return self.wait_until_ready(&usable, reporter).await,
             Presence::Ready { uptime } => {
                 if self.was_on_its_way() && !self.needs_restart_after_all().await {
                     return Ok(());
@@ -59,7 +59,9 @@ impl OpenClaw {
                 launched?;
             }
         }
-        self.wait_until_ready(&usable, reporter).await
+        self.wait_until_ready(&usable, reporter).await?;
+        *lock(&self.inner.started_with) = Some(usable.config.digest);
+        Ok(())
     }
 
     /// The cause of a launch that failed a moment ago: what could not be started is not tried at every change elsewhere.

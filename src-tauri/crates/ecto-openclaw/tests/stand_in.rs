@@ -378,6 +378,23 @@ async fn a_token_that_the_process_does_not_take_yet_is_presented_once() {
 }
 
 #[tokio::test]
+async fn a_restart_that_does_not_help_is_not_tried_for_ever() {
+    let (home, gateway) = ready_one().await;
+    gateway.write_command(home.programs()).unwrap();
+    age(&home);
+    gateway.faults().fail_always(
+        "rpc connect",
+        Fault::answer(400, "unauthorized: gateway token mismatch"),
+    );
+    let adapter = home.adapter();
+    let view = adapter.observe().await;
+    assert!(matches!(view, GatewayView::NeedsRestart { .. }), "{view:?}");
+    adapter.start(Reporter::silent()).await.unwrap();
+    assert_eq!(refused(&adapter).await, Cause::GatewayTokenRefused);
+    assert_eq!(gateway.restarts(), 1);
+}
+
+#[tokio::test]
 async fn an_endpoint_that_is_configured_and_absent_needs_a_restart() {
     let (home, gateway) = ready_one().await;
     age(&home);
