@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, ConfigProblem, ReachCause, Remedy};
 use crate::exposure::{Closed, Exposure, Reach};
+use crate::foreign::ForeignText;
 use crate::gateway::RestoreOutcome;
 use crate::ports::VaultPlace;
 use crate::snapshot::Notice;
@@ -51,6 +52,11 @@ impl fmt::Display for Message {
             None => Ok(()),
         }
     }
+}
+
+/// Text from outside as a part of a sentence, which has its own full stop.
+fn clause(detail: &ForeignText) -> &str {
+    detail.as_str().trim_end_matches('.')
 }
 
 const RETRIED: &str = "Ecto tries again by itself.";
@@ -238,7 +244,7 @@ pub fn cause(cause: &Cause) -> Message {
             format!("Install it with: {command}. {CONTINUES}"),
         ),
         Cause::InstallFailed { detail } => Message::new(
-            format!("Tailscale could not be installed: {detail}."),
+            format!("Tailscale could not be installed: {}.", clause(detail)),
             CONNECT_AGAIN,
         ),
         Cause::AdministratorCancelled => Message::new(
@@ -249,12 +255,14 @@ pub fn cause(cause: &Cause) -> Message {
             "An administrator of this machine is needed for the next step.",
             format!("Run this in a terminal: {command}. {CONTINUES}"),
         ),
-        Cause::TailscaleNotStarted { detail } => {
-            Message::new(format!("Tailscale did not start: {detail}."), CONNECT_AGAIN)
-        }
-        Cause::TailscaleUnreachable { detail } => {
-            Message::new(format!("Tailscale does not answer: {detail}."), RETRIED)
-        }
+        Cause::TailscaleNotStarted { detail } => Message::new(
+            format!("Tailscale did not start: {}.", clause(detail)),
+            CONNECT_AGAIN,
+        ),
+        Cause::TailscaleUnreachable { detail } => Message::new(
+            format!("Tailscale does not answer: {}.", clause(detail)),
+            RETRIED,
+        ),
         Cause::TailscaleLost => {
             Message::new("Tailscale went away, and the door closed with it.", RETRIED)
         }
@@ -279,7 +287,7 @@ pub fn cause(cause: &Cause) -> Message {
             "Connect again for a new link.",
         ),
         Cause::SignInFailed { detail } => Message::new(
-            format!("Tailscale refused to sign in: {detail}."),
+            format!("Tailscale refused to sign in: {}.", clause(detail)),
             CONNECT_AGAIN,
         ),
         Cause::MachineNotApproved { link } => {
@@ -297,7 +305,10 @@ pub fn cause(cause: &Cause) -> Message {
             let what = if detail.is_empty() {
                 "Your tailnet does not allow Funnel for this machine.".to_owned()
             } else {
-                format!("Your tailnet does not allow Funnel for this machine: {detail}.")
+                format!(
+                    "Your tailnet does not allow Funnel for this machine: {}.",
+                    clause(detail)
+                )
             };
             let place = link
                 .as_ref()
@@ -321,7 +332,7 @@ pub fn cause(cause: &Cause) -> Message {
             RETRIED,
         ),
         Cause::ClaimRefused { detail } => Message::new(
-            format!("Tailscale refused to open the door: {detail}."),
+            format!("Tailscale refused to open the door: {}.", clause(detail)),
             CONNECT_AGAIN,
         ),
         Cause::ClaimLost => Message::new("Tailscale closed the door.", RETRIED),
@@ -330,7 +341,7 @@ pub fn cause(cause: &Cause) -> Message {
             "Ecto opens again under the new address by itself.",
         ),
         Cause::CouldNotClose { detail } => Message::new(
-            format!("The door could not be seen to close: {detail}."),
+            format!("The door could not be seen to close: {}.", clause(detail)),
             "Ecto goes on trying. To be sure at once, run: tailscale down",
         ),
 
@@ -341,7 +352,8 @@ pub fn cause(cause: &Cause) -> Message {
         Cause::ConfigUnusable { path, problem } => config_problem(path, problem),
         Cause::ConfigNotWritable { path, detail } => Message::new(
             format!(
-                "OpenClaw's configuration {path} cannot be written: {detail}. Nothing was changed."
+                "OpenClaw's configuration {path} cannot be written: {}. Nothing was changed.",
+                clause(detail)
             ),
             "Make it writable for your user. Ecto tries again by itself.",
         ),
@@ -359,7 +371,8 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::ConfigRejected { detail } => Message::new(
             format!(
-                "OpenClaw refused the change to its configuration: {detail}. Nothing was changed."
+                "OpenClaw refused the change to its configuration: {}. Nothing was changed.",
+                clause(detail)
             ),
             CONNECT_AGAIN,
         ),
@@ -402,7 +415,7 @@ pub fn cause(cause: &Cause) -> Message {
             ),
         ),
         Cause::GatewayNotStarted { detail, log } => Message::new(
-            format!("The OpenClaw gateway did not start: {detail}."),
+            format!("The OpenClaw gateway did not start: {}.", clause(detail)),
             format!(
                 "Ecto goes on by itself when it runs. {}",
                 see_log(log.as_ref())
@@ -443,14 +456,16 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::GatewayUnexpected { detail } => Message::new(
             format!(
-                "What answers on the OpenClaw gateway's port does not answer as OpenClaw does: {detail}."
+                "What answers on the OpenClaw gateway's port does not answer as OpenClaw does: {}.",
+                clause(detail)
             ),
             RETRIED,
         ),
 
-        Cause::GuardFailed { detail } => {
-            Message::new(format!("The guard did not start: {detail}."), RETRIED)
-        }
+        Cause::GuardFailed { detail } => Message::new(
+            format!("The guard did not start: {}.", clause(detail)),
+            RETRIED,
+        ),
         Cause::ProofFailed {
             question,
             expected,
@@ -470,11 +485,17 @@ pub fn cause(cause: &Cause) -> Message {
             "Unlock it and allow Ecto, then connect again.",
         ),
         Cause::VaultUnreachable { detail } => Message::new(
-            format!("The secret store does not answer: {detail}. No new key was made."),
+            format!(
+                "The secret store does not answer: {}. No new key was made.",
+                clause(detail)
+            ),
             "Ecto tries again by itself; `--vault file` keeps the key in a file that only you can read.",
         ),
         Cause::VaultDamaged { detail } => Message::new(
-            format!("What is in the secret store cannot be read: {detail}. It was left as it is."),
+            format!(
+                "What is in the secret store cannot be read: {}. It was left as it is.",
+                clause(detail)
+            ),
             "Make a new key with: ecto token --regenerate",
         ),
         Cause::OpenWithoutKey => Message::new(
@@ -482,11 +503,17 @@ pub fn cause(cause: &Cause) -> Message {
             "Run `ecto doctor` and tell us what it prints before you connect again.",
         ),
         Cause::WantedNotStored { detail } => Message::new(
-            format!("What you asked for could not be remembered: {detail}. Nothing was changed."),
+            format!(
+                "What you asked for could not be remembered: {}. Nothing was changed.",
+                clause(detail)
+            ),
             CONNECT_AGAIN,
         ),
         Cause::PrivateNotStored { detail } => Message::new(
-            format!("The door is closed, but that could not be remembered: {detail}."),
+            format!(
+                "The door is closed, but that could not be remembered: {}.",
+                clause(detail)
+            ),
             "Ecto goes on trying; until then it would open again after a restart.",
         ),
         Cause::StepTimedOut { step: late } => Message::new(
@@ -504,7 +531,7 @@ pub fn cause(cause: &Cause) -> Message {
             RETRIED,
         ),
         Cause::Internal { detail } => Message::new(
-            format!("Something went wrong inside Ecto: {detail}."),
+            format!("Something went wrong inside Ecto: {}.", clause(detail)),
             "`ecto logs` shows more.",
         ),
     }
@@ -514,7 +541,10 @@ fn config_problem(path: &str, problem: &ConfigProblem) -> Message {
     let fix = format!("Mend the file; nothing was changed. {CONTINUES}");
     match problem {
         ConfigProblem::Unreadable { detail } => Message::new(
-            format!("OpenClaw's configuration {path} cannot be read: {detail}."),
+            format!(
+                "OpenClaw's configuration {path} cannot be read: {}.",
+                clause(detail)
+            ),
             format!("Make it readable for your user. {CONTINUES}"),
         ),
         ConfigProblem::NotText => Message::new(
@@ -522,7 +552,10 @@ fn config_problem(path: &str, problem: &ConfigProblem) -> Message {
             fix,
         ),
         ConfigProblem::Syntax { detail } => Message::new(
-            format!("OpenClaw's configuration {path} cannot be understood: {detail}."),
+            format!(
+                "OpenClaw's configuration {path} cannot be understood: {}.",
+                clause(detail)
+            ),
             fix,
         ),
         ConfigProblem::NotAnObject { key } if key.is_empty() => Message::new(
@@ -564,7 +597,10 @@ fn config_problem(path: &str, problem: &ConfigProblem) -> Message {
 pub fn reach(cause: &ReachCause) -> Message {
     match cause {
         ReachCause::Offline { detail } => Message::new(
-            format!("The check from outside could not be made: {detail}."),
+            format!(
+                "The check from outside could not be made: {}.",
+                clause(detail)
+            ),
             "Look at this machine's internet connection. Ecto checks again by itself.",
         ),
         ReachCause::NotPublished => Message::new(
@@ -588,7 +624,10 @@ pub fn reach(cause: &ReachCause) -> Message {
             "Ecto checks again by itself.",
         ),
         ReachCause::CertificateInvalid { detail } => Message::new(
-            format!("The certificate at the public address is not valid: {detail}."),
+            format!(
+                "The certificate at the public address is not valid: {}.",
+                clause(detail)
+            ),
             "Ecto checks again by itself; do not use the key until it is.",
         ),
         ReachCause::NotTheGuard { status } => Message::new(

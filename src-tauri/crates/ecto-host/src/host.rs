@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ecto_core::engine::command::Handle;
 use ecto_core::engine::{Engine, Ports};
 use ecto_core::settings::Settings;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,24 @@ pub struct Host {
     _lock: HostLock,
 }
 
+/// The most files that are asked for: macOS refuses more than `OPEN_MAX` (`sys/syslimits.h`), which is 10240.
+const FILES: u64 = 10_240;
+
+/// Every stream through the guard takes two files, and systems start programs with as few as 256.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(FILES, |maximum| maximum.min(FILES));
+    if limit.current.is_some_and(|current| current < most) {
+        let raised = Rlimit {
+            current: Some(most),
+            ..limit
+        };
+        if let Err(fault) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%fault, "the limit on open files could not be raised");
+        }
+    }
+}
+
 impl Host {
     /// Starts the engine and the control socket. `runtime` is the folder of the lock; it must exist.
     pub fn start(
@@ -49,6 +68,7 @@ impl Host {
         client_access: Option<ClientAccess>,
     ) -> Result<Self, HostFault> {
         let lock = HostLock::take(runtime)?;
+        raise_file_limit();
         let control = ControlSocket::bind(socket).map_err(|source| HostFault::Socket {
             path: socket.to_owned(),
             source,
