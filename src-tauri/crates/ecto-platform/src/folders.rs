@@ -69,7 +69,11 @@ impl Folders {
     /// Finds the folders from the environment, without touching them.
     ///
     /// macOS: `~/Library/Application Support/Ecto`, `~/Library/Logs/Ecto`. Linux: `ecto` under `XDG_STATE_HOME`
-    /// (`~/.local/state`) and `XDG_RUNTIME_DIR`; relative values of these two are ignored, as their specification asks.
+    /// (`~/.local/state`); a relative value of it is ignored, as its specification asks.
+    ///
+    /// Lock and control socket are in the state folder too. Under `XDG_RUNTIME_DIR` a command that has another
+    /// environment than the host (started by `cron`, `sudo` or a service) would not find the host, and would say Private
+    /// while the door is open.
     pub fn locate(
         system: System,
         environment: impl Fn(&str) -> Option<OsString>,
@@ -112,8 +116,7 @@ impl Folders {
                     .join("ecto");
                 Self {
                     logs: state.join("logs"),
-                    runtime: absolute("XDG_RUNTIME_DIR")
-                        .map_or_else(|| state.join("run"), |folder| folder.join("ecto")),
+                    runtime: state.join("run"),
                     state,
                     credentials,
                     apart: false,
@@ -222,30 +225,18 @@ mod tests {
     }
 
     #[test]
-    fn on_linux_the_xdg_folders_are_used_and_have_fallbacks() {
+    fn on_linux_the_xdg_folder_is_used_and_has_a_fallback() {
         let named = located(
             System::Linux,
-            &[
-                ("HOME", "/home/ada"),
-                ("XDG_STATE_HOME", "/state"),
-                ("XDG_RUNTIME_DIR", "/run/user/7"),
-            ],
+            &[("HOME", "/home/ada"), ("XDG_STATE_HOME", "/state")],
         )
         .unwrap();
         assert_eq!(named.state(), Path::new("/state/ecto"));
         assert_eq!(named.logs(), Path::new("/state/ecto/logs"));
-        assert_eq!(
-            named.socket().unwrap(),
-            Path::new("/run/user/7/ecto/ecto.sock")
-        );
 
         let plain = located(
             System::Linux,
-            &[
-                ("HOME", "/home/ada"),
-                ("XDG_STATE_HOME", "relative"),
-                ("XDG_RUNTIME_DIR", ""),
-            ],
+            &[("HOME", "/home/ada"), ("XDG_STATE_HOME", "relative")],
         )
         .unwrap();
         assert_eq!(plain.state(), Path::new("/home/ada/.local/state/ecto"));
@@ -253,6 +244,18 @@ mod tests {
             plain.runtime(),
             Path::new("/home/ada/.local/state/ecto/run")
         );
+    }
+
+    #[test]
+    fn a_command_without_a_login_finds_the_host_of_the_one_who_has_one() {
+        let at_the_desk = [("HOME", "/home/ada"), ("XDG_RUNTIME_DIR", "/run/user/7")];
+        let by_cron = [("HOME", "/home/ada")];
+        for system in [System::Linux, System::MacOs] {
+            assert_eq!(
+                located(system, &at_the_desk).unwrap(),
+                located(system, &by_cron).unwrap()
+            );
+        }
     }
 
     #[test]
