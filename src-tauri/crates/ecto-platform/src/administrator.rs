@@ -99,7 +99,7 @@ impl Administrator {
         }
     }
 
-    /// Runs `program`, an absolute path, as the administrator after one prompt that says `reason`.
+    /// Runs `program`, an absolute path, as the administrator after one prompt that says `reason`, a sentence.
     /// Dropping this closes the prompt. Secrets do not belong in `arguments`: other users can see them.
     pub async fn run(
         &self,
@@ -128,12 +128,7 @@ impl Administrator {
 
 /// What `osascript` is called with. The reason stands before anything that could look like an option of it.
 fn prompt_arguments(reason: &str, program: &Path, arguments: &[OsString]) -> Vec<OsString> {
-    let mut all = vec![
-        "-e".into(),
-        SCRIPT.into(),
-        format!("Ecto: {reason}").into(),
-        program.into(),
-    ];
+    let mut all = vec!["-e".into(), SCRIPT.into(), reason.into(), program.into()];
     all.extend_from_slice(arguments);
     all
 }
@@ -201,7 +196,7 @@ mod tests {
         let administrator = prompter(folder.path(), script);
         administrator
             .run(
-                "installs Tailscale",
+                "Ecto installs Tailscale.",
                 Path::new("/usr/local/bin/tailscaled"),
                 &["install-system-daemon".into()],
             )
@@ -255,7 +250,7 @@ mod tests {
     async fn where_there_is_no_prompt_the_command_is_told() {
         let outcome = Administrator::of(System::Linux)
             .run(
-                "starts Tailscale",
+                "Ecto starts Tailscale.",
                 Path::new("/usr/bin/systemctl"),
                 &["enable".into(), "--now".into(), "it's $(x)".into()],
             )
@@ -285,8 +280,8 @@ mod tests {
         #[test]
         fn arguments_reach_the_prompt_as_they_are_and_the_script_never_changes(words in nasty()) {
             let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-            let all = prompt_arguments("installs", Path::new("/bin/x"), &arguments);
-            prop_assert_eq!(&all[..4], &[OsString::from("-e"), SCRIPT.into(), "Ecto: installs".into(), "/bin/x".into()]);
+            let all = prompt_arguments("Ecto installs it.", Path::new("/bin/x"), &arguments);
+            prop_assert_eq!(&all[..4], &[OsString::from("-e"), SCRIPT.into(), "Ecto installs it.".into(), "/bin/x".into()]);
             prop_assert_eq!(&all[4..], &arguments[..]);
         }
     }
