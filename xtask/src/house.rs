@@ -1,4 +1,5 @@
-//! The rules of the house: edges between crates, names of modules, their docs, no secrets, no paths of one machine.
+//! The rules of the house: edges between crates, names of modules, their docs, no door without proof, no secrets, no paths of
+//! one machine.
 
 use std::{
     env, fs,
@@ -57,6 +58,15 @@ const SECRETS: [(&str, usize); 5] = [
 /// A line that holds a made-up secret says so with these words.
 const MADE_UP: &str = "not a secret";
 
+/// Opens the door of a stand-in or of the lab without a proof; for tests of adapters alone.
+const UNPROVEN: &str = "unproven_for_test";
+
+/// Where it may be called, besides the file that defines it and this one.
+const UNPROVEN_ALLOWED: [&str; 2] = ["src-tauri/crates/ecto-tailscale/tests/", "tests/"];
+
+/// Where it is defined.
+const UNPROVEN_DEFINED: &str = "src-tauri/crates/ecto-core/src/proof.rs";
+
 /// Checks all rules, and prints what breaks one.
 pub fn check(workspace: &Workspace) -> Result<Count> {
     let mut rules = Rules::default();
@@ -68,6 +78,7 @@ pub fn check(workspace: &Workspace) -> Result<Count> {
     let mut docs = Vec::new();
     let mut secrets = Vec::new();
     let mut paths = Vec::new();
+    let mut unproven = Vec::new();
     let own_paths = paths_of_this_machine(
         &workspace.root,
         env::var_os("HOME").map(PathBuf::from).as_deref(),
@@ -86,6 +97,11 @@ pub fn check(workspace: &Workspace) -> Result<Count> {
                     "{shown}: begin with a `//!` line that says what is in it."
                 ));
             }
+            if opens_without_proof(&file, &text) {
+                unproven.push(format!(
+                    "{shown}: only tests of adapters open without a proof."
+                ));
+            }
         }
         for (line, text) in (1..).zip(text.lines()) {
             if looks_secret(text) {
@@ -100,6 +116,7 @@ pub fn check(workspace: &Workspace) -> Result<Count> {
     }
     rules.hold("names of modules", names);
     rules.hold("docs of modules", docs);
+    rules.hold("no door without proof", unproven);
     rules.hold("no secrets", secrets);
     rules.hold("no paths of one machine", paths);
     Ok(rules.count)
@@ -169,6 +186,14 @@ fn starts_with_doc(text: &str) -> bool {
     text.lines()
         .find(|line| !line.trim().is_empty())
         .is_some_and(|line| line.starts_with("//!"))
+}
+
+fn opens_without_proof(file: &Path, text: &str) -> bool {
+    let allowed = UNPROVEN_ALLOWED
+        .iter()
+        .any(|folder| file.starts_with(folder));
+    let defines = file == Path::new(UNPROVEN_DEFINED) || file == Path::new("xtask/src/house.rs");
+    !allowed && !defines && text.contains(UNPROVEN)
 }
 
 fn base64url(character: char) -> bool {
@@ -288,6 +313,16 @@ mod tests {
     fn a_module_begins_with_its_doc() {
         assert!(starts_with_doc("\n//! The vault.\nuse std::fs;\n"));
         assert!(!starts_with_doc("use std::fs;\n//! The vault.\n"));
+    }
+
+    #[test]
+    fn only_tests_open_without_a_proof() {
+        let text = "tailnet.open(node, Opening::unproven_for_test(guard))";
+        let breaks = |file: &str| opens_without_proof(Path::new(file), text);
+        assert!(breaks("src-tauri/crates/ecto-host/src/world.rs"));
+        assert!(breaks("src-tauri/crates/ecto-tailscale/src/tailnet.rs"));
+        assert!(!breaks("src-tauri/crates/ecto-tailscale/tests/door.rs"));
+        assert!(!breaks("tests/tests/lab_tailscale.rs"));
     }
 
     #[test]
