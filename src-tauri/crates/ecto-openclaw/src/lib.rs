@@ -1,6 +1,6 @@
 //! Everything said to OpenClaw: find it, read and change its configuration, ask it, start it, watch it.
 //!
-//! [`OpenClaw`] is the port. Behind it, in the order in which it uses them: [`environment`], [`service`] and [`place`] say where
+//! [`OpenClaw`] is the port. Behind it, in the order in which it uses them: [`environment`], [`launch_agent`] and [`place`] say where
 //! OpenClaw is; [`config`] and [`document`] read what it is told, [`needs`] says what is missing and what must not be fought;
 //! [`edit`] and [`file`] change the file and nothing else in it, [`journal`] remembers it; [`rpc`] and [`probe`] talk to the
 //! running gateway.
@@ -16,6 +16,7 @@ pub mod environment;
 pub mod file;
 pub mod gateway;
 pub mod journal;
+pub mod launch_agent;
 pub mod needs;
 mod path;
 pub mod place;
@@ -23,7 +24,6 @@ pub mod probe;
 mod reading;
 mod restart;
 pub mod rpc;
-pub mod service;
 mod setup;
 mod token;
 mod variables;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::environment::{Environment, expand_home, variable};
-use crate::service::{LaunchAgent, Program};
+use crate::launch_agent::{LaunchAgent, Program};
 use crate::variables::parse_variables;
 
 /// The port of a gateway that nobody gave another (OpenClaw 2026.9.6).

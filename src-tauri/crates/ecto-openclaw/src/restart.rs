@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::shown;
 use crate::gateway::{OpenClaw, SETTLING, address, lock};
+use crate::launch_agent::{LaunchAgent, Program};
 use crate::probe::{self, Presence};
 use crate::reading::Usable;
-use crate::service::{LaunchAgent, Program};
 
 /// How long a command may take; OpenClaw's own take up to 12 s (tried with OpenClaw 2026.9.6).
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);

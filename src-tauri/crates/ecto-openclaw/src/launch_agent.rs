@@ -1,4 +1,4 @@
-//! The background job that runs the gateway: which program, with which variables, and where its log is.
+//! The LaunchAgent that runs the gateway: which program, with which variables, and where its log is.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
