@@ -282,6 +282,8 @@ fn app_store_endpoint(line: &str) -> Option<Endpoint> {
     })
 }
 
+/// The command, where the distribution has Tailscale in its own archive; Tailscale's page, where its archive has to be
+/// added first.
 fn install_command(os_release: &str) -> &'static str {
     let names = os_release
         .lines()
@@ -289,8 +291,8 @@ fn install_command(os_release: &str) -> &'static str {
         .flat_map(|value| value.trim_matches(['"', '\'']).split_whitespace());
     for name in names {
         match name {
-            "debian" | "ubuntu" => return "sudo apt-get install tailscale",
-            "fedora" | "rhel" | "centos" => return "sudo dnf install tailscale",
+            "debian" | "ubuntu" | "rhel" | "centos" => break,
+            "fedora" => return "sudo dnf install tailscale",
             "arch" => return "sudo pacman -S tailscale",
             "suse" | "opensuse" => return "sudo zypper install tailscale",
             "alpine" => return "sudo apk add tailscale",
@@ -333,7 +335,8 @@ mod tests {
 
     #[test]
     fn the_command_to_install_fits_the_distribution() {
-        insta::assert_snapshot!(install_command("NAME=x\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), @"sudo apt-get install tailscale");
+        insta::assert_snapshot!(install_command("NAME=x\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), @"xdg-open https://tailscale.com/download/linux");
+        insta::assert_snapshot!(install_command("ID=rocky\nID_LIKE=\"rhel centos fedora\"\n"), @"xdg-open https://tailscale.com/download/linux");
         insta::assert_snapshot!(install_command("ID=fedora\n"), @"sudo dnf install tailscale");
         insta::assert_snapshot!(install_command("ID=\"nixos\"\n"), @"xdg-open https://tailscale.com/download/linux");
         insta::assert_snapshot!(install_command(""), @"xdg-open https://tailscale.com/download/linux");
