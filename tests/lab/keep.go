@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"syscall"
 )
@@ -20,7 +21,7 @@ func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)
 // keep runs a command in a process group of its own, with its output on
 // standard error, and prints its process id as a line of JSON. When standard
 // input closes, which happens however the starter ends, the whole group is
-// killed.
+// killed, and with it what left the group.
 func keep(arguments []string) error {
 	flags := flag.NewFlagSet("lab keep", flag.ExitOnError)
 	user := flags.String("user", "", "numeric user and group to run as, UID:GID")
@@ -53,8 +54,21 @@ func keep(arguments []string) error {
 	if err := json.NewEncoder(os.Stdout).Encode(map[string]int{"pid": group}); err != nil {
 		return err
 	}
+	// Ctrl-C reaches everything in the terminal's foreground; only the starter is
+	// to decide what it means.
+	signal.Ignore(syscall.SIGINT, syscall.SIGHUP)
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	starterGone := make(chan struct{})
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
+		close(starterGone)
+	}()
+	go func() {
+		select {
+		case <-terminated:
+		case <-starterGone:
+		}
 		syscall.Kill(-group, syscall.SIGKILL)
 	}()
 

@@ -13,7 +13,10 @@ async fn main() -> Result<()> {
     println!(
         "Starting the lab. The first time on a machine this builds Tailscale and installs OpenClaw: some minutes."
     );
-    let lab = Lab::start().await?;
+    let lab = tokio::select! {
+        lab = Lab::start() => lab?,
+        interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
+    };
     let binaries = Binaries::ready().await?;
     let folder = tempfile::Builder::new().prefix("ecto-lab-").tempdir()?;
     let root = folder.path().join("root.pem");

@@ -76,12 +76,6 @@ impl Binaries {
     pub fn node_folder(&self) -> PathBuf {
         node_folder(&self.folder.join("openclaw"))
     }
-
-    /// Folder where Node.js keeps compiled code between starts of the gateway.
-    #[must_use]
-    pub fn compile_cache(&self) -> PathBuf {
-        self.folder.join("openclaw/compile-cache")
-    }
 }
 
 fn node_folder(openclaw: &Path) -> PathBuf {

@@ -278,7 +278,6 @@ impl Gateway {
             ("HOME", self.home().into()),
             ("TMPDIR", temporary.into()),
             ("PATH", path),
-            ("NODE_COMPILE_CACHE", self.binaries.compile_cache().into()),
         ])
     }
 
