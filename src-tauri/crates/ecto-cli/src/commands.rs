@@ -15,10 +15,17 @@ mod uninstall;
 
 use crate::arguments::{Command, SkillCommand};
 use crate::exit::Exit;
+use crate::progress;
 use crate::session::Session;
 
 /// Runs a command and tells how it ended.
 pub async fn run(command: Command, session: &Session) -> Exit {
+    let says_so_itself = matches!(command, Command::Status { .. } | Command::Doctor);
+    if let Some(world) = progress::world(session.world.kind())
+        && !says_so_itself
+    {
+        session.terminal.tell(&format!("[{world}]"));
+    }
     let ended = match command {
         Command::Connect(connect) => connect::run(connect, session).await,
         Command::Status { watch: false } => status::run(session).await,

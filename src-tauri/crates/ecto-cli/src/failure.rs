@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::exit::Exit;
 
 /// Why a command did not work.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Failure {
     /// The engine said so.
     Cause(Cause),
@@ -37,6 +37,19 @@ impl Failure {
                 next: Some(next.into()),
             },
             exit: Exit::Failed,
+        }
+    }
+
+    /// Makes the failure of a command that was not understood, from what the parser says about it.
+    pub fn usage(said: &str) -> Self {
+        let first = said.split("\n\n").next().unwrap_or_default();
+        Self::Own {
+            code: "usage",
+            message: Message {
+                what: first.trim_start_matches("error: ").trim().to_owned(),
+                next: Some("See: ecto --help".to_owned()),
+            },
+            exit: Exit::Usage,
         }
     }
 
@@ -89,6 +102,11 @@ impl From<ClientFault> for Failure {
                 "Ecto ended before it answered, so the door is closed.",
                 "Look at `ecto logs`, then try again.",
             ),
+            ClientFault::Silent => Self::own(
+                "host_silent",
+                "Ecto is running and does not answer.",
+                "Wait a moment and try again. If it stays so, end its process: that closes the door.",
+            ),
             ClientFault::NotUnderstood { .. } => Self::own(
                 "host_not_understood",
                 "The running Ecto speaks another version than this command.",
@@ -98,10 +116,10 @@ impl From<ClientFault> for Failure {
     }
 }
 
-impl From<HostFault> for Failure {
-    fn from(fault: HostFault) -> Self {
+impl From<LockFault> for Failure {
+    fn from(fault: LockFault) -> Self {
         match fault {
-            HostFault::Lock(LockFault::Taken { process }) => {
+            LockFault::Taken { process } => {
                 let who =
                     process.map_or_else(String::new, |process| format!(" (process {process})"));
                 Self::own(
@@ -110,11 +128,18 @@ impl From<HostFault> for Failure {
                     "Wait a moment, then try again.",
                 )
             }
-            HostFault::Lock(LockFault::Unusable { path, source }) => Self::own(
+            LockFault::Unusable { path, source } => Self::own(
                 "lock_unusable",
                 format!("The lock {} cannot be used: {source}.", path.display()),
                 "Make the folder writable for your user, then try again.",
             ),
+        }
+    }
+}
+
+impl From<HostFault> for Failure {
+    fn from(fault: HostFault) -> Self {
+        match fault {
             HostFault::Socket { path, source } => Self::own(
                 "socket_unusable",
                 format!(

@@ -20,14 +20,22 @@ use clap::Parser;
 
 use arguments::{Arguments, Command};
 use exit::Exit;
+use failure::Failure;
 use session::Session;
 use terminal::Terminal;
 
 /// Runs the command as it was typed, name of the program first, and says how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let wants_json = arguments.iter().any(|argument| argument == "--json");
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(fault) => {
+            if wants_json && fault.use_stderr() {
+                let failure = Failure::usage(&fault.render().to_string());
+                Terminal::new(true).fail(&failure);
+                return failure.exit().into();
+            }
             let exit = if fault.use_stderr() {
                 Exit::Usage
             } else {

@@ -1,5 +1,6 @@
 //! The journey as it is told on stderr: a line a step, with its time, and what it waits for.
 
+use ecto_core::cause::Remedy;
 use ecto_core::exposure::{Exposure, Reach};
 use ecto_core::foreign::ForeignText;
 use ecto_core::snapshot::StepProgress;
@@ -79,6 +80,8 @@ impl Progress {
                 lines.extend(waiting.clone().map(Line::Waiting));
                 lines.extend(progress.clone().map(Line::Progress));
             }
+            // What ends the command is told as its end.
+            Exposure::Blocked { cause, .. } if cause.remedy() == Remedy::Ask => {}
             Exposure::Blocked { .. } => lines.push(Line::Blocked {
                 what: report.message.what.clone(),
                 next: report.message.next.clone(),

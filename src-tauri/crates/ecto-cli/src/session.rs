@@ -1,10 +1,12 @@
 //! What every command has at hand: the terminal, the folders, and the way to a host.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ecto_core::settings::Settings;
 use ecto_host::client::{Client, ClientFault};
 use ecto_host::host::Host;
+use ecto_host::lock::{HostLock, LockFault};
 use ecto_host::request::{Answer, Request};
 use ecto_host::world::{self, LabPlaces, World, WorldChoice};
 use ecto_platform::System;
@@ -16,6 +18,18 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use ecto_core::words::Message;
+
+/// How long a host that is starting or ending is waited for.
+const TURN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whose turn it is to be the host.
+#[derive(Debug)]
+pub enum Turn {
+    /// This process's: it holds the lock.
+    Ours(HostLock),
+    /// Another's, which answers.
+    Theirs(Client),
+}
 
 /// What every command has at hand.
 #[derive(Debug)]
@@ -77,16 +91,51 @@ impl Session {
         Client::connect(&self.socket).await.ok()
     }
 
+    /// Takes the lock, or finds the host that has it. One that is just starting or ending is waited for.
+    pub async fn take_turn(&self) -> Result<Turn, Failure> {
+        let end = tokio::time::Instant::now() + TURN_LIMIT;
+        loop {
+            if let Some(mut client) = self.client().await {
+                match client.ask(&Request::Status).await {
+                    Ok(_) => return Ok(Turn::Theirs(client)),
+                    // It was just ending; its lock is free in a moment.
+                    Err(ClientFault::Ended) => {}
+                    Err(fault) => return Err(fault.into()),
+                }
+            }
+            match HostLock::take(self.folders.runtime()) {
+                Ok(lock) => return Ok(Turn::Ours(lock)),
+                Err(LockFault::Taken { .. }) if tokio::time::Instant::now() < end => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(fault @ (LockFault::Taken { .. } | LockFault::Unusable { .. })) => {
+                    return Err(fault.into());
+                }
+            }
+        }
+    }
+
     /// Asks the running host, or a host that is started for this one errand and opens nothing.
     pub async fn ask(&self, request: Request) -> Result<Answer, Failure> {
-        if let Some(mut client) = self.client().await {
-            return settle(client.ask(&request).await?);
-        }
+        let lock = loop {
+            match self.take_turn().await? {
+                Turn::Ours(lock) => break lock,
+                Turn::Theirs(mut client) => match client.ask(&request).await {
+                    Err(ClientFault::Ended) => {}
+                    answer => return settle(answer?),
+                },
+            }
+        };
+        // Nobody else can ask this host: whoever comes waits for its end.
         let own = self
-            .start_host(Settings {
-                follow_wanted: false,
-                ..Settings::default()
-            })
+            .start(
+                lock,
+                None,
+                Settings {
+                    follow_wanted: false,
+                    ..Settings::default()
+                },
+            )
             .await?;
         let answer = own.host.desk().answer(request).await;
         let ended = own.host.end().await;
@@ -95,8 +144,8 @@ impl Session {
         Ok(answer)
     }
 
-    /// Opens the world, for looking at it without a host.
-    pub async fn open_world(&self) -> Result<World, Failure> {
+    /// Opens the world, for whoever holds the lock.
+    pub async fn open_world(&self, _lock: &HostLock) -> Result<World, Failure> {
         let environment = std::env::vars_os().collect();
         let world = world::open(&self.world, &self.folders, self.vault, environment).await?;
         for notice in &world.notices {
@@ -105,17 +154,26 @@ impl Session {
         Ok(world)
     }
 
-    /// Starts a host in this process.
-    pub async fn start_host(&self, settings: Settings) -> Result<OwnHost, Failure> {
-        let world = self.open_world().await?;
+    /// Starts a host in this process, which others may ask.
+    pub async fn start_host(&self, lock: HostLock, settings: Settings) -> Result<OwnHost, Failure> {
+        self.start(lock, Some(&self.socket), settings).await
+    }
+
+    async fn start(
+        &self,
+        lock: HostLock,
+        socket: Option<&Path>,
+        settings: Settings,
+    ) -> Result<OwnHost, Failure> {
+        let world = self.open_world(&lock).await?;
         let settings = Settings {
             // A stand-in's link leads nowhere.
             open_links: settings.open_links && self.world == WorldChoice::Real,
             ..settings
         };
         let host = Host::start(
-            self.folders.runtime(),
-            &self.socket,
+            lock,
+            socket,
             world.ports,
             settings,
             world.kind,
@@ -142,7 +200,7 @@ pub fn settle(answer: Answer) -> Result<Answer, Failure> {
     }
 }
 
-fn read_places(path: &std::path::Path) -> Result<LabPlaces, Failure> {
+fn read_places(path: &Path) -> Result<LabPlaces, Failure> {
     let unusable = |detail: String| {
         Failure::own(
             "lab_unusable",

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 pub struct Terminal {
     json: bool,
     stdout_is_terminal: bool,
-    stderr_is_terminal: bool,
+    is_live: bool,
 }
 
 impl Terminal {
@@ -21,7 +21,7 @@ impl Terminal {
         Self {
             json,
             stdout_is_terminal: io::stdout().is_terminal(),
-            stderr_is_terminal: io::stderr().is_terminal(),
+            is_live: !json && io::stderr().is_terminal() && understands_control(),
         }
     }
 
@@ -37,7 +37,7 @@ impl Terminal {
 
     /// Whether lines on stderr can be written over.
     pub fn is_live(self) -> bool {
-        self.stderr_is_terminal && !self.json
+        self.is_live
     }
 
     /// Prints a result line on stdout. A reader that went away is no fault.
@@ -58,9 +58,9 @@ impl Terminal {
         let _ = writeln!(anstream::stderr(), "{line}");
     }
 
-    /// Writes on stderr without ending the line.
+    /// Writes on stderr without ending the line. Control codes pass, even where colour is not wanted.
     pub fn write_live(self, text: &str) {
-        let mut stderr = anstream::stderr();
+        let mut stderr = io::stderr();
         let _ = stderr
             .write_all(text.as_bytes())
             .and_then(|()| stderr.flush());
@@ -78,6 +78,10 @@ impl Terminal {
             self.tell(&format!("{}{next}{}", HINT.render(), HINT.render_reset()));
         }
     }
+}
+
+fn understands_control() -> bool {
+    std::env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb")
 }
 
 /// What stands beside the main thing.

@@ -168,6 +168,7 @@ pub enum Cause {
     },
 
     /// OpenClaw is not on this machine.
+    #[serde(rename = "openclaw_missing")]
     OpenClawMissing,
     /// OpenClaw's configuration cannot be used.
     ConfigUnusable {

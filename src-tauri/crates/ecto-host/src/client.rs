@@ -1,6 +1,7 @@
 //! The way to a running host.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -8,6 +9,9 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::report::Report;
 use crate::request::{Answer, Request};
+
+/// How long a host may take to tell what is; it has that at hand.
+const STATUS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a host could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +22,9 @@ pub enum ClientFault {
     /// The connection ended before the answer.
     #[error("the host went away before it answered")]
     Ended,
+    /// The host is there and says nothing.
+    #[error("the host does not answer")]
+    Silent,
     /// Something else than an answer came.
     #[error("the host answered with something that is not understood: {detail}")]
     NotUnderstood {
@@ -52,8 +59,17 @@ impl Client {
         })
     }
 
-    /// Asks one thing.
+    /// Asks one thing. A status that does not come within five seconds is a fault; everything else takes its time.
     pub async fn ask(&mut self, request: &Request) -> Result<Answer, ClientFault> {
+        if *request != Request::Status {
+            return self.exchange(request).await;
+        }
+        tokio::time::timeout(STATUS_LIMIT, self.exchange(request))
+            .await
+            .unwrap_or(Err(ClientFault::Silent))
+    }
+
+    async fn exchange(&mut self, request: &Request) -> Result<Answer, ClientFault> {
         self.send(request).await?;
         self.answer().await?.ok_or(ClientFault::Ended)
     }

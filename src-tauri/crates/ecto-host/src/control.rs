@@ -2,11 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ecto_core::engine::command::Handle;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,8 @@ pub struct Desk {
     pub client_access: Option<ClientAccess>,
     /// Is cancelled when a client asked the host to end, after the door was closed.
     pub quit: CancellationToken,
+    /// Is held for reading while an errand is run that ending would break off.
+    pub errands: Arc<RwLock<()>>,
 }
 
 impl Desk {
@@ -43,6 +46,19 @@ impl Desk {
 
     /// Does what a request asks. [`Request::Watch`] gets one report here; the rest is the connection's business.
     pub async fn answer(&self, request: Request) -> Answer {
+        let _errand = match request {
+            Request::RegenerateKey | Request::RestartGateway | Request::Restore => {
+                Some(self.errands.read().await)
+            }
+            Request::Status
+            | Request::Watch
+            | Request::Look
+            | Request::Connect { .. }
+            | Request::Disconnect
+            | Request::RevealKey
+            | Request::CheckOutside
+            | Request::Quit => None,
+        };
         match request {
             Request::Status | Request::Watch => Answer::Report(Box::new(self.report())),
             Request::Look => match self.engine.look().await {
@@ -118,6 +134,8 @@ impl ControlSocket {
                 Some(_) = connections.join_next() => {}
             }
         }
+        // Whoever comes now finds no host, instead of one that does not answer any more.
+        drop(self);
         // Whoever asked the host to end is still being told.
         let told = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(std::time::Duration::from_millis(500), told).await;
@@ -161,6 +179,10 @@ async fn serve_connection(stream: UnixStream, desk: Desk) {
         }
         let ends = request == Request::Quit;
         let answer = desk.answer(request).await;
+        if matches!(answer, Answer::Failed { .. }) && desk.engine.has_ended() {
+            // Hanging up says that the host ended; whoever asked goes on from there.
+            return;
+        }
         let sent = send(&mut writer, &answer).await;
         if ends {
             desk.quit.cancel();

@@ -1,6 +1,7 @@
 //! The one process that runs the engine.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ecto_core::engine::command::Handle;
 use ecto_core::engine::{Engine, Ports};
@@ -10,15 +11,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{ControlSocket, Desk};
-use crate::lock::{HostLock, LockFault};
+use crate::lock::HostLock;
 use crate::report::{ClientAccess, WorldKind};
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum HostFault {
-    /// Another one runs, or the lock cannot be used.
-    #[error(transparent)]
-    Lock(#[from] LockFault),
     /// The control socket cannot be made.
     #[error("the control socket {} cannot be made: {source}", path.display())]
     Socket {
@@ -34,7 +32,7 @@ pub enum HostFault {
 pub struct Host {
     desk: Desk,
     engine: JoinHandle<()>,
-    control: JoinHandle<()>,
+    control: Option<JoinHandle<()>>,
     // Let go of last.
     _lock: HostLock,
 }
@@ -58,34 +56,38 @@ fn raise_file_limit() {
 }
 
 impl Host {
-    /// Starts the engine and the control socket. `runtime` is the folder of the lock; it must exist.
+    /// Starts the engine, and the control socket where others may ask this host. The lock is taken before the world of
+    /// `ports` is opened, so that no two hosts ever share one.
     pub fn start(
-        runtime: &Path,
-        socket: &Path,
+        lock: HostLock,
+        socket: Option<&Path>,
         ports: Ports,
         settings: Settings,
         world: WorldKind,
         client_access: Option<ClientAccess>,
     ) -> Result<Self, HostFault> {
-        let lock = HostLock::take(runtime)?;
         raise_file_limit();
-        let control = ControlSocket::bind(socket).map_err(|source| HostFault::Socket {
-            path: socket.to_owned(),
-            source,
-        })?;
+        let bind = |path: &Path| {
+            ControlSocket::bind(path).map_err(|source| HostFault::Socket {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        let control = socket.map(bind).transpose()?;
         let (engine, handle) = Engine::new(ports, settings);
         let desk = Desk {
             engine: handle,
             world,
             client_access,
             quit: CancellationToken::new(),
+            errands: Arc::default(),
         };
         let quit = desk.quit.clone();
         let engine = tokio::spawn(async move {
             engine.run().await;
             quit.cancel();
         });
-        let control = tokio::spawn(control.serve(desk.clone()));
+        let control = control.map(|control| tokio::spawn(control.serve(desk.clone())));
         Ok(Self {
             desk,
             engine,
@@ -109,6 +111,12 @@ impl Host {
         self.desk.quit.cancelled().await;
     }
 
+    /// Waits until no errand is run that ending would break off: somebody who has OpenClaw restored sees to it that it
+    /// is Private, and still needs the host after that.
+    pub async fn finish_errands(&self) {
+        drop(self.desk.errands.write().await);
+    }
+
     /// Closes the door and ends. What is wanted stays wanted. Says whether the door was seen to close.
     pub async fn end(self) -> Result<(), ecto_core::cause::Cause> {
         let closed = if self.engine.is_finished() {
@@ -119,7 +127,9 @@ impl Host {
         self.desk.quit.cancel();
         // Both end by themselves now; a panic in one of them has been printed already.
         let _ = self.engine.await;
-        let _ = self.control.await;
+        if let Some(control) = self.control {
+            let _ = control.await;
+        }
         closed
     }
 }

@@ -7,7 +7,9 @@ use ecto_core::cause::Remedy;
 use ecto_core::exposure::{Exposure, Reach};
 use ecto_core::settings::Settings;
 use ecto_core::step::Waiting;
+use ecto_host::client::Client;
 use ecto_host::control::Desk;
+use ecto_host::lock::HostLock;
 use ecto_host::report::Report;
 use ecto_host::request::{Answer, Request};
 use ecto_host::world::WorldChoice;
@@ -21,7 +23,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::logging;
 use crate::progress::{self, Progress};
-use crate::session::{Session, settle};
+use crate::session::{Session, Turn, settle};
 use crate::terminal::STRONG;
 
 /// How long a host that was started in the background may take to answer.
@@ -32,17 +34,36 @@ const FIRST_CHECK: Duration = Duration::from_secs(20);
 
 /// Opens the door and prints the address, the key and an example.
 pub async fn run(connect: Connect, session: &Session) -> Result<Exit, Failure> {
-    if let Some(world) = progress::world(session.world.kind()) {
-        session.terminal.tell(&format!("[{world}]"));
-    }
-    if session.client().await.is_some() {
-        return ask_host(&connect, session).await;
-    }
     if connect.detach {
-        start_in_background(session).await?;
-        return ask_host(&connect, session).await;
+        return detach(&connect, session).await;
     }
-    be_host(&connect, session).await
+    match session.take_turn().await? {
+        Turn::Ours(lock) => be_host(lock, &connect, session).await,
+        Turn::Theirs(client) => {
+            ask_host(&connect, client).await?;
+            follow_host(&connect, session).await
+        }
+    }
+}
+
+/// Has the host in the background do it, and starts one where there is none.
+async fn detach(connect: &Connect, session: &Session) -> Result<Exit, Failure> {
+    match session.take_turn().await? {
+        Turn::Ours(lock) => drop(lock),
+        Turn::Theirs(client) => {
+            ask_host(connect, client).await?;
+            return follow_host(connect, session).await;
+        }
+    }
+    let client = start_in_background(session).await?;
+    if let Err(failure) = ask_host(connect, client).await {
+        // A host that nobody needs does not stay.
+        if let Some(mut client) = session.client().await {
+            let _ = client.ask(&Request::Quit).await;
+        }
+        return Err(failure);
+    }
+    follow_host(connect, session).await
 }
 
 fn deadline(connect: &Connect) -> Option<Timestamp> {
@@ -66,11 +87,16 @@ fn requests(connect: &Connect) -> Vec<Request> {
     requests
 }
 
-/// Asks the running host, and returns once it is Public or needs a person.
-async fn ask_host(connect: &Connect, session: &Session) -> Result<Exit, Failure> {
+/// Asks the running host for all of it.
+async fn ask_host(connect: &Connect, mut client: Client) -> Result<(), Failure> {
     for request in requests(connect) {
-        session.ask(request).await?;
+        settle(client.ask(&request).await?)?;
     }
+    Ok(())
+}
+
+/// Follows the running host until it is Public or needs a person.
+async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failure> {
     let client = session
         .client()
         .await
@@ -142,7 +168,8 @@ fn needs_person(waiting: &Waiting) -> bool {
     }
 }
 
-async fn start_in_background(session: &Session) -> Result<(), Failure> {
+/// Starts a host in the background and returns the way to it.
+async fn start_in_background(session: &Session) -> Result<Client, Failure> {
     let not_started = |detail: String| {
         Failure::own(
             "host_not_started",
@@ -175,8 +202,8 @@ async fn start_in_background(session: &Session) -> Result<(), Failure> {
         .map_err(|fault| not_started(fault.to_string()))?;
     let end = tokio::time::Instant::now() + HOST_START;
     while tokio::time::Instant::now() < end {
-        if session.client().await.is_some() {
-            return Ok(());
+        if let Some(client) = session.client().await {
+            return Ok(client);
         }
         if let Ok(Some(status)) = host.try_wait() {
             return Err(not_started(format!("it ended at once ({status})")));
@@ -187,21 +214,24 @@ async fn start_in_background(session: &Session) -> Result<(), Failure> {
 }
 
 /// Is the host, in the foreground, until it is interrupted or the door is closed.
-async fn be_host(connect: &Connect, session: &Session) -> Result<Exit, Failure> {
+async fn be_host(lock: HostLock, connect: &Connect, session: &Session) -> Result<Exit, Failure> {
     let _log = logging::start(session.folders.logs());
     let mut terminate = signal(SignalKind::terminate()).ok();
     let own = session
-        .start_host(Settings {
-            follow_wanted: false,
-            ..Settings::default()
-        })
+        .start_host(
+            lock,
+            Settings {
+                follow_wanted: false,
+                ..Settings::default()
+            },
+        )
         .await?;
     let desk = own.host.desk().clone();
     let mut watcher = Foreground {
         connect,
         session,
         progress: Progress::default(),
-        printed: false,
+        key: None,
         told_reach: None,
     };
     let outcome = tokio::select! {
@@ -211,16 +241,32 @@ async fn be_host(connect: &Connect, session: &Session) -> Result<Exit, Failure> 
         () = own.host.wait() => Ok(Ended::Elsewhere),
     };
     watcher.progress.clear(session.terminal);
-    let was_public = watcher.printed;
-    if matches!(outcome, Ok(Ended::Interrupted) | Err(_)) {
-        settle(desk.answer(Request::Disconnect).await)?;
+    let was_public = watcher.key.is_some();
+    let closed = match &outcome {
+        Ok(Ended::Interrupted) | Err(_) => settle(desk.answer(Request::Disconnect).await),
+        Ok(Ended::Terminated | Ended::Elsewhere) => Ok(Answer::Done),
+        Ok(Ended::Private) => {
+            own.host.finish_errands().await;
+            Ok(Answer::Done)
+        }
+    };
+    let ended = own.host.end().await;
+    // A door that may be open is told before whatever else went wrong.
+    if let Err(failure) = &closed
+        && failure.exit() != Exit::Danger
+    {
+        outcome.as_ref().map_err(Clone::clone)?;
     }
-    own.host.end().await?;
-    let ended = outcome?;
+    closed?;
+    let outcome = outcome?;
+    ended?;
+    if session.terminal.is_json() {
+        session.terminal.print_json(&desk.report());
+    }
     session
         .terminal
         .tell("Private: the door is closed, and nothing is reachable from the internet.");
-    Ok(match ended {
+    Ok(match outcome {
         Ended::Interrupted if !was_public => Exit::Interrupted,
         Ended::Interrupted | Ended::Terminated | Ended::Elsewhere | Ended::Private => Exit::Done,
     })
@@ -248,7 +294,8 @@ struct Foreground<'session> {
     connect: &'session Connect,
     session: &'session Session,
     progress: Progress,
-    printed: bool,
+    /// Known once it is Public.
+    key: Option<SecretString>,
     told_reach: Option<String>,
 }
 
@@ -262,7 +309,12 @@ impl Foreground<'_> {
             snapshots.borrow_and_update();
             let report = desk.report();
             self.progress.tell(self.session.terminal, &report);
-            if let Some(ended) = self.take(desk, &report).await? {
+            let ended = self.take(desk, &report).await?;
+            if ended.is_none() && self.session.terminal.is_json() {
+                let document = document(self.connect, &report, self.key.as_ref());
+                self.session.terminal.print_json(&document);
+            }
+            if let Some(ended) = ended {
                 return Ok(ended);
             }
             if snapshots.changed().await.is_err() {
@@ -277,10 +329,13 @@ impl Foreground<'_> {
             Exposure::Public {
                 reach, held, until, ..
             } => {
-                if !self.printed {
+                if self.key.is_none() {
                     self.progress.clear(terminal);
                     if let Answer::Key { key } = settle(desk.answer(Request::RevealKey).await)? {
-                        print_result(self.session, self.connect, report, &key);
+                        if !terminal.is_json() {
+                            print_result(self.session, self.connect, report, &key);
+                        }
+                        self.key = Some(key);
                     }
                     if let Some(until) = until {
                         let time = until
@@ -289,7 +344,6 @@ impl Foreground<'_> {
                         terminal.tell(&format!("It closes by itself at {time}."));
                     }
                     terminal.tell("Press Ctrl-C to close the door.");
-                    self.printed = true;
                 }
                 let line = match (held, reach) {
                     (Some(_), _) => Some(report.message.to_string()),
@@ -321,25 +375,35 @@ impl Foreground<'_> {
     }
 }
 
+/// The report as `ecto connect --json` prints it: with the curl and, where it was asked for, the key.
+fn document(connect: &Connect, report: &Report, key: Option<&SecretString>) -> serde_json::Value {
+    let mut document = serde_json::to_value(report).unwrap_or_default();
+    let (Some(fields), Some(url)) = (document.as_object_mut(), &report.url) else {
+        return document;
+    };
+    let secret = key
+        .filter(|_| connect.reveal)
+        .map(|key| key.expose_secret());
+    let curl = client_example::curl(report, url, secret);
+    fields.insert("curl".to_owned(), curl.into());
+    if let Some(secret) = secret {
+        fields.insert("key_secret".to_owned(), secret.into());
+    }
+    document
+}
+
 fn print_result(session: &Session, connect: &Connect, report: &Report, key: &SecretString) {
     let terminal = session.terminal;
     let Some(url) = &report.url else {
         return;
     };
-    let shown = connect.reveal || (terminal.shows_secrets() && !terminal.is_json());
-    let secret = shown.then(|| key.expose_secret());
-    let curl = client_example::curl(report, url, secret);
     if terminal.is_json() {
-        let mut document = serde_json::to_value(report).unwrap_or_default();
-        if let Some(fields) = document.as_object_mut() {
-            fields.insert("curl".to_owned(), curl.into());
-            if let Some(secret) = secret {
-                fields.insert("key_secret".to_owned(), secret.into());
-            }
-        }
-        terminal.print_json(&document);
+        terminal.print_json(&document(connect, report, Some(key)));
         return;
     }
+    let shown = connect.reveal || terminal.shows_secrets();
+    let secret = shown.then(|| key.expose_secret());
+    let curl = client_example::curl(report, url, secret);
     let key = secret.map_or_else(|| ecto_core::key::hint(key), str::to_owned);
     terminal.print("");
     terminal.print(&format!(

@@ -1,10 +1,11 @@
 //! `ecto doctor`.
 
-use ecto_core::cause::Cause;
+use ecto_core::cause::{Cause, Severity};
 use ecto_core::gateway::GatewayView;
 use ecto_core::ports::VaultFault;
 use ecto_core::tailnet::{FunnelPermission, Installer, TailnetView};
-use ecto_core::words::{self, Message};
+use ecto_core::words;
+use ecto_host::lock::HostLock;
 use ecto_host::report::{Report, SCHEMA};
 use ecto_host::request::{Answer, Request};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use super::status::{gateway_line, tailnet_line};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress;
-use crate::session::Session;
+use crate::session::{Session, Turn};
 use crate::terminal::{GOOD, WARN};
 
 /// One thing that was looked at.
@@ -27,6 +28,10 @@ struct Finding {
     what: String,
     /// What to do.
     next: Option<String>,
+    /// The stable code of what is wrong.
+    code: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
 }
 
 impl Finding {
@@ -36,11 +41,21 @@ impl Finding {
             good: true,
             what: what.into(),
             next: None,
+            code: None,
+            exit: Exit::Done,
         }
     }
 
-    fn bad(about: &'static str, message: Message) -> Self {
+    fn bad(about: &'static str, cause: &Cause) -> Self {
+        let message = words::cause(cause);
+        let exit = if cause.severity() == Severity::Danger {
+            Exit::Danger
+        } else {
+            Exit::NeedsPerson
+        };
         Self {
+            code: Some(cause.code()),
+            exit,
             about,
             good: false,
             what: message.what,
@@ -59,8 +74,8 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
             session.folders.logs().display()
         ),
     )];
-    match session.client().await {
-        Some(mut client) => {
+    match session.take_turn().await? {
+        Turn::Theirs(mut client) => {
             // The host has just looked; a look that was interrupted is no finding.
             let _ = client.ask(&Request::Look).await;
             match client.ask(&Request::Status).await? {
@@ -72,11 +87,11 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
                 | Answer::NotUnderstood => {}
             }
         }
-        None => of_world(session, &mut findings).await?,
+        Turn::Ours(lock) => of_world(session, &lock, &mut findings).await?,
     }
-    let good = findings.iter().all(|finding| finding.good);
     show(session, &findings);
-    Ok(if good { Exit::Done } else { Exit::NeedsPerson })
+    let worst = findings.iter().map(|finding| finding.exit);
+    Ok(worst.max_by_key(|exit| exit.number()).unwrap_or(Exit::Done))
 }
 
 fn of_host(report: &Report, findings: &mut Vec<Finding>) {
@@ -88,7 +103,7 @@ fn of_host(report: &Report, findings: &mut Vec<Finding>) {
         format!("running{process}. {}", report.message.what),
     ));
     if let ecto_core::exposure::Exposure::Blocked { cause, .. } = &report.snapshot.exposure {
-        findings.push(Finding::bad("door", words::cause(cause)));
+        findings.push(Finding::bad("door", cause));
     }
     if let Some(tailnet) = &report.snapshot.tailnet {
         findings.push(tailnet_finding(tailnet));
@@ -102,12 +117,16 @@ fn of_host(report: &Report, findings: &mut Vec<Finding>) {
     ));
 }
 
-async fn of_world(session: &Session, findings: &mut Vec<Finding>) -> Result<(), Failure> {
+async fn of_world(
+    session: &Session,
+    lock: &HostLock,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Failure> {
     findings.push(Finding::good(
         "host",
         "not running, so nothing is reachable from the internet",
     ));
-    let world = session.open_world().await?;
+    let world = session.open_world(lock).await?;
     let ports = &world.ports;
     let (tailnet, gateway, secrets) = tokio::join!(
         ports.tailnet.observe(Default::default()),
@@ -123,7 +142,7 @@ async fn of_world(session: &Session, findings: &mut Vec<Finding>) -> Result<(), 
             "secrets",
             format!("there is no key yet; it will be {place}"),
         ),
-        Err(fault) => Finding::bad("secrets", words::cause(&vault_cause(fault))),
+        Err(fault) => Finding::bad("secrets", &vault_cause(fault)),
     });
     Ok(())
 }
@@ -135,16 +154,16 @@ fn vault_cause(fault: VaultFault) -> Cause {
 fn tailnet_finding(tailnet: &TailnetView) -> Finding {
     let about = "tailscale";
     match tailnet {
-        TailnetView::Refused { cause } => Finding::bad(about, words::cause(cause)),
+        TailnetView::Refused { cause } => Finding::bad(about, cause),
         TailnetView::Missing { installer } => match installer {
             Installer::Homebrew => {
                 Finding::good(about, "not installed; Ecto installs it with Homebrew")
             }
             Installer::Person { command } => Finding::bad(
                 about,
-                words::cause(&Cause::TailscaleMissing {
+                &Cause::TailscaleMissing {
                     command: command.clone(),
-                }),
+                },
             ),
         },
         TailnetView::Running(node) if node.funnel == FunnelPermission::Missing => Finding::good(
@@ -166,8 +185,8 @@ fn tailnet_finding(tailnet: &TailnetView) -> Finding {
 fn gateway_finding(gateway: &GatewayView) -> Finding {
     let about = "openclaw";
     match gateway {
-        GatewayView::Missing => Finding::bad(about, words::cause(&Cause::OpenClawMissing)),
-        GatewayView::Refused { cause } => Finding::bad(about, words::cause(cause)),
+        GatewayView::Missing => Finding::bad(about, &Cause::OpenClawMissing),
+        GatewayView::Refused { cause } => Finding::bad(about, cause),
         GatewayView::NeedsSetUp { config, keys, .. } => Finding::good(
             about,
             format!("Ecto would set {} in {}", keys.join(", "), config.display()),

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::logging;
-use crate::session::Session;
+use crate::session::{Session, Turn};
 
 /// Runs a host until it is told to end.
 pub async fn run(until_private: bool, session: &Session) -> Result<Exit, Failure> {
@@ -24,7 +24,17 @@ pub async fn run(until_private: bool, session: &Session) -> Result<Exit, Failure
     let mut interrupt = listen(SignalKind::interrupt())?;
     // A terminal that goes away does not end what was meant to go on without it.
     let mut hang_up = listen(SignalKind::hangup())?;
-    let own = session.start_host(Settings::default()).await?;
+    let lock = match session.take_turn().await? {
+        Turn::Ours(lock) => lock,
+        Turn::Theirs(_) => {
+            return Err(Failure::own(
+                "host_running",
+                "Ecto is running already.",
+                "Look at it with: ecto status",
+            ));
+        }
+    };
+    let own = session.start_host(lock, Settings::default()).await?;
     let mut snapshots = own.host.engine().snapshots();
     let mut was_public = false;
     loop {
@@ -40,6 +50,7 @@ pub async fn run(until_private: bool, session: &Session) -> Result<Exit, Failure
                 let snapshot = snapshots.borrow_and_update();
                 let private = !snapshot.wanted.is_public() && snapshot.exposure == ecto_core::exposure::Exposure::Private;
                 if was_public && private {
+                    own.host.finish_errands().await;
                     break;
                 }
                 was_public |= snapshot.wanted.is_public();

@@ -8,6 +8,7 @@ use ecto_core::snapshot::{Notice, Snapshot};
 use ecto_core::tailnet::TailnetView;
 use ecto_core::wanted::{RecordDoubt, Wanted};
 use ecto_core::words;
+use ecto_host::client::ClientFault;
 use ecto_host::report::Report;
 use ecto_host::request::{Answer, Request};
 use ecto_host::wanted_file::WantedFile;
@@ -32,7 +33,11 @@ pub async fn watch(session: &Session) -> Result<Exit, Failure> {
     let mut reports = client.watch().await?;
     loop {
         let report = tokio::select! {
-            report = reports.next() => report?,
+            report = reports.next() => match report {
+                // Cut off or ended: either way nobody holds the door any more.
+                Err(ClientFault::Ended) => None,
+                report => report?,
+            },
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
         };
         match report {
@@ -46,7 +51,12 @@ async fn read(session: &Session) -> Result<Report, Failure> {
     let Some(mut client) = session.client().await else {
         return Ok(without_host(session));
     };
-    match client.ask(&Request::Status).await? {
+    let answer = match client.ask(&Request::Status).await {
+        // It was just ending.
+        Err(ClientFault::Ended) => return Ok(without_host(session)),
+        answer => answer?,
+    };
+    match answer {
         Answer::Report(report) => Ok(*report),
         Answer::Done
         | Answer::Key { .. }

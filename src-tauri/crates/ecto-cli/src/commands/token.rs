@@ -31,7 +31,10 @@ pub async fn run(
     }
     let key = reveal_key(session).await?;
     if copy {
-        terminal.tell("The key is in the clipboard for a minute.");
+        if System::current() == System::Linux {
+            terminal.tell("Copying the key; it stays in the clipboard until something else is copied, for a minute at most.");
+        }
+        let hint = key::hint(&key);
         let environment = |name: &str| std::env::var_os(name);
         copy_secret(System::current(), environment, key, CLIPBOARD_TIME)
             .await
@@ -43,6 +46,11 @@ pub async fn run(
                 },
                 exit: Exit::Failed,
             })?;
+        if terminal.is_json() {
+            terminal.print_json(&json!({ "schema": SCHEMA, "hint": hint, "copied": true }));
+        } else if System::current() == System::MacOs {
+            terminal.tell("The key is in the clipboard.");
+        }
         return Ok(Exit::Done);
     }
     let shown = reveal || (terminal.shows_secrets() && !terminal.is_json());

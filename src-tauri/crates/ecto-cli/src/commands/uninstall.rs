@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ecto_host::report::SCHEMA;
 use ecto_host::request::Request;
@@ -11,10 +11,21 @@ use serde_json::json;
 use super::{restore, skill};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::Session;
+use crate::session::{Session, Turn, settle};
 
 /// What Ecto keeps in its state folder.
-const KEPT: [&str; 4] = ["wanted.json", "vault.json", "openclaw-journal.json", "node"];
+const KEPT: [&str; 7] = [
+    "wanted.json",
+    "vault.json",
+    "openclaw-journal.json",
+    "node",
+    "sandbox",
+    "stand-ins",
+    "skills",
+];
+
+/// What the vault puts aside beside the credentials and never removes by itself.
+const PUT_ASIDE: [&str; 2] = ["imported.json", "damaged.json"];
 
 /// Takes Ecto off this machine and says what it leaves.
 pub async fn run(yes: bool, session: &Session) -> Result<Exit, Failure> {
@@ -23,10 +34,15 @@ pub async fn run(yes: bool, session: &Session) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let keys = restore::restore(session).await?;
-    if let Some(mut client) = session.client().await {
-        client.ask(&Request::Quit).await?;
-    }
-    let world = session.open_world().await?;
+    let lock = loop {
+        match session.take_turn().await? {
+            Turn::Ours(lock) => break lock,
+            Turn::Theirs(mut client) => {
+                settle(client.ask(&Request::Quit).await?)?;
+            }
+        }
+    };
+    let world = session.open_world(&lock).await?;
     world
         .ports
         .vault
@@ -36,12 +52,14 @@ pub async fn run(yes: bool, session: &Session) -> Result<Exit, Failure> {
     let skill_folder = skill::place(session)?;
     let had_skill = skill::take_away(&skill_folder).unwrap_or(false);
     remove_files(session);
+    let left = left(session);
     if session.terminal.is_json() {
         session.terminal.print_json(&json!({
             "schema": SCHEMA,
             "uninstalled": true,
             "restored": keys,
             "skill_removed": had_skill,
+            "left": left,
         }));
         return Ok(Exit::Done);
     }
@@ -50,6 +68,12 @@ pub async fn run(yes: bool, session: &Session) -> Result<Exit, Failure> {
     terminal.print("The key, the logs and the settings are removed.");
     if had_skill {
         terminal.print("The skill is removed from OpenClaw.");
+    }
+    for path in &left {
+        terminal.print(&format!(
+            "Left, since you may still need it: {}",
+            path.display()
+        ));
     }
     terminal.print("Left as they are: Tailscale, OpenClaw, and the program `ecto` itself.");
     terminal.print(
@@ -86,6 +110,21 @@ fn remove_files(session: &Session) {
     remove(session.folders.runtime());
     // Whatever else lies there is not Ecto's.
     let _ = fs::remove_dir(state);
+}
+
+/// What is still there of what Ecto made or found.
+fn left(session: &Session) -> Vec<PathBuf> {
+    let credentials = session.folders.credentials();
+    let mut left: Vec<PathBuf> = PUT_ASIDE
+        .iter()
+        .map(|extension| credentials.with_extension(extension))
+        .filter(|path| path.exists())
+        .collect();
+    let state = session.folders.state();
+    if state.exists() && !left.iter().any(|path| path.starts_with(state)) {
+        left.push(state.to_owned());
+    }
+    left
 }
 
 fn remove(path: &Path) {

@@ -63,6 +63,11 @@ impl Handle {
         }
     }
 
+    /// Whether the engine has ended, so that nothing that is asked of it will be done.
+    pub fn has_ended(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     /// What there is to see, now and from now on.
     pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
         self.snapshots.clone()

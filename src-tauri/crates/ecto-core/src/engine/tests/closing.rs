@@ -159,10 +159,10 @@ async fn a_door_that_had_to_be_closed_and_did_not_is_said_with_the_cause() {
     story
         .world
         .change_gateway(crate::gateway::GatewayView::Missing);
-    story.until(looks("unconfirmed open_claw_missing")).await;
+    story.until(looks("unconfirmed openclaw_missing")).await;
     assert!(story.world.state().guard.is_none());
     story.world.state().door = None;
-    story.until(looks("blocked open_claw_missing")).await;
+    story.until(looks("blocked openclaw_missing")).await;
 }
 
 #[tokio::test(start_paused = true)]

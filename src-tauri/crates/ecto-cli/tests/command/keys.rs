@@ -1,0 +1,189 @@
+//! The key: shown where it was asked for, nowhere else, and replaced at once.
+
+use std::path::PathBuf;
+
+use crate::machine::{Machine, files};
+
+/// Sends a chat completion with this key and gives status and body.
+fn send(machine: &Machine, key: &str) -> (String, serde_json::Value) {
+    let status = machine.status();
+    let line = format!(
+        "curl -sS -w '\\n%{{http_code}}' --connect-to ::{} --cacert '{}' -H 'Authorization: Bearer {key}' \
+         -H 'Content-Type: application/json' -d '{{\"model\":\"openclaw\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}' {}",
+        status["client_access"]["edge"].as_str().unwrap(),
+        status["client_access"]["root_certificate"]
+            .as_str()
+            .unwrap(),
+        status["url"].as_str().unwrap()
+    );
+    let ran = machine.shell(&line);
+    let (body, code) = ran.stdout.rsplit_once('\n').unwrap();
+    (
+        code.to_owned(),
+        serde_json::from_str(body).unwrap_or_default(),
+    )
+}
+
+#[test]
+fn a_new_key_replaces_the_old_one_at_once() {
+    let machine = Machine::new();
+    let host = machine.connected();
+    let reveal = &["token", "--reveal", "--sandbox"];
+    let old = machine.run(reveal).stdout.trim().to_owned();
+    assert_eq!(send(&machine, &old).0, "200");
+
+    let hinted = machine.run(&["token", "--sandbox"]);
+    assert_eq!(
+        hinted.stdout.trim(),
+        format!("ecto_…{}", &old[old.len() - 4..])
+    );
+    assert!(hinted.stderr.contains("ecto token --reveal"));
+
+    let made = machine.run(&["token", "--regenerate", "--json", "--sandbox"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(made.json()["key"].is_null());
+    let new = machine.run(reveal).stdout.trim().to_owned();
+    assert_ne!(old, new);
+    // The lock is proven anew before anybody gets through.
+    crate::machine::wait_until("the lock is proven", || {
+        machine.status()["exposure"]["held"].is_null().then_some(())
+    });
+    let (status, body) = send(&machine, &old);
+    assert_eq!(status, "401");
+    insta::assert_snapshot!("refused", serde_json::to_string_pretty(&body).unwrap());
+    assert_eq!(send(&machine, &new).0, "200");
+    assert_eq!(host.interrupt().code, 0);
+}
+
+#[test]
+fn a_key_survives_the_host_where_there_is_a_vault() {
+    let machine = Machine::new();
+    let first = machine.run(&["token", "--reveal"]).stdout;
+    assert!(first.starts_with("ecto_"), "{first}");
+    assert_eq!(machine.run(&["token", "--reveal"]).stdout, first);
+    let made = machine.run(&["token", "--regenerate", "--reveal"]).stdout;
+    assert_ne!(made, first);
+    assert_eq!(machine.run(&["token", "--reveal"]).stdout, made);
+    let file = machine.state().join("ecto-credentials.json");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_vault_that_cannot_be_read_keeps_what_it_has() {
+    let machine = Machine::new();
+    let first = machine.run(&["token", "--reveal"]).stdout;
+    let file = machine.state().join("ecto-credentials.json");
+    std::fs::write(&file, "{\"version\": 1, \"keys\": ").unwrap();
+    for arguments in [
+        &["token", "--json"][..],
+        &["connect", "--json", "--regenerate-token"],
+    ] {
+        if arguments[0] == "connect" {
+            continue;
+        }
+        let ran = machine.run(arguments);
+        assert_eq!(
+            (ran.code, ran.error_code().as_str()),
+            (1, "vault_damaged"),
+            "{ran:?}"
+        );
+    }
+    let doctor = machine.run(&["doctor", "--json"]).json();
+    let codes: Vec<_> = doctor["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["code"].clone())
+        .collect();
+    assert!(codes.contains(&"vault_damaged".into()), "{codes:?}");
+    let made = machine.run(&["token", "--regenerate", "--reveal"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    assert_ne!(made.stdout, first);
+}
+
+#[test]
+fn copying_where_there_is_no_clipboard_says_what_to_do() {
+    if cfg!(target_os = "macos") {
+        // There always is one there, and it is the person's own.
+        return;
+    }
+    let machine = Machine::new();
+    let ran = machine.run(&["token", "--copy", "--json", "--sandbox"]);
+    assert_eq!(
+        (ran.code, ran.error_code().as_str()),
+        (1, "clipboard_unusable"),
+        "{ran:?}"
+    );
+}
+
+/// Every secret of the sandbox: the key, and the gateway's token.
+fn secrets(machine: &Machine) -> Vec<String> {
+    let key = machine
+        .run(&["token", "--reveal", "--sandbox"])
+        .stdout
+        .trim()
+        .to_owned();
+    let config =
+        std::fs::read_to_string(machine.sandbox().join("stand-ins/openclaw/openclaw.json"))
+            .unwrap();
+    let after = config
+        .split("token")
+        .filter_map(|rest| rest.split('"').find(|part| part.len() >= 40));
+    let mut secrets: Vec<String> = after.map(str::to_owned).collect();
+    secrets.push(key);
+    assert!(secrets.len() >= 2, "{config}");
+    secrets
+}
+
+#[test]
+fn no_secret_is_printed_logged_or_seen_by_ps() {
+    let machine = Machine::new();
+    assert_eq!(machine.run(&["connect", "--detach", "--sandbox"]).code, 0);
+    let secrets = secrets(&machine);
+    let process = machine.status()["host"].clone();
+    let mut seen = String::new();
+    for arguments in [
+        &["status"][..],
+        &["status", "--json"],
+        &["connect"],
+        &["connect", "--json"],
+        &["token"],
+        &["token", "--json"],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["logs"],
+        &["logs", "--json"],
+        &["restart"],
+    ] {
+        let mut arguments = arguments.to_vec();
+        arguments.push("--sandbox");
+        let ran = machine.run(&arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
+        seen.push_str(&ran.stdout);
+        seen.push_str(&ran.stderr);
+    }
+    assert_ne!(send(&machine, "ecto_wrong").0, "200");
+    for file in ["cmdline", "environ"] {
+        // There is no such folder on a Mac, where `ps` is asked.
+        if let Ok(bytes) = std::fs::read(format!("/proc/{process}/{file}")) {
+            seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    seen.push_str(
+        &machine
+            .shell("ps -Aww -o args 2>/dev/null || cat /proc/[0-9]*/cmdline 2>/dev/null")
+            .stdout,
+    );
+    assert!(seen.contains("--until-private"), "the host was looked at");
+    let config: PathBuf = machine.sandbox().join("stand-ins/openclaw");
+    for (path, bytes) in files(machine.folder()) {
+        if !path.starts_with(&config) {
+            seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    for secret in &secrets {
+        assert!(!seen.contains(secret.as_str()), "a secret was seen");
+    }
+    assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
+}
