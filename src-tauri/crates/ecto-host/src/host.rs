@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ecto_core::cause::Cause;
 use ecto_core::engine::command::Handle;
 use ecto_core::engine::{Engine, Ports};
 use ecto_core::settings::Settings;
@@ -118,11 +119,11 @@ impl Host {
     }
 
     /// Closes the door and ends. What is wanted stays wanted. Says whether the door was seen to close.
-    pub async fn end(self) -> Result<(), ecto_core::cause::Cause> {
-        let closed = if self.engine.is_finished() {
-            Ok(())
-        } else {
-            self.desk.engine.quit().await
+    pub async fn end(self) -> Result<(), Cause> {
+        let closed = match self.desk.engine.quit().await {
+            // It ended before it heard this, and told whoever had asked for that.
+            Err(Cause::Internal { .. }) if self.desk.engine.has_ended() => Ok(()),
+            closed => closed,
         };
         self.desk.quit.cancel();
         // Both end by themselves now; a panic in one of them has been printed already.
