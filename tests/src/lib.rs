@@ -2,4 +2,6 @@
 
 pub mod command;
 pub mod contract;
+#[cfg(target_os = "linux")]
+pub mod desktop;
 pub mod lab;

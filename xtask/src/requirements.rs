@@ -1,6 +1,10 @@
 //! What the tests need from the machine: looked for, and installed where a package manager can.
 
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Result, bail};
 
@@ -10,6 +14,21 @@ use crate::step::Count;
 const SECRET_SERVICE: [(&str, &str); 2] = [
     ("gnome-keyring", "gnome-keyring-daemon"),
     ("dbus", "dbus-run-session"),
+];
+
+/// Packages of the desktop tests, with a file that shows each is there; `*` is one folder.
+const DESKTOP: [(&str, &str); 8] = [
+    ("xvfb", "/usr/bin/Xvfb"),
+    ("openbox", "/usr/bin/openbox"),
+    ("dbus", "/usr/bin/dbus-daemon"),
+    ("webkit2gtk-driver", "/usr/bin/WebKitWebDriver"),
+    ("libwebkit2gtk-4.1-0", "/usr/lib/*/libwebkit2gtk-4.1.so.0"),
+    (
+        "libwebkit2gtk-4.1-dev",
+        "/usr/lib/*/pkgconfig/webkit2gtk-4.1.pc",
+    ),
+    ("imagemagick", "/usr/bin/import"),
+    ("xdotool", "/usr/bin/xdotool"),
 ];
 
 /// Fails with what to install where Go, Node or npm is missing; the lab builds with them.
@@ -62,6 +81,44 @@ pub fn secret_service() -> Result<Count> {
     Ok(Count::SKIPPED)
 }
 
+/// Installs what a desktop without a screen is made of, where apt can; elsewhere the desktop tests are skipped.
+pub fn desktop() -> Result<Count> {
+    if cfg!(not(target_os = "linux")) {
+        return Ok(Count::default());
+    }
+    let missing: Vec<&str> = DESKTOP
+        .iter()
+        .filter(|(_, file)| !is_there(file))
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(Count::PASSED);
+    }
+    let names = missing.join(" ");
+    if which::which("apt-get").is_err() {
+        println!(
+            "The desktop tests are skipped: this system has no apt-get. Install what Debian calls {names} to run them."
+        );
+        return Ok(Count::SKIPPED);
+    }
+    if install(&missing) {
+        return Ok(Count::PASSED);
+    }
+    println!("The desktop tests are skipped: run `sudo apt-get install {names}` to have them.");
+    Ok(Count::SKIPPED)
+}
+
+fn is_there(file: &str) -> bool {
+    let Some((before, after)) = file.split_once("*/") else {
+        return Path::new(file).exists();
+    };
+    fs::read_dir(before).is_ok_and(|folders| {
+        folders
+            .flatten()
+            .any(|folder| folder.path().join(after).exists())
+    })
+}
+
 fn install(packages: &[&str]) -> bool {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
@@ -74,5 +131,25 @@ fn install(packages: &[&str]) -> bool {
     };
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(packages);
-    apt(&install) || (apt(&["update"]) && apt(&install))
+    // An image's lists of packages may be older than the packages themselves.
+    let _ = apt(&["update"]);
+    apt(&install)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_found_in_any_folder_of_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join("lib/x86_64-linux-gnu/pkgconfig/a.pc");
+        fs::create_dir_all(library.parent().unwrap()).unwrap();
+        fs::write(&library, "").unwrap();
+        let place = |rest: &str| format!("{}/lib/{rest}", folder.path().display());
+        assert!(is_there(&place("x86_64-linux-gnu/pkgconfig/a.pc")));
+        assert!(is_there(&place("*/pkgconfig/a.pc")));
+        assert!(!is_there(&place("*/pkgconfig/b.pc")));
+        assert!(!is_there(&place("missing/*/a.pc")));
+    }
 }

@@ -15,6 +15,7 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
     let mut steps = Steps::default();
     steps.run("tools for the lab", requirements::language_tools);
     steps.run("tools for the secret store", requirements::secret_service);
+    steps.run("tools for the desktop", requirements::desktop);
     steps.run("formatting", || {
         step::check(workspace.cargo().args(["fmt", "--all", "--", "--check"]))
     });
