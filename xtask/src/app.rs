@@ -1,4 +1,4 @@
-//! Running and bundling the app.
+//! Running the app.
 
 use std::process::ExitCode;
 
@@ -26,12 +26,4 @@ pub fn run(workspace: &Workspace, sandbox: bool, arguments: &[String]) -> Result
         command.arg("--sandbox");
     }
     Ok(exit_code(command.args(arguments).status()?))
-}
-
-/// Says that there is nothing to bundle yet.
-pub fn bundle() -> ExitCode {
-    eprintln!(
-        "There is no app to bundle yet; `cargo build --release -p ecto-cli` makes the `ecto` command."
-    );
-    ExitCode::from(2)
 }

@@ -268,6 +268,7 @@ mod tests {
             .collect();
         Package {
             name: name.to_owned(),
+            version: "0.1.0".to_owned(),
             dependencies,
         }
     }

@@ -7,6 +7,7 @@
 
 mod app;
 mod bench;
+mod bundle;
 mod dependencies;
 mod house;
 mod lab;
@@ -64,8 +65,12 @@ enum Command {
         #[arg(long)]
         seed_error: bool,
     },
-    /// Makes the app bundle. It comes with the app: until then this exits with code 2.
-    Bundle,
+    /// Makes what people install: Ecto.app and a disk image on a Mac, a Debian package on Linux. It comes with the app:
+    /// until then this exits with code 2.
+    Bundle {
+        #[command(flatten)]
+        wanted: bundle::Wanted,
+    },
 }
 
 fn main() -> ExitCode {
@@ -81,7 +86,7 @@ fn main() -> ExitCode {
         Command::CheckMacos { seed_error: true } => {
             macos::check_catches_seeded_error(&workspace).map(|()| ExitCode::SUCCESS)
         }
-        Command::Bundle => Ok(app::bundle()),
+        Command::Bundle { wanted } => bundle::make(&workspace, &wanted),
     });
     match outcome {
         Ok(code) => code,

@@ -30,6 +30,8 @@ pub struct Metadata {
 pub struct Package {
     /// Its name.
     pub name: String,
+    /// Its version.
+    pub version: String,
     /// What it depends on, ours and others'.
     pub dependencies: Vec<Dependency>,
 }
