@@ -12,6 +12,14 @@ use crate::{
 /// Runs the lab's tests, or with `keep` starts the lab and leaves it up until Ctrl-C.
 pub fn run(workspace: &Workspace, keep: bool, arguments: &[String]) -> Result<ExitCode> {
     requirements::language_tools()?;
+    // The journeys start the command from beside the tests.
+    let built = workspace
+        .cargo()
+        .args(["build", "--package", "ecto-cli"])
+        .status()?;
+    if !built.success() {
+        return Ok(exit_code(built));
+    }
     let mut command = workspace.cargo();
     if keep {
         command.args(["run", "--package", "ecto-tests", "--bin", "lab", "--"]);

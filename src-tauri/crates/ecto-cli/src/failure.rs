@@ -53,11 +53,37 @@ impl Failure {
         }
     }
 
+    /// A host has the lock and does not answer.
+    pub fn silent_host(process: Option<u32>) -> Self {
+        let who = process.map_or_else(String::new, |process| format!(" (process {process})"));
+        Self::Own {
+            code: "host_silent",
+            message: Message {
+                what: format!(
+                    "Ecto runs{who} and does not answer, so whether the door is open is not known."
+                ),
+                next: Some(
+                    "Try again in a moment. To be sure, end that process: the door closes with it."
+                        .to_owned(),
+                ),
+            },
+            exit: Exit::Danger,
+        }
+    }
+
     /// What happened and what to do.
     pub fn message(&self) -> Message {
         match self {
             Self::Cause(cause) => words::cause(cause),
             Self::Own { message, .. } => message.clone(),
+        }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> String {
+        match self {
+            Self::Cause(cause) => cause.code(),
+            Self::Own { code, .. } => (*code).to_owned(),
         }
     }
 
@@ -72,13 +98,9 @@ impl Failure {
     /// The same as JSON.
     pub fn to_json(&self) -> Value {
         let message = self.message();
-        let code = match self {
-            Self::Cause(cause) => cause.code(),
-            Self::Own { code, .. } => (*code).to_owned(),
-        };
         json!({
             "schema": SCHEMA,
-            "error": { "code": code, "what": message.what, "next": message.next },
+            "error": { "code": self.code(), "what": message.what, "next": message.next },
         })
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// How the log's files are named.
 pub const PREFIX: &str = "ecto";
@@ -21,12 +22,33 @@ pub fn start(folder: &Path) -> Option<WorkerGuard> {
         .build(folder)
         .ok()?;
     let (writer, guard) = tracing_appender::non_blocking(file);
-    let filter =
-        EnvFilter::try_from_env("ECTO_LOG").unwrap_or_else(|_| EnvFilter::new("ecto=info,warn"));
+    let filter = EnvFilter::new(format!(
+        "off,ecto={}",
+        level(std::env::var("ECTO_LOG").ok())
+    ));
     let set = tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)
         .with_writer(writer)
         .try_init();
     set.ok().map(|()| guard)
+}
+
+/// How much is logged. Only a level can be chosen: what libraries say may hold what must not be kept.
+fn level(wanted: Option<String>) -> LevelFilter {
+    wanted
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(LevelFilter::INFO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_level_can_be_chosen() {
+        assert_eq!(level(Some("debug".to_owned())), LevelFilter::DEBUG);
+        assert_eq!(level(Some("hyper=trace".to_owned())), LevelFilter::INFO);
+        assert_eq!(level(None), LevelFilter::INFO);
+    }
 }

@@ -53,6 +53,9 @@ pub struct OwnHost {
     _world: Box<dyn std::any::Any + Send>,
 }
 
+/// How long a host that has the lock may stay silent before that is told.
+const SILENCE_LIMIT: Duration = Duration::from_secs(2);
+
 impl Session {
     /// Finds the folders and makes them.
     pub fn new(arguments: &Arguments, terminal: Terminal) -> Result<Self, Failure> {
@@ -89,6 +92,25 @@ impl Session {
     /// The way to the running host; `None` where none runs.
     pub async fn client(&self) -> Option<Client> {
         Client::connect(&self.socket).await.ok()
+    }
+
+    /// The way to the running host; `None` only where the lock says that none runs. One that is just starting or ending
+    /// is waited for; one that has the lock and stays silent is told as such, because it may hold the door.
+    pub async fn find_host(&self) -> Result<Option<Client>, Failure> {
+        let end = tokio::time::Instant::now() + SILENCE_LIMIT;
+        loop {
+            if let Some(client) = self.client().await {
+                return Ok(Some(client));
+            }
+            match HostLock::look(self.folders.runtime()) {
+                Ok(()) => return Ok(None),
+                Err(LockFault::Taken { .. }) if tokio::time::Instant::now() < end => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(LockFault::Taken { process }) => return Err(Failure::silent_host(process)),
+                Err(fault @ LockFault::Unusable { .. }) => return Err(fault.into()),
+            }
+        }
     }
 
     /// Takes the lock, or finds the host that has it. One that is just starting or ending is waited for.

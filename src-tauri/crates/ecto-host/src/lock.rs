@@ -5,6 +5,14 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+const FILE: &str = "host.lock";
+
+fn read_process(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
 /// The lock of the host, held until it is dropped. The system lets go of it when the process ends, however it ends, so
 /// there is no stale one.
 #[derive(Debug)]
@@ -34,7 +42,7 @@ pub enum LockFault {
 impl HostLock {
     /// Takes the lock in `folder`, which must exist.
     pub fn take(folder: &Path) -> Result<Self, LockFault> {
-        let path = folder.join("host.lock");
+        let path = folder.join(FILE);
         let unusable = |source| LockFault::Unusable {
             path: path.clone(),
             source,
@@ -50,11 +58,7 @@ impl HostLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let process = file
-                    .read_to_string(&mut text)
-                    .ok()
-                    .and_then(|_| text.trim().parse().ok());
+                let process = read_process(&mut file);
                 return Err(LockFault::Taken { process });
             }
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
@@ -62,6 +66,27 @@ impl HostLock {
         let mut lock = Self { file };
         lock.write_process().map_err(unusable)?;
         Ok(lock)
+    }
+
+    /// Looks whether somebody has the lock in `folder`, and changes nothing: `Ok` where it is free.
+    pub fn look(folder: &Path) -> Result<(), LockFault> {
+        let path = folder.join(FILE);
+        let unusable = |source| LockFault::Unusable {
+            path: path.clone(),
+            source,
+        };
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(fault) => return Err(unusable(fault)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(LockFault::Taken {
+                process: read_process(&mut file),
+            }),
+            Err(TryLockError::Error(source)) => Err(unusable(source)),
+        }
     }
 
     fn write_process(&mut self) -> std::io::Result<()> {

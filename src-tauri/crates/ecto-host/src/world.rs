@@ -12,6 +12,7 @@ use ecto_core::key;
 use ecto_core::ports::{Clock, VaultFault};
 use ecto_core::words;
 use ecto_guard::{Limits, LoopbackGuard};
+use ecto_openclaw::place::Place;
 use ecto_openclaw::{Environment, OpenClaw, Options};
 use ecto_outside::{Limits as CheckLimits, PublicCheck, Setup, Trust};
 use ecto_platform::System;
@@ -243,6 +244,16 @@ impl World {
         self.ports.vault = opened.vault;
         self.notices
             .extend(opened.notices.iter().map(ToString::to_string));
+    }
+}
+
+/// Where the gateway's own log is, where that is known.
+pub fn gateway_log(choice: &WorldChoice, variables: &Variables) -> Option<PathBuf> {
+    match choice {
+        WorldChoice::Real | WorldChoice::Lab(_) => {
+            Place::find(&openclaw_environment(variables)).log()
+        }
+        WorldChoice::Sandbox => None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ecto_core::Timestamp;
 use ecto_core::cause::Remedy;
 use ecto_core::exposure::{Exposure, Reach};
+use ecto_core::ports::VaultPlace;
 use ecto_core::settings::Settings;
 use ecto_core::step::Waiting;
 use ecto_host::client::Client;
@@ -13,6 +14,7 @@ use ecto_host::lock::HostLock;
 use ecto_host::report::Report;
 use ecto_host::request::{Answer, Request};
 use ecto_host::world::WorldChoice;
+use ecto_platform::vault::VaultChoice;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -104,6 +106,7 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
     let mut reports = client.watch().await?;
     let mut progress = Progress::default();
     let mut printed_at = None;
+    let mut compared = false;
     loop {
         let patience = match printed_at {
             Some(printed) => {
@@ -120,6 +123,9 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
                 return Ok(Exit::Interrupted);
             }
         };
+        if !std::mem::replace(&mut compared, true) {
+            compare_vault(session, &report);
+        }
         progress.tell(session.terminal, &report);
         match &report.snapshot.exposure {
             Exposure::Public { reach, .. } => {
@@ -150,11 +156,27 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
                 session.terminal.print_json(&report);
                 return Ok(Exit::NeedsPerson);
             }
+            Exposure::Private if !report.snapshot.wanted.is_public() => {
+                progress.clear(session.terminal);
+                let message = report.notice_message.as_ref().unwrap_or(&report.message);
+                session.terminal.tell(&message.to_string());
+                return Ok(Exit::Done);
+            }
             Exposure::Private
             | Exposure::Preparing { .. }
             | Exposure::Closing
             | Exposure::Blocked { .. } => {}
         }
+    }
+}
+
+/// Says so where the running host keeps its secrets elsewhere than was asked for.
+fn compare_vault(session: &Session, report: &Report) {
+    let is_file = matches!(report.snapshot.vault, VaultPlace::File { .. });
+    if session.vault == VaultChoice::File && !is_file {
+        session
+            .terminal
+            .tell("The Ecto that runs keeps its key elsewhere; --vault file counts from its next start on.");
     }
 }
 
@@ -189,7 +211,7 @@ async fn start_in_background(session: &Session) -> Result<Client, Failure> {
             command.arg("--sandbox");
         }
     }
-    if session.vault == ecto_platform::vault::VaultChoice::File {
+    if session.vault == VaultChoice::File {
         command.arg("--vault").arg("file");
     }
     command

@@ -4,6 +4,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ecto_host::world::gateway_log;
 use serde_json::Value;
 
 use crate::exit::Exit;
@@ -18,10 +19,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Shows the end of the newest log, and goes on as it grows where that is asked for.
 pub async fn run(follow: bool, session: &Session) -> Result<Exit, Failure> {
     let folder = session.folders.logs();
-    session.terminal.tell(&format!(
-        "Ecto's logs are in {}; the gateway's own log is shown by: openclaw logs",
-        folder.display()
-    ));
+    session
+        .terminal
+        .tell(&format!("Ecto's logs are in {}.", folder.display()));
+    if let Some(log) = gateway_log(&session.world, &std::env::vars_os().collect()) {
+        session.terminal.tell(&format!(
+            "The OpenClaw gateway's own log is {}.",
+            log.display()
+        ));
+    }
     let mut shown: Option<(PathBuf, u64)> = None;
     loop {
         if let Some(newest) = newest(folder) {
@@ -62,7 +68,7 @@ fn show(session: &Session, line: &str) {
         return;
     }
     let Ok(entry) = serde_json::from_str::<Value>(line) else {
-        session.terminal.print(line);
+        session.terminal.print(&plain(line));
         return;
     };
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -80,7 +86,14 @@ fn show(session: &Session, line: &str) {
             shown.push_str(&format!(" {name}={value}"));
         }
     }
-    session.terminal.print(&shown);
+    session.terminal.print(&plain(&shown));
+}
+
+/// Without anything that a terminal would take for a command.
+fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|character| !character.is_control())
+        .collect()
 }
 
 fn newest(folder: &Path) -> Option<PathBuf> {

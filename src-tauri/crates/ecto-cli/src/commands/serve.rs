@@ -11,6 +11,19 @@ use crate::session::{Session, Turn};
 /// Runs a host until it is told to end.
 pub async fn run(until_private: bool, session: &Session) -> Result<Exit, Failure> {
     let _log = logging::start(session.folders.logs());
+    let ended = host(until_private, session).await;
+    if let Err(failure) = &ended {
+        // Nobody reads the other streams of a host in the background.
+        tracing::error!(
+            code = failure.code(),
+            what = failure.message().what,
+            "the host did not go on"
+        );
+    }
+    ended
+}
+
+async fn host(until_private: bool, session: &Session) -> Result<Exit, Failure> {
     let listen = |kind| {
         signal(kind).map_err(|fault| {
             Failure::own(

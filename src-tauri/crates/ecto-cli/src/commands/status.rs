@@ -27,7 +27,7 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
 
 /// Goes on telling until it is interrupted or the host ends.
 pub async fn watch(session: &Session) -> Result<Exit, Failure> {
-    let Some(client) = session.client().await else {
+    let Some(client) = session.find_host().await? else {
         return run(session).await;
     };
     let mut reports = client.watch().await?;
@@ -48,7 +48,7 @@ pub async fn watch(session: &Session) -> Result<Exit, Failure> {
 }
 
 async fn read(session: &Session) -> Result<Report, Failure> {
-    let Some(mut client) = session.client().await else {
+    let Some(mut client) = session.find_host().await? else {
         return Ok(without_host(session));
     };
     let answer = match client.ask(&Request::Status).await {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use ecto_host::client::ClientFault;
 use ecto_host::report::SCHEMA;
 use ecto_host::request::Request;
 use serde_json::json;
@@ -18,7 +19,7 @@ const KEPT: [&str; 7] = [
     "wanted.json",
     "vault.json",
     "openclaw-journal.json",
-    "node",
+    "tailscale",
     "sandbox",
     "stand-ins",
     "skills",
@@ -37,9 +38,13 @@ pub async fn run(yes: bool, session: &Session) -> Result<Exit, Failure> {
     let lock = loop {
         match session.take_turn().await? {
             Turn::Ours(lock) => break lock,
-            Turn::Theirs(mut client) => {
-                settle(client.ask(&Request::Quit).await?)?;
-            }
+            Turn::Theirs(mut client) => match client.ask(&Request::Quit).await {
+                // It was ending by itself.
+                Err(ClientFault::Ended) => {}
+                answer => {
+                    settle(answer?)?;
+                }
+            },
         }
     };
     let world = session.open_world(&lock).await?;

@@ -102,6 +102,22 @@ fn a_host_that_hangs_is_told_from_one_that_works() {
 }
 
 #[test]
+fn a_host_whose_socket_is_gone_is_not_taken_for_none() {
+    let machine = Machine::new();
+    let host = machine.connected();
+    std::fs::remove_file(machine.sandbox().join("run/ecto.sock")).unwrap();
+    let status = machine.run(&["status", "--sandbox", "--json"]);
+    assert_eq!(
+        (status.code, status.error_code().as_str()),
+        (4, "host_silent"),
+        "{status:?}"
+    );
+    let ended = host.interrupt();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(machine.status()["exposure"]["state"], "private");
+}
+
+#[test]
 fn many_may_ask_at_once() {
     let machine = Machine::new();
     let host = machine.connected();
