@@ -170,6 +170,11 @@ pub trait Vault: Send + Sync {
     /// Reads the secrets. `Ok(None)` means there are none yet; an error never means that.
     async fn load(&self) -> Result<Option<Secrets>, VaultFault>;
 
+    /// Reads the secrets and changes nothing, not even what [`load`](Self::load) mends on the way.
+    async fn look(&self) -> Result<Option<Secrets>, VaultFault> {
+        self.load().await
+    }
+
     /// Writes the secrets, if they differ from what is there.
     async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault>;
 

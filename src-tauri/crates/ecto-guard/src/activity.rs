@@ -145,6 +145,7 @@ impl Drop for Line {
             status = line.status,
             bytes = line.bytes,
             milliseconds = line.milliseconds,
+            "request",
         );
         self.register.activity.send_modify(|activity| {
             match self.stage {

@@ -22,7 +22,7 @@ pub(crate) struct PrivateFile {
 pub(crate) struct Content {
     /// The bytes, wiped when dropped.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// Others could read the file until now.
+    /// Others could read the file when it was opened.
     pub was_open_to_others: bool,
 }
 
@@ -69,6 +69,18 @@ impl PrivateFile {
 
     /// Reads the file; `None` where there is none. A file that others could read is closed to them.
     pub(crate) fn read(&self) -> Result<Option<Content>, FileFault> {
+        self.read_and(|file| file.set_permissions(fs::Permissions::from_mode(0o600)))
+    }
+
+    /// Reads the file as [`PrivateFile::read`] does, and leaves its mode as it is.
+    pub(crate) fn read_unchanged(&self) -> Result<Option<Content>, FileFault> {
+        self.read_and(|_| Ok(()))
+    }
+
+    fn read_and(
+        &self,
+        close: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<Option<Content>, FileFault> {
         if !self.look()? {
             return Ok(None);
         }
@@ -89,8 +101,7 @@ impl PrivateFile {
         }
         let was_open_to_others = metadata.mode() & 0o077 != 0;
         if was_open_to_others {
-            file.set_permissions(fs::Permissions::from_mode(0o600))
-                .map_err(|source| self.failed(source))?;
+            close(&file).map_err(|source| self.failed(source))?;
         }
         let mut bytes = Zeroizing::new(Vec::with_capacity(
             usize::try_from(metadata.len()).unwrap_or_default() + 1,

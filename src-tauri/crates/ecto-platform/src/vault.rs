@@ -19,6 +19,7 @@ use tokio::time::timeout;
 pub use self::file::FileVault;
 pub use self::keyring::{KeyringVault, OpenStore, system_store};
 pub use self::memory::MemoryVault;
+use self::older::ImportingVault;
 use self::place_record::{Place, PlaceRecord, RecordedVault};
 use crate::folders::Folders;
 
@@ -55,17 +56,10 @@ pub enum VaultNotice {
         /// What the store said.
         detail: ForeignText,
     },
-    /// Others could read the file; it was closed to them.
-    WasOpenToOthers {
+    /// Others can read the file; it is closed to them when it is next used.
+    OpenToOthers {
         /// The file.
         path: PathBuf,
-    },
-    /// A file left by an older version was taken over and put aside.
-    Imported {
-        /// Where it is now.
-        aside: PathBuf,
-        /// Whether it had a key that goes on being valid.
-        key: bool,
     },
 }
 
@@ -77,26 +71,17 @@ impl fmt::Display for VaultNotice {
                 "No secret store answers here ({detail}), so the key is kept in {}, which only you can read.",
                 path.display()
             ),
-            Self::WasOpenToOthers { path } => write!(
+            Self::OpenToOthers { path } => write!(
                 formatter,
-                "Other users could read {}; that is mended. If somebody else uses this machine, make a new key with `ecto token --regenerate`.",
+                "Other users can read {} until Ecto next uses it, which closes it to them. If somebody else uses this machine, make a new key with `ecto token --regenerate`.",
                 path.display()
-            ),
-            Self::Imported { aside, key: true } => write!(
-                formatter,
-                "The key of an older version was taken over; its file is now {}.",
-                aside.display()
-            ),
-            Self::Imported { aside, key: false } => write!(
-                formatter,
-                "The credentials file of an older version had no key to take over; it is now {}.",
-                aside.display()
             ),
         }
     }
 }
 
-/// Opens the vault.
+/// Opens the vault. No file is changed: what an older version left is taken over, and a file that others can read is
+/// closed to them, when the vault is first used.
 ///
 /// Once secrets are in a place, they are looked for in that place alone: a store that does not answer today is
 /// unreachable, and not a reason to make new secrets elsewhere. Where `ECTO_HOME` sets the folders apart,
@@ -129,19 +114,22 @@ pub async fn open(
         },
     };
     let vault: Arc<dyn Vault> = match place {
-        Place::System => Arc::new(RecordedVault::new(keyring, record, place)),
+        Place::System => Arc::new(ImportingVault::new(
+            RecordedVault::new(keyring, record, place),
+            folders.credentials().to_owned(),
+        )),
         Place::File => {
-            if file.close_to_others().await? {
-                notices.push(VaultNotice::WasOpenToOthers {
+            if file.is_open_to_others().await? {
+                notices.push(VaultNotice::OpenToOthers {
                     path: folders.credentials().to_owned(),
                 });
             }
-            Arc::new(RecordedVault::new(file, record, place))
+            Arc::new(ImportingVault::new(
+                RecordedVault::new(file, record, place),
+                folders.credentials().to_owned(),
+            ))
         }
     };
-    if let Some(imported) = older::import(folders.credentials(), vault.as_ref()).await {
-        notices.push(imported);
-    }
     Ok(OpenedVault { vault, notices })
 }
 

@@ -131,7 +131,7 @@ async fn of_world(
     let (tailnet, gateway, secrets) = tokio::join!(
         ports.tailnet.observe(Default::default()),
         ports.gateway.observe(),
-        ports.vault.load()
+        ports.vault.look()
     );
     findings.push(tailnet_finding(&tailnet));
     findings.push(gateway_finding(&gateway));

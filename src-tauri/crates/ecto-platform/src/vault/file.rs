@@ -37,11 +37,11 @@ impl FileVault {
         }
     }
 
-    /// Closes the file to others where they could read it, and says whether they could.
-    pub(super) async fn close_to_others(&self) -> Result<bool, VaultFault> {
+    /// Whether others can read the file. Nothing is changed; loading and storing close it to them.
+    pub(super) async fn is_open_to_others(&self) -> Result<bool, VaultFault> {
         self.with_file(|file| {
             Ok(file
-                .read()?
+                .read_unchanged()?
                 .is_some_and(|content| content.was_open_to_others))
         })
         .await
@@ -71,6 +71,16 @@ fn read(file: &PrivateFile) -> Result<Option<Content>, VaultFault> {
     Ok(content)
 }
 
+fn secrets(content: Option<Content>) -> Result<Option<Secrets>, VaultFault> {
+    let Some(content) = content else {
+        return Ok(None);
+    };
+    match Stored::read(&content.bytes)? {
+        Stored::Document(document) => Ok(Some(document.secrets())),
+        Stored::Older(_) => Ok(None),
+    }
+}
+
 /// Stores the secrets. What is there and cannot be read is put aside first, unless a newer version wrote it.
 fn store(file: &PrivateFile, secrets: &Secrets) -> Result<(), VaultFault> {
     let document = match read(file)? {
@@ -91,16 +101,11 @@ fn store(file: &PrivateFile, secrets: &Secrets) -> Result<(), VaultFault> {
 #[async_trait]
 impl Vault for FileVault {
     async fn load(&self) -> Result<Option<Secrets>, VaultFault> {
-        self.with_file(|file| {
-            let Some(content) = read(file)? else {
-                return Ok(None);
-            };
-            match Stored::read(&content.bytes)? {
-                Stored::Document(document) => Ok(Some(document.secrets())),
-                Stored::Older(_) => Ok(None),
-            }
-        })
-        .await
+        self.with_file(|file| secrets(read(file)?)).await
+    }
+
+    async fn look(&self) -> Result<Option<Secrets>, VaultFault> {
+        self.with_file(|file| secrets(file.read_unchanged()?)).await
     }
 
     async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault> {

@@ -1,36 +1,105 @@
 //! The credentials file that the scripts before Ecto left, taken over once.
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use async_trait::async_trait;
 use ecto_core::key::{self, DEFAULT_KEY};
-use ecto_core::ports::{Secrets, Vault, VaultFault};
+use ecto_core::ports::{Secrets, Vault, VaultFault, VaultPlace};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
+use tokio::sync::Mutex;
 
 use super::document::Stored;
-use super::{VaultNotice, unreachable};
+use super::unreachable;
 use crate::blocking;
 use crate::private_file::{FileFault, PrivateFile};
 
-/// Takes over a file of the scripts `ecto-connection` where there is one.
+/// A vault that first takes over the file of the scripts `ecto-connection`, where there is one. Opening it and
+/// [`Vault::look`] leave that file alone.
 ///
 /// Its shape differed between versions. A key is taken wherever it stands, if it is one of Ecto's; a gateway token is
 /// not, since OpenClaw has it and it never serves as a key. The whole file stays beside, for its owner alone.
-/// Whatever fails leaves the file, and the next start tries again.
-pub(super) async fn import(path: &Path, vault: &dyn Vault) -> Option<VaultNotice> {
-    match try_import(PrivateFile::new(path.to_owned()), vault).await {
-        Ok(notice) => notice,
-        Err(fault) => {
-            tracing::warn!(%fault, "the credentials file of an older version was not taken over");
-            None
+/// Whatever fails leaves the file, and the next use tries again.
+pub(super) struct ImportingVault<V> {
+    vault: V,
+    older: PrivateFile,
+    imported: Mutex<bool>,
+}
+
+impl<V: Vault> ImportingVault<V> {
+    pub(super) fn new(vault: V, older: PathBuf) -> Self {
+        Self {
+            vault,
+            older: PrivateFile::new(older),
+            imported: Mutex::new(false),
+        }
+    }
+
+    async fn import(&self) {
+        let mut imported = self.imported.lock().await;
+        if *imported {
+            return;
+        }
+        match import(self.older.clone(), &self.vault).await {
+            Ok(found) => {
+                *imported = true;
+                if let Some(found) = found {
+                    found.tell();
+                }
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "the credentials file of an older version was not taken over");
+            }
         }
     }
 }
 
-async fn try_import(
-    file: PrivateFile,
-    vault: &dyn Vault,
-) -> Result<Option<VaultNotice>, VaultFault> {
+#[async_trait]
+impl<V: Vault> Vault for ImportingVault<V> {
+    async fn load(&self) -> Result<Option<Secrets>, VaultFault> {
+        self.import().await;
+        self.vault.load().await
+    }
+
+    async fn look(&self) -> Result<Option<Secrets>, VaultFault> {
+        self.vault.look().await
+    }
+
+    async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault> {
+        self.import().await;
+        self.vault.store(secrets).await
+    }
+
+    async fn erase(&self) -> Result<(), VaultFault> {
+        // Else the next start would take the erased key from the older file.
+        self.import().await;
+        self.vault.erase().await
+    }
+
+    fn place(&self) -> VaultPlace {
+        self.vault.place()
+    }
+}
+
+struct Imported {
+    aside: PathBuf,
+    key: bool,
+}
+
+impl Imported {
+    fn tell(&self) {
+        let aside = self.aside.display();
+        if self.key {
+            tracing::info!("The key of an older version was taken over; its file is now {aside}.");
+        } else {
+            tracing::info!(
+                "The credentials file of an older version had no key to take over; it is now {aside}."
+            );
+        }
+    }
+}
+
+async fn import(file: PrivateFile, vault: &dyn Vault) -> Result<Option<Imported>, VaultFault> {
     let reading = file.clone();
     let Some(found) = blocking::run("vault-import", move || older(&reading))
         .await
@@ -40,7 +109,7 @@ async fn try_import(
     };
     let known = vault.load().await?;
     let aside = file.beside("imported.json");
-    let notice = VaultNotice::Imported {
+    let imported = Imported {
         aside: aside.path().to_owned(),
         key: found.is_some() && known.is_none(),
     };
@@ -65,7 +134,7 @@ async fn try_import(
     })
     .await
     .map_err(unreachable)??;
-    Ok(Some(notice))
+    Ok(Some(imported))
 }
 
 /// The key in an older file: `None` where there is no such file, `Some(None)` where it has no key.

@@ -39,7 +39,7 @@ impl PlaceRecord {
     /// Where the secrets are; `None` where nothing was stored yet. A record that cannot be read says the system's store:
     /// should that not answer, nothing is made anew.
     pub(super) fn read(&self) -> Option<Place> {
-        match self.file.read() {
+        match self.file.read_unchanged() {
             Ok(None) => None,
             Ok(Some(content)) => Some(
                 serde_json::from_slice(&content.bytes)
@@ -86,6 +86,10 @@ impl<V: Vault> Vault for RecordedVault<V> {
             self.record.write(self.place);
         }
         Ok(secrets)
+    }
+
+    async fn look(&self) -> Result<Option<Secrets>, VaultFault> {
+        self.vault.look().await
     }
 
     async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault> {

@@ -227,15 +227,20 @@ async fn a_file_open_to_others_is_closed_to_them() {
         .unwrap();
     assert_eq!(
         opened.notices,
-        [VaultNotice::WasOpenToOthers {
+        [VaultNotice::OpenToOthers {
             path: folders.credentials().to_owned()
         }]
     );
-    assert_eq!(mode(folders.credentials()), 0o600);
+    assert_eq!(
+        shown(opened.vault.look().await.unwrap()),
+        pairs(&[("default", "one")])
+    );
+    assert_eq!(mode(folders.credentials()), 0o644, "looked at and changed");
     assert_eq!(
         shown(opened.vault.load().await.unwrap()),
         pairs(&[("default", "one")])
     );
+    assert_eq!(mode(folders.credentials()), 0o600);
 }
 
 #[tokio::test]
@@ -452,6 +457,7 @@ impl OlderFile {
         let folders = folders(folder.path());
         fs::create_dir(folder.path().join(".openclaw")).unwrap();
         fs::write(folders.credentials(), &content).unwrap();
+        fs::set_permissions(folders.credentials(), fs::Permissions::from_mode(0o644)).unwrap();
         Self {
             _folder: folder,
             folders,
@@ -465,6 +471,16 @@ impl OlderFile {
 
     async fn open(&self, choice: VaultChoice, store: &Store) -> OpenedVault {
         open(choice, &self.folders, store.open()).await.unwrap()
+    }
+
+    /// Nothing was renamed, written or given another mode.
+    fn assert_is_untouched(&self) {
+        let path = self.folders.credentials();
+        assert_eq!(fs::read_to_string(path).unwrap(), self.content);
+        assert_eq!(mode(path), 0o644);
+        let beside = fs::read_dir(path.parent().unwrap()).unwrap();
+        assert_eq!(beside.count(), 1);
+        assert!(!self.folders.state().join("vault.json").exists());
     }
 
     fn assert_is_aside(&self) {
@@ -484,10 +500,8 @@ async fn the_key_of_an_older_file_goes_on_being_valid_and_its_gateway_token_neve
         let older = OlderFile::left(content.to_string());
         let store = Store::new();
         let opened = older.open(choice, &store).await;
-        assert!(opened.notices.contains(&VaultNotice::Imported {
-            aside: older.aside(),
-            key: true
-        }));
+        assert!(opened.vault.look().await.unwrap().is_none());
+        older.assert_is_untouched();
         assert_eq!(
             shown(opened.vault.load().await.unwrap()),
             pairs(&[("default", key.expose_secret())])
@@ -498,8 +512,17 @@ async fn the_key_of_an_older_file_goes_on_being_valid_and_its_gateway_token_neve
             choice == VaultChoice::File
         );
 
+        let aside = fs::metadata(older.aside()).unwrap().ino();
         let again = older.open(choice, &store).await;
-        assert_eq!(again.notices, [], "imported once");
+        assert_eq!(
+            shown(again.vault.load().await.unwrap()),
+            pairs(&[("default", key.expose_secret())])
+        );
+        assert_eq!(
+            fs::metadata(older.aside()).unwrap().ino(),
+            aside,
+            "imported twice"
+        );
     }
 }
 
@@ -507,10 +530,7 @@ async fn the_key_of_an_older_file_goes_on_being_valid_and_its_gateway_token_neve
 async fn an_older_file_without_a_key_is_put_aside() {
     let older = OlderFile::left(r#"{"gatewayToken":"abc","token":"def","key":"short"}"#.to_owned());
     let opened = older.open(VaultChoice::File, &Store::new()).await;
-    assert!(opened.notices.contains(&VaultNotice::Imported {
-        aside: older.aside(),
-        key: false
-    }));
+    older.assert_is_untouched();
     assert!(opened.vault.load().await.unwrap().is_none());
     older.assert_is_aside();
     assert!(!older.folders.credentials().exists());
@@ -523,28 +543,34 @@ async fn an_older_file_never_replaces_a_key_that_is_there_and_waits_while_the_st
     let store = Store::new();
     store.close(true);
     let opened = older.open(VaultChoice::System, &store).await;
-    assert_eq!(opened.notices, []);
+    opened.vault.load().await.unwrap_err();
     assert_eq!(
         fs::read_to_string(older.folders.credentials()).unwrap(),
         older.content
     );
+    assert!(!older.aside().exists());
 
     store.close(false);
     KeyringVault::new(store.open())
         .store(&secrets(&[("default", "mine")]))
         .await
         .unwrap();
-    let opened = older.open(VaultChoice::System, &store).await;
-    assert_eq!(
-        opened.notices,
-        [VaultNotice::Imported {
-            aside: older.aside(),
-            key: false
-        }]
-    );
+    // The vault that was refused tries again.
     assert_eq!(
         shown(opened.vault.load().await.unwrap()),
         pairs(&[("default", "mine")])
     );
+    older.assert_is_aside();
+}
+
+#[tokio::test]
+async fn erasing_leaves_no_older_key_to_be_taken_over() {
+    let key = key::make_key(&mut rand::rngs::SysRng).unwrap();
+    let older = OlderFile::left(serde_json::json!({"key": key.expose_secret()}).to_string());
+    let store = Store::new();
+    let opened = older.open(VaultChoice::File, &store).await;
+    opened.vault.erase().await.unwrap();
+    let again = older.open(VaultChoice::File, &store).await;
+    assert!(again.vault.load().await.unwrap().is_none());
     older.assert_is_aside();
 }
