@@ -4,6 +4,7 @@
 //! file (OpenClaw 2026.9.6). So it is used only where the file is exactly what that writer makes of it, and nothing would be lost.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,10 +25,19 @@ const PATCH_LIMIT: Duration = Duration::from_secs(30);
 const GET_LIMIT: Duration = Duration::from_secs(10);
 
 /// A new content for one file.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct FileChange {
     pub file: ConfigFile,
     pub text: String,
+}
+
+impl fmt::Debug for FileChange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FileChange")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
 }
 
 impl FileChange {
@@ -52,10 +62,19 @@ pub(crate) struct Setting<'a> {
 }
 
 /// What has to be written so that some keys have new values.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub files: Vec<FileChange>,
     pub entries: Vec<Entry>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Plan")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Plan {
@@ -235,5 +254,25 @@ mod tests {
             difference(&old, &new),
             json!({"a": {"c": 3, "d": null}, "g": {"h": true}})
         );
+    }
+
+    #[test]
+    fn a_plan_shows_no_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = folder.path().join("openclaw.json");
+        std::fs::write(&named, "{token: 'very-secret-token'}").unwrap();
+        let file = read_file(&named).unwrap();
+        let change = FileChange {
+            text: file.document.text.clone(),
+            file,
+        };
+        let plan = Plan {
+            files: vec![change.clone()],
+            entries: Vec::new(),
+        };
+        let text = format!("{change:?} {plan:?}");
+        assert!(text.contains("openclaw.json"), "{text}");
+        assert!(!text.contains("very-secret-token"), "{text}");
+        assert!(!text.contains("[123, 116"), "as bytes: {text}");
     }
 }

@@ -1,6 +1,7 @@
 //! The whole configuration as OpenClaw reads it: the file, the files it includes, and what they mean together.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -19,7 +20,7 @@ const INCLUDE: &str = "$include";
 const INCLUDE_DEPTH: usize = 10;
 
 /// One file of the configuration, as it was read.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ConfigFile {
     /// The file as it is named, which may be a symlink.
     pub named: PathBuf,
@@ -31,8 +32,18 @@ pub struct ConfigFile {
     pub document: Document,
 }
 
+impl fmt::Debug for ConfigFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ConfigFile")
+            .field("named", &self.named)
+            .field("real", &self.real)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The configuration as OpenClaw reads it, before variables are put in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// The main file.
     pub main: ConfigFile,
@@ -43,6 +54,16 @@ pub struct Config {
     /// A digest of everything that was read.
     pub digest: [u8; 32],
     includes: usize,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Config")
+            .field("main", &self.main)
+            .field("included", &self.included)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Config {

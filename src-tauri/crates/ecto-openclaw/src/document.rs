@@ -6,6 +6,7 @@ use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
 use jsonc_parser::tokens::{Token, TokenAndRange};
 use serde_json::Value;
+use std::fmt;
 
 /// The most bytes of a configuration file that are read.
 pub const SIZE_LIMIT: u64 = 5 * 1024 * 1024;
@@ -13,7 +14,7 @@ pub const SIZE_LIMIT: u64 = 5 * 1024 * 1024;
 const BOM: char = '\u{feff}';
 
 /// The text of a configuration file, and what it means.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Document {
     /// The text without the byte-order mark.
     pub text: String,
@@ -21,6 +22,16 @@ pub struct Document {
     pub bom: bool,
     /// What the text means. Where a key stands twice, the last one counts, as in JSON5.
     pub value: Value,
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Document")
+            .field("bytes", &self.text.len())
+            .field("bom", &self.bom)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Document {

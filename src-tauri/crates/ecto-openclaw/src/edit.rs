@@ -8,17 +8,27 @@ use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 
 use crate::document::{Tree, value_of};
 use crate::path::{dotted, get, insert, remove};
 
 /// A text in which a key was set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Edited {
     /// The text with the key set.
     pub text: String,
     /// How to undo it.
     pub undo: Undo,
+}
+
+impl fmt::Debug for Edited {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Edited")
+            .field("bytes", &self.text.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// How to undo the setting of a key.

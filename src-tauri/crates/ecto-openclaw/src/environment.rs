@@ -1,10 +1,11 @@
 //! What the machine looks like from where Ecto runs: variables, the home folder, and where programs are looked for.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The surroundings in which OpenClaw is looked for. Nothing in this crate asks the process for them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Environment {
     /// Environment variables, such as `OPENCLAW_CONFIG_PATH`.
     pub variables: BTreeMap<String, String>,
@@ -14,6 +15,17 @@ pub struct Environment {
     pub program_folders: Vec<PathBuf>,
     /// Where the LaunchAgents are, on a machine that has them.
     pub launch_agents: Option<PathBuf>,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Environment")
+            .field("home", &self.home)
+            .field("program_folders", &self.program_folders)
+            .field("launch_agents", &self.launch_agents)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Environment {

@@ -107,7 +107,7 @@ pub(crate) struct Inner {
 }
 
 /// A session that is kept open.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Held {
     session: Arc<Session>,
     address: SocketAddr,
@@ -115,13 +115,34 @@ struct Held {
     instance: String,
 }
 
+impl fmt::Debug for Held {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Held")
+            .field("session", &self.session)
+            .field("address", &self.address)
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A token that was refused.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Refusal {
     address: SocketAddr,
     token: [u8; 32],
     started: Option<Instant>,
     at: Instant,
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Refusal")
+            .field("address", &self.address)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl OpenClaw {

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::change::Plan;
 use crate::config::{reason, shown};
 use crate::edit::Undo;
 use crate::file::{Disk, is_full, write_private};
@@ -161,6 +162,18 @@ impl Journal {
                 detail: reason(&error).into(),
             }
         })
+    }
+
+    /// This journal with what a plan set in some files.
+    pub(crate) fn with(&self, plan: &Plan, files: &[PathBuf]) -> Self {
+        let mut journal = self.clone();
+        let set = plan.entries.iter();
+        journal.add(
+            set.filter(|entry| files.contains(&entry.file))
+                .cloned()
+                .collect(),
+        );
+        journal
     }
 
     /// Adds entries; an older entry for the same key goes, because somebody else changed that key in between.

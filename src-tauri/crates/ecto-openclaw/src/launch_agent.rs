@@ -1,6 +1,7 @@
 //! The LaunchAgent that runs the gateway: which program, with which variables, and where its log is.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::environment::{Environment, expand_home, variable};
@@ -10,7 +11,7 @@ use crate::variables::parse_variables;
 pub const LABEL: &str = "ai.openclaw.gateway";
 
 /// The LaunchAgent that runs the gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LaunchAgent {
     /// Its label, such as `ai.openclaw.gateway`.
     pub label: String,
@@ -24,6 +25,18 @@ pub struct LaunchAgent {
     pub variables: BTreeMap<String, String>,
     /// Where its output goes.
     pub log: Option<PathBuf>,
+}
+
+impl fmt::Debug for LaunchAgent {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("LaunchAgent")
+            .field("label", &self.label)
+            .field("file", &self.file)
+            .field("program", &self.program)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LaunchAgent {

@@ -1,6 +1,7 @@
 //! Where OpenClaw keeps its configuration and state on this machine, and on which port it listens.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::environment::{Environment, expand_home, variable};
@@ -14,7 +15,7 @@ pub const DEFAULT_PORT: u16 = 18789;
 const DEV_PORT: u16 = 19001;
 
 /// Where everything of OpenClaw is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Place {
     /// The configuration file as it is named; it may be a symlink.
     pub config: PathBuf,
@@ -34,6 +35,22 @@ pub struct Place {
     pub agent: Option<LaunchAgent>,
     /// How OpenClaw is run.
     pub program: Option<Program>,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Place")
+            .field("config", &self.config)
+            .field("state", &self.state)
+            .field("port", &self.port)
+            .field("default_port", &self.default_port)
+            .field("home", &self.home)
+            .field("managed_by", &self.managed_by)
+            .field("agent", &self.agent)
+            .field("program", &self.program)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Place {

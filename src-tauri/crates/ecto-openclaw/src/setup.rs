@@ -73,9 +73,9 @@ impl OpenClaw {
             {
                 Ok(Written::Yes) => written = Some(plan),
                 Ok(Written::Unknown) => {}
-                Ok(Written::No) => self.write_journal(&before)?,
-                Err(cause) => {
-                    self.write_journal(&before)?;
+                Ok(Written::No { left }) => self.write_journal(&before.with(&plan, &left))?,
+                Err(NotWritten { cause, left }) => {
+                    self.write_journal(&before.with(&plan, &left))?;
                     return Err(cause);
                 }
             }
@@ -153,7 +153,7 @@ impl OpenClaw {
         settings: &[Setting<'_>],
         plan: &Plan,
         session: Option<&Session>,
-    ) -> Result<Written, Cause> {
+    ) -> Result<Written, NotWritten> {
         let main = &usable.config.main;
         if let (Some(session), [only]) = (session, plan.files.as_slice())
             && only.file.named == main.named
@@ -162,11 +162,14 @@ impl OpenClaw {
             let new = with_settings(&main.document.value, settings);
             match patch(session, main, &new).await {
                 Ok(()) => return Ok(Written::Yes),
-                Err(PatchFault::Stale) => return Ok(Written::No),
+                Err(PatchFault::Stale) => return Ok(Written::No { left: Vec::new() }),
                 Err(PatchFault::Unknown) => return Ok(Written::Unknown),
                 Err(PatchFault::Rejected(words)) => {
-                    return Err(Cause::ConfigRejected {
-                        detail: words.into(),
+                    return Err(NotWritten {
+                        cause: Cause::ConfigRejected {
+                            detail: words.into(),
+                        },
+                        left: Vec::new(),
                     });
                 }
             }
@@ -174,31 +177,44 @@ impl OpenClaw {
         self.write_files(&plan.files).await
     }
 
-    /// Writes files, all or none: where somebody else changed one of them, the ones before it are taken back.
-    async fn write_files(&self, files: &[FileChange]) -> Result<Written, Cause> {
+    /// Writes files, all or none: where one of them cannot be written, the ones before it are taken back. Those that
+    /// somebody else changed meanwhile are left.
+    async fn write_files(&self, files: &[FileChange]) -> Result<Written, NotWritten> {
         let disk = self.inner.options.disk.clone();
         let files = files.to_vec();
+        let all = files
+            .iter()
+            .map(|change| change.file.named.clone())
+            .collect();
         let result = tokio::task::spawn_blocking(move || {
             for (count, change) in files.iter().enumerate() {
                 let Err(fault) = change.write(disk.as_ref()) else {
                     continue;
                 };
-                for done in &files[..count] {
-                    take_back(done, disk.as_ref());
-                }
-                return Err((change.file.named.clone(), fault));
+                let left = files[..count]
+                    .iter()
+                    .filter(|done| !take_back(done, disk.as_ref()))
+                    .map(|done| done.file.named.clone())
+                    .collect();
+                return Err((change.file.named.clone(), fault, left));
             }
             Ok(())
         })
         .await
-        .map_err(|error| Cause::Internal {
-            detail: error.to_string().into(),
+        .map_err(|error| NotWritten {
+            cause: Cause::Internal {
+                detail: error.to_string().into(),
+            },
+            left: all,
         })?;
         match result {
             Ok(()) => Ok(Written::Yes),
-            Err((_, FileFault::Changed)) => Ok(Written::No),
-            Err((path, fault @ (FileFault::Full | FileFault::NotWritable(_)))) => {
-                Err(fault.cause(&path))
+            Err((_, FileFault::Changed, left)) => Ok(Written::No { left }),
+            Err((path, fault @ (FileFault::Full | FileFault::NotWritable(_)), left)) => {
+                Err(NotWritten {
+                    cause: fault.cause(&path),
+                    left,
+                })
             }
         }
     }
@@ -268,10 +284,12 @@ impl OpenClaw {
             .into_iter()
             .partition(|entry| written.entries.contains(entry));
         let (files, _) = undo_entries(&ours)?;
-        self.write_files(&files).await?;
-        let mut journal = Journal::default();
-        journal.add(rest);
-        self.write_journal(&journal)?;
+        // What could not be undone now stays in the journal.
+        if self.write_files(&files).await? == Written::Yes {
+            let mut journal = Journal::default();
+            journal.add(rest);
+            self.write_journal(&journal)?;
+        }
         Err(Cause::ConfigRejected {
             detail: words.into(),
         })
@@ -342,19 +360,36 @@ impl OpenClaw {
                 }
             }
         }
-        self.write_files(std::slice::from_ref(change)).await
+        Ok(self.write_files(std::slice::from_ref(change)).await?)
     }
 }
 
 /// What became of a change. Anything but `Yes` is read again and tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Written {
     Yes,
-    No,
+    No {
+        /// The files that have the change and could not be taken back.
+        left: Vec<PathBuf>,
+    },
     Unknown,
 }
 
-fn take_back(change: &FileChange, disk: &dyn crate::file::Disk) {
+/// Why nothing was written, and the files that have the change all the same, since they could not be taken back.
+#[derive(Debug)]
+struct NotWritten {
+    cause: Cause,
+    left: Vec<PathBuf>,
+}
+
+impl From<NotWritten> for Cause {
+    fn from(fault: NotWritten) -> Self {
+        fault.cause
+    }
+}
+
+/// Gives a file its old content back; says whether it has it.
+fn take_back(change: &FileChange, disk: &dyn crate::file::Disk) -> bool {
     let content = change.file.document.bytes_with(&change.text);
     let result = crate::file::replace(
         &change.file.named,
@@ -363,9 +398,10 @@ fn take_back(change: &FileChange, disk: &dyn crate::file::Disk) {
         &change.file.bytes,
         disk,
     );
-    if let Err(fault) = result {
+    if let Err(fault) = &result {
         tracing::warn!(file = %change.file.named.display(), ?fault, "a change could not be taken back");
     }
+    result.is_ok()
 }
 
 fn note_links(plan: &Plan, reporter: &Reporter) {

@@ -1,6 +1,7 @@
 //! Variables in text: `.env` files, and `${NAME}` in configuration strings.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Reads an env file: `NAME=value` lines, `export` allowed, single and double quotes, `#` comments.
 pub(crate) fn parse_variables(text: &str) -> BTreeMap<String, String> {
@@ -64,12 +65,21 @@ fn unquote(value: &str) -> String {
 }
 
 /// A string of the configuration after substitution.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Substituted {
     /// All variables were there.
     Whole(String),
     /// This variable is missing or empty, so OpenClaw leaves the text as it stands.
     Missing(String),
+}
+
+impl fmt::Debug for Substituted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(_) => formatter.debug_tuple("Whole").finish_non_exhaustive(),
+            Self::Missing(name) => formatter.debug_tuple("Missing").field(name).finish(),
+        }
+    }
 }
 
 /// Puts the values of variables in the place of `${NAME}`; `$${NAME}` stands for the text `${NAME}` itself. Names are upper

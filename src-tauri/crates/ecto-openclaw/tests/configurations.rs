@@ -11,8 +11,10 @@ use ecto_core::cause::Cause;
 use ecto_core::gateway::RestoreOutcome;
 use ecto_core::ports::Gateway as _;
 use ecto_core::step::Reporter;
-use ecto_openclaw::OpenClaw;
+use ecto_openclaw::config::Config;
 use ecto_openclaw::file::{Call, Disk};
+use ecto_openclaw::place::Place;
+use ecto_openclaw::{OpenClaw, edit};
 
 mod support;
 use support::{Home, MADE, contents, free_port};
@@ -502,11 +504,84 @@ async fn the_token_is_in_no_error_and_no_debug_text() {
     let adapter = home.adapter();
     let view = adapter.observe().await;
     let access = adapter.access().await.expect_err("nothing runs");
+    let agents = home.path().join("agents");
+    fs::create_dir(&agents).unwrap();
+    fs::write(agents.join("ai.openclaw.gateway.plist"), AGENT).unwrap();
+    let mut environment = home.options().environment;
+    environment.variables.insert(
+        "OPENCLAW_GATEWAY_TOKEN".to_owned(),
+        "tok-0123456789abcdef01234567".to_owned(),
+    );
+    environment.launch_agents = Some(agents);
+    let place = Place::find(&environment);
+    assert!(place.agent.is_some() && place.variables.len() == 1);
+    let config = Config::read(&place).unwrap();
+    let text = &config.main.document.text;
+    let edited = edit::set(text, &["gateway", "port"], &serde_json::json!(1)).unwrap();
     for text in [
         format!("{adapter:?}"),
         format!("{view:?}"),
         format!("{access:?}"),
+        format!("{environment:?}"),
+        format!("{place:?}"),
+        format!("{config:?}"),
+        format!("{edited:?}"),
     ] {
         assert!(!text.contains("tok-0123456789abcdef01234567"), "{text}");
+        assert!(!text.contains("[116, 111, 107, 45"), "as bytes: {text}");
+    }
+}
+
+const AGENT: &str = r#"<plist version="1.0"><dict>
+  <key>ProgramArguments</key><array>
+    <string>/opt/homebrew/bin/openclaw</string><string>gateway</string>
+    <string>--token</string><string>tok-0123456789abcdef01234567</string>
+  </array>
+  <key>EnvironmentVariables</key><dict>
+    <key>OPENCLAW_GATEWAY_TOKEN</key><string>tok-0123456789abcdef01234567</string>
+  </dict>
+</dict></plist>"#;
+
+/// Two people who edit at the worst moments: the second file before it is written, the first before it is taken back.
+#[derive(Debug)]
+struct TwoEditors {
+    compared: AtomicUsize,
+    fault: Option<io::ErrorKind>,
+}
+
+impl Disk for TwoEditors {
+    fn before(&self, call: Call, path: &Path) -> io::Result<()> {
+        if call != Call::Compare {
+            return Ok(());
+        }
+        match (self.compared.fetch_add(1, Ordering::SeqCst), self.fault) {
+            (1, Some(fault)) => Err(fault.into()),
+            (1 | 2, _) => {
+                let text = fs::read_to_string(path)?;
+                fs::write(path, format!("// theirs\n{text}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_taken_back_is_undone_by_restore() {
+    for fault in [None, Some(io::ErrorKind::StorageFull)] {
+        let home = Home::with_config(gateway("http: { $include: './http.json' }"));
+        let included = home.openclaw().join("http.json");
+        fs::write(&included, "{ endpoints: {} }\n").unwrap();
+        let mut options = home.options();
+        options.disk = Arc::new(TwoEditors {
+            compared: AtomicUsize::new(0),
+            fault,
+        });
+        let result = OpenClaw::new(options).set_up(Reporter::silent()).await;
+        assert_eq!(result.is_ok(), fault.is_none(), "{result:?}");
+        let text = fs::read_to_string(&included).unwrap();
+        assert!(text.contains("theirs") && text.contains("true"), "{text}");
+        home.adapter().restore(Reporter::silent()).await.unwrap();
+        let text = fs::read_to_string(&included).unwrap();
+        assert_eq!(text, "// theirs\n{ endpoints: {} }\n", "{fault:?}");
     }
 }

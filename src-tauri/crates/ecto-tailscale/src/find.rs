@@ -1,5 +1,7 @@
 //! Finds the tailscaled that answers, whichever variant it is, and what is installed where none does.
 
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -8,6 +10,7 @@ use std::time::Duration;
 use ecto_core::tailnet::{Installer, NodeChoice, NodeKind};
 use futures_util::future::join_all;
 use secrecy::SecretString;
+use tokio::net::TcpStream;
 
 use crate::command;
 use crate::local_api::{ApiError, Endpoint, LocalApi};
@@ -15,6 +18,7 @@ use crate::places::{OperatingSystem, Places};
 use crate::status::{State, Status};
 
 const LSOF_LIMIT: Duration = Duration::from_secs(5);
+const DIAL_LIMIT: Duration = Duration::from_secs(1);
 
 /// A tailscaled that was found.
 #[derive(Debug, Clone)]
@@ -32,6 +36,17 @@ pub(crate) enum Found {
     Failing(ApiError),
     /// Nobody is there.
     Silent,
+}
+
+/// Something may run at a place, and whether it does could not be found out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unknown {
+    /// The app listens, and its password cannot be read.
+    #[error("the Tailscale app runs, and its password cannot be read: {0}")]
+    Password(ErrorKind),
+    /// `lsof`, which finds the app of the App Store, did not do its work.
+    #[error("whether the Tailscale app runs could not be found out")]
+    Search,
 }
 
 /// What is installed where nobody answers.
@@ -112,7 +127,8 @@ impl Finder {
     }
 
     async fn ask(&self, source: &Source) -> Found {
-        let Some(node) = self.node(source).await else {
+        // Who cannot find out how to ask an app has no use of it.
+        let Ok(Some(node)) = self.node(source).await else {
             return Found::Silent;
         };
         match node.api.status().await {
@@ -122,40 +138,54 @@ impl Finder {
         }
     }
 
-    /// The node at a source, where there is reason to think that it answers.
-    pub(crate) async fn node(&self, source: &Source) -> Option<Node> {
+    /// The node at a source, where there is reason to think that it answers. An error says that one may be there that
+    /// cannot be asked.
+    pub(crate) async fn node(&self, source: &Source) -> Result<Option<Node>, Unknown> {
         let (kind, endpoint) = match source {
-            Source::Socket(kind, path) => (*kind, Endpoint::Socket(path.clone())),
+            Source::Socket(kind, path) => (*kind, Some(Endpoint::Socket(path.clone()))),
             Source::Standalone => (NodeKind::Standalone, self.standalone().await?),
             Source::AppStore => (NodeKind::AppStore, self.app_store().await?),
         };
-        let api = LocalApi::new(endpoint);
-        Some(Node { kind, api })
+        Ok(endpoint.map(|endpoint| Node {
+            kind,
+            api: LocalApi::new(endpoint),
+        }))
     }
 
     /// The link may be stale, and only administrators can read the password (tailscale 1.104,
-    /// `safesocket/safesocket_darwin.go`); who cannot has no use of the app.
-    async fn standalone(&self) -> Option<Endpoint> {
+    /// `safesocket/safesocket_darwin.go`).
+    async fn standalone(&self) -> Result<Option<Endpoint>, Unknown> {
         let folder = &self.places.standalone_folder;
-        let link = tokio::fs::read_link(folder.join("ipnport")).await.ok()?;
-        let port: u16 = link.to_str()?.parse().ok()?;
+        let link = match tokio::fs::read_link(folder.join("ipnport")).await {
+            Ok(link) => link,
+            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(fault) => return Err(Unknown::Password(fault.kind())),
+        };
+        let Some(port) = link.to_str().and_then(|port| port.parse().ok()) else {
+            return Ok(None);
+        };
         let proof = folder.join(format!("sameuserproof-{port}"));
-        let password = tokio::fs::read_to_string(proof).await.ok()?;
-        let password = SecretString::from(password.trim());
-        Some(Endpoint::Port { port, password })
+        match tokio::fs::read_to_string(proof).await {
+            Ok(password) => {
+                let password = SecretString::from(password.trim());
+                Ok(Some(Endpoint::Port { port, password }))
+            }
+            Err(fault) if listens(port).await => Err(Unknown::Password(fault.kind())),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The port and the password stand in the name of a file that the app holds open. Looking into its folder would
     /// make macOS ask the person; `lsof` does not.
-    async fn app_store(&self) -> Option<Endpoint> {
+    async fn app_store(&self) -> Result<Option<Endpoint>, Unknown> {
         let kept = self.kept_app_store();
         if let Some(endpoint) = kept
             && LocalApi::new(endpoint.clone()).status().await.is_ok()
         {
-            return Some(endpoint);
+            return Ok(Some(endpoint));
         }
         let found = if self.application() == Some(NodeKind::AppStore) {
-            self.ask_lsof().await
+            self.ask_lsof().await?
         } else {
             None
         };
@@ -163,7 +193,7 @@ impl Finder {
             .app_store
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = found.clone();
-        found
+        Ok(found)
     }
 
     fn kept_app_store(&self) -> Option<Endpoint> {
@@ -173,7 +203,7 @@ impl Finder {
             .clone()
     }
 
-    async fn ask_lsof(&self) -> Option<Endpoint> {
+    async fn ask_lsof(&self) -> Result<Option<Endpoint>, Unknown> {
         let mut command = command::bare_command(&self.places.lsof, &self.places.environment);
         let user = rustix::process::getuid().as_raw();
         command
@@ -183,9 +213,13 @@ impl Finder {
         let run = command::run(&mut command, |line| {
             endpoint = app_store_endpoint(&line).or(endpoint.take());
         });
-        // A failure means that nothing was found.
-        let _ = tokio::time::timeout(LSOF_LIMIT, run).await;
-        endpoint
+        // Its exit code says no more than that nothing was found.
+        let ran = tokio::time::timeout(LSOF_LIMIT, run).await;
+        match (endpoint, ran) {
+            (Some(endpoint), _) => Ok(Some(endpoint)),
+            (None, Ok(Ok(_))) => Ok(None),
+            (None, Ok(Err(_)) | Err(_)) => Err(Unknown::Search),
+        }
     }
 
     /// What would be started, or how it can come.
@@ -244,6 +278,15 @@ impl Finder {
 fn is_executable(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether anybody listens at this port; where that cannot be found out, somebody does.
+async fn listens(port: u16) -> bool {
+    let dialed = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    match tokio::time::timeout(DIAL_LIMIT, dialed).await {
+        Ok(Err(fault)) => fault.kind() != ErrorKind::ConnectionRefused,
+        Ok(Ok(_)) | Err(_) => true,
+    }
 }
 
 fn runs(found: &Found) -> bool {

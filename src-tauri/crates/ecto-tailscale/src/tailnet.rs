@@ -140,8 +140,14 @@ impl Tailnet for Tailscale {
 
     async fn confirm_closed(&self, choice: NodeChoice, guard: SocketAddr) -> Result<(), Cause> {
         for source in self.finder.sources(choice) {
-            if let Some(node) = self.finder.node(&source).await {
-                claim::confirm_closed(&node.api, guard).await?;
+            match self.finder.node(&source).await {
+                Ok(Some(node)) => claim::confirm_closed(&node.api, guard).await?,
+                Ok(None) => {}
+                Err(unknown) => {
+                    return Err(Cause::CouldNotClose {
+                        detail: unknown.to_string().into(),
+                    });
+                }
             }
         }
         Ok(())

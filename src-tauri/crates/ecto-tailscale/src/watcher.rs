@@ -87,7 +87,7 @@ impl Session {
 
     /// Follows the bus until it ends. Returns whether it was there.
     async fn follow(&self) -> bool {
-        let Some(node) = self.finder.node(&self.source).await else {
+        let Ok(Some(node)) = self.finder.node(&self.source).await else {
             return false;
         };
         let mask = INITIAL_STATE | INITIAL_PREFS | INITIAL_HEALTH;

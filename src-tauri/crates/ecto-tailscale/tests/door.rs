@@ -10,8 +10,9 @@ use ecto_core::ports::Tailnet as _;
 use ecto_core::tailnet::NodeChoice;
 use ecto_sandbox::faults::{Fault, Gate};
 use ecto_sandbox::tailnet::{Access, POINT_BUS_LINE, Tailnet, TailnetBuilder};
+use ecto_tailscale::OperatingSystem;
 use serde_json::{Value, json};
-use support::{World, guard, in_time, opening};
+use support::{Machine, World, guard, in_time, opening};
 
 fn ready() -> TailnetBuilder {
     Tailnet::builder().signed_in().funnel_allowed()
@@ -405,4 +406,44 @@ async fn a_closing_that_cannot_be_seen_is_not_called_closed() {
         // The connection was ended all the same.
         until(|| !world.tailnet.is_funnel_on()).await;
     }
+}
+
+#[tokio::test]
+async fn an_app_that_cannot_be_asked_is_not_called_closed() {
+    let mut machine = Machine::new();
+    machine.places.system = OperatingSystem::MacOs;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let folder = machine.places.standalone_folder.clone();
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(port.to_string(), folder.join("ipnport")).unwrap();
+    // Nobody can read a folder as a file, not even an administrator.
+    std::fs::create_dir(folder.join(format!("sameuserproof-{port}"))).unwrap();
+    let tailscale = machine.tailscale();
+    let confirm = || in_time(tailscale.confirm_closed(NodeChoice::Auto, guard()));
+    let confirmed = confirm().await;
+    assert!(
+        matches!(&confirmed, Err(Cause::CouldNotClose { detail }) if detail.to_string().contains("password")),
+        "{confirmed:?}"
+    );
+    // The app left its link behind and is gone.
+    drop(listener);
+    assert_eq!(confirm().await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_app_that_cannot_be_looked_for_is_not_called_closed() {
+    let mut machine = Machine::new();
+    machine.places.system = OperatingSystem::MacOs;
+    let receipt = machine.places.application.join("Contents/_MASReceipt");
+    std::fs::create_dir_all(receipt).unwrap();
+    let tailscale = machine.tailscale();
+    let confirm = || in_time(tailscale.confirm_closed(NodeChoice::Auto, guard()));
+    let confirmed = confirm().await;
+    assert!(
+        matches!(confirmed, Err(Cause::CouldNotClose { .. })),
+        "{confirmed:?}"
+    );
+    machine.program("lsof", "exit 1");
+    assert_eq!(confirm().await, Ok(()));
 }
