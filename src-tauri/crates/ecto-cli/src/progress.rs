@@ -43,6 +43,12 @@ impl Progress {
         }
     }
 
+    /// Takes away what the terminal shows for Ctrl-C, too.
+    pub fn clear_interrupt(&mut self, terminal: Terminal) {
+        self.live |= terminal.is_live();
+        self.clear(terminal);
+    }
+
     fn show_now(&mut self, terminal: Terminal, report: &Report) {
         let now = report
             .snapshot

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ecto_core::engine::command::Handle;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -13,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::report::{ClientAccess, Report, WorldKind};
 use crate::request::{Answer, LINE_LIMIT, Request};
+
+/// How long those who asked the host to end may take to hear that it does.
+const TELLING_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the host knows besides the engine.
 #[derive(Debug, Clone)]
@@ -128,7 +132,7 @@ impl ControlSocket {
                     }
                     Err(fault) => {
                         tracing::warn!(%fault, "the control socket could not accept");
-                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 },
                 Some(_) = connections.join_next() => {}
@@ -138,7 +142,7 @@ impl ControlSocket {
         drop(self);
         // Whoever asked the host to end is still being told.
         let told = async { while connections.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(500), told).await;
+        let _ = tokio::time::timeout(TELLING_LIMIT, told).await;
     }
 }
 
@@ -162,13 +166,14 @@ async fn serve_connection(stream: UnixStream, desk: Desk) {
     let mut reader = BufReader::new(reader);
     loop {
         let mut line = Vec::new();
-        match (&mut reader)
-            .take(LINE_LIMIT)
-            .read_until(b'\n', &mut line)
-            .await
-        {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
+        let mut limited = (&mut reader).take(LINE_LIMIT);
+        tokio::select! {
+            read = limited.read_until(b'\n', &mut line) => match read {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            },
+            // Whoever asks nothing does not keep the host from ending.
+            () = desk.quit.cancelled() => return,
         }
         let Ok(request) = serde_json::from_slice::<Request>(&line) else {
             let _ = send(&mut writer, &Answer::NotUnderstood).await;

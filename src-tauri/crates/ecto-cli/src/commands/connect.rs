@@ -118,7 +118,7 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
             report = reports.next() => report?.ok_or(ecto_host::client::ClientFault::Ended)?,
             () = tokio::time::sleep(patience) => return Ok(Exit::Done),
             _ = tokio::signal::ctrl_c() => {
-                progress.clear(session.terminal);
+                progress.clear_interrupt(session.terminal);
                 session.terminal.tell("Ecto goes on in the background; `ecto disconnect` closes the door.");
                 return Ok(Exit::Interrupted);
             }
@@ -262,6 +262,9 @@ async fn be_host(lock: HostLock, connect: &Connect, session: &Session) -> Result
         () = terminated(&mut terminate) => Ok(Ended::Terminated),
         () = own.host.wait() => Ok(Ended::Elsewhere),
     };
+    if matches!(outcome, Ok(Ended::Interrupted)) {
+        watcher.progress.clear_interrupt(session.terminal);
+    }
     watcher.progress.clear(session.terminal);
     let was_public = watcher.key.is_some();
     let closed = match &outcome {

@@ -17,6 +17,7 @@ fn send(machine: &Machine, key: &str) -> (String, serde_json::Value) {
         status["url"].as_str().unwrap()
     );
     let ran = machine.shell(&line);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let (body, code) = ran.stdout.rsplit_once('\n').unwrap();
     (
         code.to_owned(),
@@ -46,7 +47,8 @@ fn a_new_key_replaces_the_old_one_at_once() {
     assert_ne!(old, new);
     // The lock is proven anew before anybody gets through.
     crate::machine::wait_until("the lock is proven", || {
-        machine.status()["exposure"]["held"].is_null().then_some(())
+        let exposure = machine.status()["exposure"].clone();
+        (exposure["state"] == "public" && exposure["held"].is_null()).then_some(())
     });
     let (status, body) = send(&machine, &old);
     assert_eq!(status, "401");
