@@ -1,7 +1,7 @@
 //! The `ecto` command as a library, so that the app's binary is the same command.
 //!
-//! Results go to stdout, everything else to stderr. [`arguments`] is what may be typed, [`commands`] one file a command,
-//! [`terminal`] decides once how it is printed, [`exit`] what the exit status means.
+//! Results go to stdout, everything else to stderr. [`arguments`] is what may be typed, `commands` one file a command,
+//! `terminal` decides once how it is printed, [`exit`] what the exit status means.
 
 pub mod arguments;
 mod client_example;

@@ -1,3 +1,5 @@
+//! Every sentence in a snapshot, and the rules that all of them keep.
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
