@@ -11,6 +11,7 @@ use crate::tailnet::Link;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The person decided so; nothing is wrong.
@@ -23,6 +24,7 @@ pub enum Severity {
 
 /// What brings the engine on from a cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Remedy {
     /// It is tried again by itself, and at once when something changes.
@@ -35,6 +37,7 @@ pub enum Remedy {
 
 /// What is wrong with a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "problem", rename_all = "snake_case")]
 pub enum ConfigProblem {
     /// It cannot be opened or read.
@@ -75,6 +78,7 @@ pub enum ConfigProblem {
 
 /// Why it is blocked. The code of each is stable: see [`Cause::code`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Cause {
     /// Tailscale is missing, and so is Homebrew, with which Ecto would install it.
@@ -428,6 +432,7 @@ impl Cause {
 
 /// Why the check from outside did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum ReachCause {
     /// This machine has no way out, or the resolvers do not answer.

@@ -10,6 +10,7 @@ use crate::tailnet::PublicAddress;
 
 /// What is, as opposed to what is [wanted](crate::wanted::Wanted).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Exposure {
     /// Nothing is reachable from outside, and tailscaled said so.
@@ -52,6 +53,7 @@ pub enum Exposure {
 
 /// Whether the door is known to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Closed {
     /// There is no claim, as far as tailscaled said.
@@ -62,6 +64,7 @@ pub enum Closed {
 
 /// Result of the check from outside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "reach", rename_all = "snake_case")]
 pub enum Reach {
     /// It was not made yet.

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Text from outside, made safe to show: at most [`ForeignText::LIMIT`] characters, one line, no control characters and
 /// no bidirectional marks that could reorder what stands beside it.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(from = "String", into = "String")]
+#[cfg_attr(feature = "typescript", ts(type = "string"))]
 pub struct ForeignText(String);
 
 impl ForeignText {

@@ -12,11 +12,14 @@ use crate::foreign::ForeignText;
 /// Which gateway, in which state, a proof was made for. Two equal fingerprints mean: same process, same effective
 /// configuration of what Ecto relies on. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(transparent)]
+#[cfg_attr(feature = "typescript", ts(type = "string"))]
 pub struct GatewayFingerprint(pub String);
 
 /// A gateway that runs, is set up as Ecto needs it, and says it is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct ReadyGateway {
     /// Where it listens, on loopback.
     pub address: SocketAddr,
@@ -30,6 +33,7 @@ pub struct ReadyGateway {
 
 /// What is seen of the gateway at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case", tag = "gateway")]
 pub enum GatewayView {
     /// OpenClaw is not on this machine.
@@ -80,6 +84,7 @@ pub struct GatewayAccess {
 
 /// What [`crate::ports::Gateway::restore`] did with one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct RestoredKey {
     /// Dotted name.
     pub key: String,
@@ -89,6 +94,7 @@ pub struct RestoredKey {
 
 /// What became of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum RestoreOutcome {
     /// It has its earlier value again, or is absent again.

@@ -116,6 +116,7 @@ pub trait Guard: Send + Sync {
 
 /// What went through the guard.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Activity {
     /// Requests that were answered by the gateway.
     pub passed: u64,
@@ -129,6 +130,7 @@ pub struct Activity {
 
 /// One request, as it is remembered: never a body, never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct RequestLine {
     /// When it came.
     pub at: Timestamp,
@@ -223,6 +225,7 @@ pub enum VaultFault {
 
 /// Where Ecto's secrets are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum VaultPlace {
     /// The Keychain of macOS.

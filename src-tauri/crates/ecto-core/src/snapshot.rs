@@ -13,6 +13,7 @@ use crate::wanted::Wanted;
 
 /// Everything that may be shown. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Snapshot {
     /// What the person asked for.
     pub wanted: Wanted,
@@ -53,6 +54,7 @@ impl Snapshot {
 
 /// One step of a journey.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct JourneyStep {
     /// Which.
     pub step: Step,
@@ -62,6 +64,7 @@ pub struct JourneyStep {
 
 /// How far a step is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "progress", rename_all = "snake_case")]
 pub enum StepProgress {
     /// Done.
@@ -79,6 +82,7 @@ pub enum StepProgress {
 
 /// What may be shown of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct KeyView {
     /// Its name.
     pub name: String,
@@ -88,6 +92,7 @@ pub struct KeyView {
 
 /// Something that happened and that a person should hear of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "notice", rename_all = "snake_case")]
 pub enum Notice {
     /// What was wanted could not be read, so it is Private.

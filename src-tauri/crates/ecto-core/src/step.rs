@@ -10,6 +10,7 @@ use crate::tailnet::Link;
 
 /// One thing the engine does. The order of the variants is the order of the journey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Brings Tailscale onto the machine.
@@ -65,6 +66,7 @@ impl Step {
 
 /// What a running step waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "for", rename_all = "snake_case")]
 pub enum Waiting {
     /// A person opens the link and signs in.

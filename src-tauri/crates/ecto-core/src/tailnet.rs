@@ -8,6 +8,7 @@ use crate::foreign::ForeignText;
 
 /// Which tailscaled the person wants to hold the claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum NodeChoice {
     /// The one that answers; where none does, Ecto's own.
@@ -21,6 +22,7 @@ pub enum NodeChoice {
 
 /// Which tailscaled it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum NodeKind {
     /// A child of the host, in userspace, with its own state folder.
@@ -35,7 +37,9 @@ pub enum NodeKind {
 
 /// A web address that a person is asked to open.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(transparent)]
+#[cfg_attr(feature = "typescript", ts(type = "string"))]
 pub struct Link(Url);
 
 impl Link {
@@ -56,7 +60,9 @@ impl Link {
 
 /// The name under which the node is known: `machine.tailnet.ts.net`, lower case, no trailing dot.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(transparent)]
+#[cfg_attr(feature = "typescript", ts(type = "string"))]
 pub struct HostName(String);
 
 impl HostName {
@@ -83,7 +89,9 @@ impl HostName {
 
 /// One of the three ports that Funnel serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(into = "u16", try_from = "u16")]
+#[cfg_attr(feature = "typescript", ts(type = "443 | 8443 | 10000"))]
 pub enum FunnelPort {
     /// 443, which needs no port in the address.
     Https,
@@ -126,6 +134,7 @@ impl TryFrom<u16> for FunnelPort {
 
 /// Where the world finds the guard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PublicAddress {
     /// The node's name.
     pub host: HostName,
@@ -152,6 +161,7 @@ impl PublicAddress {
 
 /// Who is to install Tailscale, where it is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case", tag = "installer")]
 pub enum Installer {
     /// Homebrew, which Ecto runs after saying so.
@@ -165,6 +175,7 @@ pub enum Installer {
 
 /// Whether the tailnet lets this node use Funnel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum FunnelPermission {
     /// HTTPS and Funnel are allowed, on at least one port.
@@ -175,6 +186,7 @@ pub enum FunnelPermission {
 
 /// A node that is signed in and running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct RunningNode {
     /// Which tailscaled it is.
     pub kind: NodeKind,
@@ -188,6 +200,7 @@ pub struct RunningNode {
 
 /// What is seen of the tailnet at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case", tag = "tailnet")]
 pub enum TailnetView {
     /// No tailscaled answers and no binary is there.

@@ -7,6 +7,7 @@ use crate::tailnet::NodeChoice;
 
 /// The two ends of the switch. Kept across restarts; see [`Wanted::from_record`] for how it is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "wanted", rename_all = "snake_case")]
 pub enum Wanted {
     /// Nothing is to be reachable from outside.

@@ -21,6 +21,7 @@ use crate::tailnet::NodeKind;
 
 /// What happened, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Message {
     /// What happened.
     pub what: String,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ecto_core::cause::{Cause, Remedy, Severity};
 use ecto_core::exposure::Exposure;
 use ecto_core::snapshot::Snapshot;
 use ecto_core::words::{self, Message};
@@ -13,6 +14,7 @@ pub const SCHEMA: u32 = 1;
 
 /// In which world the host runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum WorldKind {
     /// The tailnet and the gateway of this machine.
@@ -25,6 +27,7 @@ pub enum WorldKind {
 
 /// How a client reaches the public address where its name is not in public DNS: in the lab and the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct ClientAccess {
     /// The edge, in place of every public address.
     pub edge: SocketAddr,
@@ -32,8 +35,28 @@ pub struct ClientAccess {
     pub root_certificate: PathBuf,
 }
 
+/// How bad a cause is, and what brings Ecto on from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct Trouble {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What brings Ecto on.
+    pub remedy: Remedy,
+}
+
+impl Trouble {
+    fn of(cause: &Cause) -> Self {
+        Self {
+            severity: cause.severity(),
+            remedy: cause.remedy(),
+        }
+    }
+}
+
 /// Everything that may be shown, with its sentences. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Report {
     /// See [`SCHEMA`].
     pub schema: u32,
@@ -45,6 +68,10 @@ pub struct Report {
     pub host: Option<u32>,
     /// What is, in a sentence.
     pub message: Message,
+    /// What the cause asks for, while it is Blocked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub trouble: Option<Trouble>,
     /// What happened, in a sentence.
     pub notice_message: Option<Message>,
     /// Where a client sends a chat completion, while it is Public.
@@ -53,6 +80,7 @@ pub struct Report {
     pub base_url: Option<String>,
     /// How a client gets there, in the lab and the sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
     pub client_access: Option<ClientAccess>,
     /// The engine's own view.
     #[serde(flatten)]
@@ -79,12 +107,10 @@ impl Report {
     }
 
     fn new(snapshot: Snapshot, world: WorldKind, host: Option<u32>) -> Self {
-        let address = match &snapshot.exposure {
-            Exposure::Public { address, .. } => Some(address.clone()),
-            Exposure::Private
-            | Exposure::Preparing { .. }
-            | Exposure::Closing
-            | Exposure::Blocked { .. } => None,
+        let (address, trouble) = match &snapshot.exposure {
+            Exposure::Public { address, .. } => (Some(address.clone()), None),
+            Exposure::Blocked { cause, .. } => (None, Some(Trouble::of(cause))),
+            Exposure::Private | Exposure::Preparing { .. } | Exposure::Closing => (None, None),
         };
         let mut message = words::exposure(&snapshot.exposure);
         if host.is_none() && snapshot.wanted.is_public() {
@@ -100,6 +126,7 @@ impl Report {
             world,
             host,
             message,
+            trouble,
             notice_message: snapshot.notice.as_ref().map(words::notice),
             url: address.as_ref().map(|address| address.chat_completions()),
             base_url: address

@@ -1,0 +1,80 @@
+// What the popover and its host say to each other. The report's types are made from Rust: bindings.d.ts.
+import type { NodeChoice, Report, RestoredKey } from "./bindings.js";
+
+export type Minutes = 15 | 60 | 480 | null;
+export type System = "mac" | "linux";
+export type AtSleep = "stay" | "close";
+export type LoginItem = "on" | "off" | "refused" | "unavailable";
+
+export interface Preferences {
+  node: NodeChoice;
+  at_sleep: AtSleep;
+  notifications: boolean;
+  minutes: Minutes;
+}
+
+export interface AppView {
+  report: Report;
+  preferences: Preferences;
+  system: System;
+  launch_at_login: LoginItem;
+  tray: boolean;
+  first_run: boolean;
+}
+
+/** How a command is refused: the sentences are made in Rust. */
+export interface Refusal {
+  code: string;
+  what: string;
+  next: string | null;
+}
+
+export type CopyWhat = "url" | "key" | "curl" | "python" | "javascript" | "environment" | "link" | "command";
+export type CodeWhat = "url" | "url_and_key";
+
+/** All that the page can ask for. */
+export interface Commands {
+  view(): AppView;
+  connect(argument: { minutes: Minutes }): null;
+  disconnect(): null;
+  reveal_key(): string;
+  copy(argument: { what: CopyWhat }): null;
+  qr(argument: { what: CodeWhat }): string;
+  open_link(): null;
+  check_outside(): null;
+  regenerate_key(): null;
+  restart_gateway(): null;
+  restore(): RestoredKey[];
+  set_preferences(argument: { preferences: Preferences }): AppView;
+  set_launch_at_login(argument: { on: boolean }): AppView;
+  diagnostics(): string;
+  save_diagnostics(): string;
+  uninstall(): string[];
+  hide(): null;
+  /** Tells how high the page is, in CSS pixels; the window follows up to its limit. */
+  resize(argument: { height: number }): null;
+}
+
+export type Ask = <Name extends keyof Commands>(
+  name: Name,
+  ...argument: Parameters<Commands[Name]>
+) => Promise<ReturnType<Commands[Name]>>;
+
+export interface Host {
+  ask: Ask;
+  /** Calls back with the whole view on every change. */
+  watch(shown: (view: AppView) => void): Promise<void>;
+  /** Milliseconds since 1970. */
+  now(): number;
+}
+
+declare global {
+  interface Window {
+    __TAURI__?: {
+      core: { invoke(command: string, argument?: object): Promise<unknown> };
+      event: {
+        listen(name: string, heard: (event: { payload: unknown }) => void): Promise<() => void>;
+      };
+    };
+  }
+}

@@ -1,0 +1,542 @@
+// @ts-check
+// The first panel: the switch, what is, and what a person can do about it.
+import { element } from "./element.js";
+import { ghost, icon, spinner } from "./icons.js";
+import { button, choice, copyButton, copyTextButton, group, iconButton, prose, refusal, row, time } from "./parts.js";
+import * as words from "./words.js";
+
+/** @import { Cause, Exposure, JourneyStep, Report } from "./bindings.js" */
+/** @import { AppView } from "./commands.js" */
+/** @import { Local } from "./render.js" */
+/** @import { Child } from "./element.js" */
+
+/** @typedef {Extract<Exposure, { state: "preparing" }>} Preparing */
+/** @typedef {Extract<Exposure, { state: "public" }>} Public */
+/** @typedef {Extract<Exposure, { state: "blocked" }>} Blocked */
+/** @typedef {"gone" | "private" | "working" | "needs-you" | "public" | "held" | "failed" | "danger" | "closing"} Mood */
+
+/**
+ * What the ghost looks like, and what stands beside it.
+ * @param {AppView} view
+ * @returns {{ mood: Mood, title: string, sentence: string }}
+ */
+export function headline({ report, first_run }) {
+  const { exposure } = report;
+  if (report.host === null)
+    return { mood: "gone", title: words.titles.gone, sentence: words.message(report.message.what) };
+  switch (exposure.state) {
+    case "private":
+      return { mood: "private", title: words.titles.private, sentence: first_run ? words.sentences.firstRun : words.sentences.private };
+    case "preparing":
+      return needsPerson(exposure)
+        ? { mood: "needs-you", title: words.titles.needsYou, sentence: words.sentences.preparing }
+        : { mood: "working", title: words.titles.preparing, sentence: words.sentences.preparing };
+    case "public":
+      return exposure.held
+        ? { mood: "held", title: words.titles.held, sentence: words.sentences.held }
+        : { mood: "public", title: words.titles.public, sentence: words.sentences.public };
+    case "closing":
+      return { mood: "closing", title: words.titles.closing, sentence: words.sentences.closing };
+    case "blocked":
+      return { ...blockedTitle(report, exposure), sentence: "" };
+  }
+}
+
+/**
+ * @param {Report} report
+ * @param {Blocked} exposure
+ * @returns {{ mood: Mood, title: string }}
+ */
+function blockedTitle({ trouble }, exposure) {
+  if (exposure.closed === "unconfirmed") return { mood: "danger", title: words.titles.unconfirmed };
+  if (trouble?.severity === "danger") return { mood: "danger", title: words.titles.danger };
+  if (trouble?.severity === "quiet") return { mood: "private", title: words.titles.private };
+  if (trouble?.remedy === "act") return { mood: "needs-you", title: words.titles.needsYou };
+  if (trouble?.remedy === "ask") return { mood: "failed", title: words.titles.ask };
+  return { mood: "failed", title: words.titles.wait };
+}
+
+/** @param {Preparing} exposure */
+function needsPerson({ waiting }) {
+  return waiting !== null && waiting.for !== "tailscale" && waiting.for !== "gateway";
+}
+
+/**
+ * What a screen reader is told when it changes.
+ * @param {AppView} view
+ */
+export function announcement(view) {
+  const { report } = view;
+  const { title, sentence } = headline(view);
+  const { exposure } = report;
+  switch (exposure.state) {
+    case "preparing":
+      return words.announcement(title, `${words.steps[exposure.step]}.`, exposure.waiting ? words.waits[exposure.waiting.for] : "");
+    case "blocked":
+      return words.announcement(title, words.message(report.message.what), words.message(report.message.next ?? ""));
+    case "public":
+      return words.announcement(title, sentence, exposure.held ? "" : words.reach[exposure.reach.reach]);
+    default:
+      return words.announcement(title, sentence);
+  }
+}
+
+/**
+ * @param {AppView} view
+ * @param {Local} local
+ * @param {number} now
+ */
+export function door(view, local, now) {
+  const { report } = view;
+  const { mood, title, sentence } = headline(view);
+  return element(
+    "main",
+    { class: "panel door", "data-mood": mood, "data-key": "door" },
+    element(
+      "header",
+      { class: "bar" },
+      element("p", { class: "brand" }, words.name),
+      report.world !== "real" && element("span", { class: "badge" }, words.worlds[report.world]),
+      iconButton("open", "settings", words.settings, { "data-to": "settings", "data-key": "open-settings" }),
+    ),
+    refusal(local.failure),
+    report.notice_message &&
+      report.host !== null &&
+      element(
+        "div",
+        { class: "banner", "data-key": "notice" },
+        icon("hand"),
+        element("p", {}, ...prose(report.notice_message.what), " ", ...prose(report.notice_message.next)),
+      ),
+    element(
+      "section",
+      { class: "hero" },
+      bigSwitch(report, local),
+      element("h1", { tabindex: "-1" }, title),
+      sentence && element("p", { class: "sentence", id: "sentence" }, sentence),
+    ),
+    ...body(view, local, now),
+    !view.tray && element("p", { class: "foot", "data-key": "no-tray" }, words.sentences.noTray),
+  );
+}
+
+/**
+ * Whether the switch is on: where it is up to the person to connect again, it is off.
+ * @param {Report} report
+ */
+function isOn({ host, wanted, exposure, trouble }) {
+  if (host === null || wanted.wanted === "private" || exposure.state === "closing") return false;
+  return !(exposure.state === "blocked" && exposure.closed === "yes" && trouble?.remedy === "ask");
+}
+
+/**
+ * @param {Report} report
+ * @param {Local} local
+ */
+function bigSwitch(report, local) {
+  const on = isOn(report);
+  return element(
+    "button",
+    {
+      type: "button",
+      class: "big-switch",
+      role: "switch",
+      "aria-checked": String(on),
+      "aria-label": words.switchName,
+      "aria-describedby": "sentence",
+      "data-do": on ? "disconnect" : "connect",
+      "data-key": "switch",
+      "aria-disabled": local.busy === "connect" || local.busy === "disconnect" ? "true" : null,
+    },
+    element("span", { class: "knob" }, ghost()),
+  );
+}
+
+/**
+ * @param {AppView} view
+ * @param {Local} local
+ * @param {number} now
+ * @returns {Child[]}
+ */
+function body(view, local, now) {
+  const { report } = view;
+  const { exposure } = report;
+  if (report.host === null) return [group(null, row({ key: "gone", mark: mark("warn", "warning"), label: element("span", {}, ...prose(report.message.next ?? report.message.what)) })), single("again", words.tryAgain)];
+  switch (exposure.state) {
+    case "private":
+      return privateBody(view);
+    case "preparing":
+      return preparingBody(report, exposure, local, now);
+    case "public":
+      return publicBody(report, exposure, local, now);
+    case "closing":
+      return [];
+    case "blocked":
+      return blockedBody(view, exposure, local);
+  }
+}
+
+/** @param {AppView} view */
+function privateBody({ report, preferences, first_run }) {
+  const { tailnet, gateway } = report;
+  return [
+    group(
+      null,
+      row({
+        key: "keep-open",
+        label: words.keepOpen,
+        actions: [choice({ what: "minutes", name: words.keepOpen, chosen: preferences.minutes, choices: words.durations })],
+      }),
+    ),
+    (tailnet !== null || gateway !== null) &&
+      group(
+        first_run ? words.thisMachine : null,
+        tailnet && standing(words.parts.tailscale, words.tailnet(tailnet)),
+        gateway && standing(words.parts.openclaw, words.gateway(gateway)),
+      ),
+  ];
+}
+
+/**
+ * @param {string} part
+ * @param {["good" | "ours" | "yours", string]} state
+ */
+function standing(part, [who, detail]) {
+  const marks = { good: mark("good", "check"), ours: mark("", "ours"), yours: mark("warn", "hand") };
+  return row({ key: part, mark: marks[who], label: part, detail });
+}
+
+/**
+ * @param {Report} report
+ * @param {Preparing} exposure
+ * @param {Local} local
+ * @param {number} now
+ */
+function preparingBody(report, exposure, local, now) {
+  return [
+    needsPerson(exposure) && waitingCard(exposure, local),
+    element(
+      "section",
+      { class: "group", "data-key": "journey" },
+      element(
+        "ol",
+        { class: "card journey", "aria-label": words.journey },
+        ...(needsPerson(exposure) ? shortJourney(report.journey, exposure, now) : report.journey.map((step) => journeyStep(step, exposure, now))),
+      ),
+    ),
+    single("disconnect", words.cancel),
+  ];
+}
+
+/**
+ * @param {Preparing} exposure
+ * @param {Local} local
+ */
+function waitingCard({ waiting }, local) {
+  if (waiting === null) return null;
+  const link = "link" in waiting ? waiting.link : null;
+  return element(
+    "section",
+    { class: "callout", "data-key": "waiting" },
+    element("p", { class: "ask" }, words.waits[waiting.for]),
+    ...(link === null ? [] : linkParts(link, local)),
+  );
+}
+
+/**
+ * @param {string} link
+ * @param {Local} local
+ * @returns {Child[]}
+ */
+function linkParts(link, local) {
+  return [
+    element("p", { class: "machine", translate: "no" }, words.plain(link)),
+    element(
+      "div",
+      { class: "choices" },
+      button("open_link", words.openLink, { class: "button primary" }),
+      copyTextButton("link", words.copyLink, words.copyLink, local.copied),
+    ),
+  ];
+}
+
+/**
+ * The journey while the one thing that matters is above it.
+ * @param {JourneyStep[]} journey
+ * @param {Preparing} exposure
+ * @param {number} now
+ */
+function shortJourney(journey, exposure, now) {
+  const done = journey.filter(({ progress }) => progress.progress === "done");
+  const ahead = journey.filter(({ progress }) => progress.progress === "ahead");
+  const next = ahead[0];
+  return [
+    done.length > 0 &&
+      element("li", { class: "step done", "data-key": "done" }, mark("good", "check"), element("div", { class: "text" }, words.stepsDone(done.length))),
+    ...journey.filter((step) => !done.includes(step) && !ahead.includes(step)).map((step) => journeyStep(step, exposure, now)),
+    next &&
+      element(
+        "li",
+        { class: "step ahead", "data-key": "ahead" },
+        element("span", { class: "mark ahead" }),
+        element("div", { class: "text label" }, words.stepsAhead(ahead.length, words.steps[next.step])),
+      ),
+  ];
+}
+
+/**
+ * @param {JourneyStep} journeyStep
+ * @param {Preparing} exposure
+ * @param {number} now
+ */
+function journeyStep({ step, progress }, exposure, now) {
+  const state = progress.progress;
+  const marks = {
+    done: () => mark("good", "check"),
+    now: () => element("span", { class: "mark", "data-key": "now" }, spinner()),
+    ahead: () => element("span", { class: "mark ahead", "data-key": "ahead" }),
+    failed: () => mark("bad", "cross"),
+  };
+  const waitsByItself = state === "now" && exposure.waiting !== null && !needsPerson(exposure) && exposure.waiting;
+  return element(
+    "li",
+    { class: `step ${state}`, "data-key": step, "aria-current": state === "now" ? "step" : null },
+    marks[state](),
+    element(
+      "div",
+      { class: "text" },
+      element("div", { class: "label" }, words.steps[step], element("span", { class: "unseen" }, `, ${words.progress[state]}`)),
+      waitsByItself && element("div", { class: "detail" }, words.waits[waitsByItself.for]),
+      state === "now" && exposure.progress && element("div", { class: "detail live", translate: "no" }, words.plain(exposure.progress)),
+    ),
+    progress.progress === "done" && element("span", { class: "took" }, words.took(progress.milliseconds)),
+    state === "now" && element("span", { class: "took" }, time("elapsed", exposure.since, now)),
+  );
+}
+
+/**
+ * @param {Report} report
+ * @param {Public} exposure
+ * @param {Local} local
+ * @param {number} now
+ */
+function publicBody(report, exposure, local, now) {
+  return [
+    exposure.held ? heldCard(report) : reachCard(report, exposure, now),
+    group(
+      null,
+      row({
+        key: "address",
+        label: words.address,
+        detail: address(report.url ?? ""),
+        actions: [
+          iconButton("code", "qr", words.showCode, { "data-key": "code" }),
+          copyButton("url", words.copyAddress, local.copied),
+        ],
+      }),
+      keyRow(report, local),
+      element(
+        "div",
+        { class: "row examples", "data-key": "examples", role: "group", "aria-labelledby": "copy-as" },
+        element("span", { class: "label", id: "copy-as" }, words.copyAs),
+        element(
+          "div",
+          { class: "segments" },
+          ...words.examples.map(([what, label]) =>
+            copyTextButton(what, label, words.copyExample(what === "environment" ? words.environment : label), local.copied, "segment"),
+          ),
+        ),
+      ),
+    ),
+    group(null, closingRow(exposure, now), requestRow(report, now)),
+  ];
+}
+
+/** @param {Report} report */
+function heldCard(report) {
+  return element("section", { class: "callout warn", "data-key": "held" }, element("p", { class: "ask" }, ...prose(report.message.next ?? report.message.what)));
+}
+
+/**
+ * @param {Report} report
+ * @param {Public} exposure
+ * @param {number} now
+ */
+function reachCard(report, { reach }, now) {
+  const again = iconButton("check_outside", "refresh", words.reach.checkAgain, { "data-key": "check_outside" });
+  switch (reach.reach) {
+    case "unchecked":
+      return group(
+        null,
+        row({ key: "reach", mark: element("span", { class: "mark" }, spinner()), label: words.reach.unchecked, detail: words.reach.uncheckedDetail }),
+      );
+    case "reachable":
+      return group(null, row({ key: "reach", look: "assured", mark: mark("good", "globe"), label: words.reach.reachable, detail: time("ago", reach.at, now), actions: [again] }));
+    case "unreachable":
+      return group(
+        null,
+        row({
+          key: "reach",
+          mark: mark("warn", "warning"),
+          label: words.reach.unreachable,
+          detail: element("span", {}, ...prose(report.message.next), " ", time("ago", reach.at, now), "."),
+          actions: [again],
+        }),
+      );
+  }
+}
+
+/**
+ * The address as it is copied, its machine standing out.
+ * @param {string} text
+ */
+function address(text) {
+  const shown = words.plain(text);
+  const parts = /^(https?:\/\/)([^/]*)(.*)$/s.exec(shown);
+  if (!parts) return element("span", { class: "machine", translate: "no" }, shown);
+  return element(
+    "span",
+    { class: "machine", translate: "no" },
+    element("span", { class: "dim" }, parts[1] ?? ""),
+    element("span", { class: "strong" }, parts[2] ?? ""),
+    element("wbr"),
+    element("span", { class: "dim" }, parts[3] ?? ""),
+  );
+}
+
+/**
+ * @param {Report} report
+ * @param {Local} local
+ */
+function keyRow({ key }, local) {
+  if (key === null) return row({ key: "key", label: words.key, detail: words.noKey });
+  const [start, end] = words.plain(key.hint).split("…");
+  return element(
+    "div",
+    { class: local.held ? "row key held" : "row key", "data-key": "key" },
+    element(
+      "div",
+      { class: "text" },
+      element("div", { class: "label" }, words.key),
+      element(
+        "div",
+        { class: "detail machine", id: "key", translate: "no", "data-kept": local.held },
+        ...(local.held ? [] : masked(start ?? "", end ?? "")),
+      ),
+    ),
+    element(
+      "div",
+      { class: "actions" },
+      iconButton("hold", "eye", words.showKey, { "data-hold": true, "aria-pressed": String(local.held) }),
+      copyButton("key", words.copyKey, local.copied),
+    ),
+  );
+}
+
+/**
+ * @param {string} start
+ * @param {string} end
+ */
+function masked(start, end) {
+  return [
+    element("span", { "aria-hidden": "true" }, start, element("span", { class: "dots" }, "••••••••"), end),
+    element("span", { class: "unseen" }, words.keyHidden(end)),
+  ];
+}
+
+/**
+ * @param {Public} exposure
+ * @param {number} now
+ */
+function closingRow({ until }, now) {
+  return row({
+    key: "closes",
+    label: until === null ? words.openUntilQuit : time("left", until, now),
+    actions: [choice({ what: "change", name: words.changeClosing, chosen: undefined, choices: words.durations, first: words.change })],
+  });
+}
+
+/**
+ * @param {Report} report
+ * @param {number} now
+ */
+function requestRow({ activity }, now) {
+  const { last } = activity;
+  if (last === null) return row({ key: "request", label: words.noRequest, detail: words.noRequestDetail });
+  return row({
+    key: "request",
+    label: time("request", last.at, now),
+    detail: element(
+      "span",
+      {},
+      element("span", { class: "line", translate: "no" }, words.request(last)),
+      element("span", { class: "line" }, words.requests(activity)),
+    ),
+  });
+}
+
+/**
+ * @param {AppView} view
+ * @param {Blocked} exposure
+ * @param {Local} local
+ */
+function blockedBody({ report }, { cause, closed }, local) {
+  const { trouble } = report;
+  const command = "command" in cause ? cause.command : null;
+  const link = "link" in cause && cause.link ? cause.link : null;
+  const tone = closed === "unconfirmed" || trouble?.severity === "danger" ? "danger" : trouble?.severity === "quiet" ? "" : "warn";
+  return [
+    element(
+      "section",
+      { class: `callout ${tone}`.trim(), "data-key": "cause" },
+      element("p", { class: "ask" }, ...prose(report.message.what)),
+      report.message.next !== null && element("p", { class: "next" }, ...prose(report.message.next)),
+      element("p", { class: "code" }, `${words.code} ${words.plain(cause.code)}`),
+    ),
+    link !== null
+      ? element("div", { class: "choices" }, button("open_link", words.openLink, { class: "button primary" }), copyTextButton("link", words.copyLink, words.copyLink, local.copied))
+      : command !== null
+        ? element("div", { class: "choices" }, copyTextButton("command", words.remedies.copyCommand, words.remedies.copyCommand, local.copied, "button primary"))
+        : remedy(report, cause, closed === "unconfirmed"),
+  ];
+}
+
+/**
+ * The one button that brings it on.
+ * @param {Report} report
+ * @param {Cause} cause
+ * @param {boolean} open
+ */
+function remedy({ trouble }, cause, open) {
+  if (open) return single("disconnect", words.remedies.closeAgain, "danger");
+  if (cause.code === "open_without_key") return single("open", words.diagnostics.open, "primary", "diagnostics");
+  if (cause.code === "vault_damaged") return single("open", words.remedies.newKey, "primary", "regenerate");
+  if (cause.code === "gateway_token_refused" || cause.code === "gateway_rejects_proxy")
+    return single("restart_gateway", words.remedies.restartGateway, "primary");
+  switch (trouble?.remedy) {
+    case "ask":
+      return single("connect", words.remedies.connectAgain, "primary");
+    case "act":
+      return single("connect", words.remedies.checkAgain, "primary");
+    default:
+      return single("connect", words.remedies.tryNow);
+  }
+}
+
+/**
+ * @param {string} what
+ * @param {string} label
+ * @param {string} [look]
+ * @param {string | null} [to]
+ */
+function single(what, label, look = "", to = null) {
+  return element("div", { class: "choices", "data-key": "single" }, button(what, label, { class: `button ${look}`.trim(), "data-key": `single-${what}`, "data-to": to }));
+}
+
+/**
+ * @param {string} tone
+ * @param {import("./icons.js").Icon} drawing
+ */
+function mark(tone, drawing) {
+  return element("span", { class: `mark ${tone}`.trim(), "data-key": drawing }, icon(drawing));
+}

@@ -1,0 +1,19 @@
+// @ts-check
+// The swap point: the app where the page runs in it, the stand-in in a plain browser.
+
+/** @import { Host } from "./commands.js" */
+
+/** @returns {Promise<Host>} */
+export async function findHost() {
+  const app = window.__TAURI__;
+  if (!app) return (await import("./stand-in.js")).standIn(new URLSearchParams(location.search));
+  return {
+    ask: /** @type {Host["ask"]} */ ((name, argument) => app.core.invoke(name, argument)),
+    watch: async (shown) => {
+      await app.event.listen("report", ({ payload }) =>
+        shown(/** @type {import("./commands.js").AppView} */ (payload)),
+      );
+    },
+    now: Date.now,
+  };
+}

@@ -1,0 +1,249 @@
+// @ts-check
+// What panels are built of: bars, groups, rows, buttons, switches and choices.
+import { element } from "./element.js";
+import { icon, spinner } from "./icons.js";
+import * as words from "./words.js";
+
+/** @import { Child } from "./element.js" */
+/** @import { Icon } from "./icons.js" */
+/** @import { CopyWhat, Refusal } from "./commands.js" */
+
+/**
+ * A push button that does one thing: `data-do` names it.
+ * @param {string} what
+ * @param {string} label
+ * @param {Record<string, string | boolean | null>} [more]
+ */
+export function button(what, label, more = {}) {
+  return element("button", { type: "button", class: "button", "data-do": what, "data-key": what, ...more }, label);
+}
+
+/**
+ * A button with a drawing alone; its name is for screen readers and the tooltip.
+ * @param {string} what
+ * @param {Icon} drawing
+ * @param {string} name
+ * @param {Record<string, string | boolean | null>} [more]
+ */
+export function iconButton(what, drawing, name, more = {}) {
+  return element(
+    "button",
+    { type: "button", class: "icon-button", "data-do": what, "data-key": what + drawing, "aria-label": name, title: name, ...more },
+    icon(drawing),
+  );
+}
+
+/**
+ * Copies, and shows a tick for a moment.
+ * @param {CopyWhat} what
+ * @param {string} name
+ * @param {CopyWhat | null} copied
+ */
+export function copyButton(what, name, copied) {
+  return element(
+    "button",
+    { type: "button", class: "icon-button", "data-do": "copy", "data-what": what, "data-key": `copy-${what}`, "aria-label": name, title: name },
+    copied === what ? icon("check", "tick") : icon("copy"),
+  );
+}
+
+/**
+ * Copies, with its name as text; the tick takes no other room than the name had.
+ * @param {CopyWhat} what
+ * @param {string} label
+ * @param {string} name
+ * @param {CopyWhat | null} copied
+ * @param {string} [look]
+ */
+export function copyTextButton(what, label, name, copied, look = "button") {
+  return element(
+    "button",
+    { type: "button", class: copied === what ? `${look} ticked` : look, "data-do": "copy", "data-what": what, "data-key": `copy-${what}`, "aria-label": name },
+    element("span", { class: "name" }, label),
+    copied === what && icon("check", "tick"),
+  );
+}
+
+/**
+ * @param {string | null} title
+ * @param {...Child} rows
+ */
+export function group(title, ...rows) {
+  return element(
+    "section",
+    { class: "group", "data-key": title },
+    title !== null && element("h2", {}, title),
+    element("div", { class: "card" }, ...rows),
+  );
+}
+
+/**
+ * @param {{ key: string, mark?: Child, look?: string, label: Child, detail?: Child, actions?: Child[] }} parts
+ */
+export function row({ key, mark, look = "", label, detail, actions = [] }) {
+  return element(
+    "div",
+    { class: `row ${look}`.trim(), "data-key": key },
+    mark,
+    element("div", { class: "text" }, element("div", { class: "label" }, label), detail && element("div", { class: "detail" }, detail)),
+    actions.length > 0 && element("div", { class: "actions" }, ...actions),
+  );
+}
+
+/**
+ * A row that opens another panel.
+ * @param {string} panel
+ * @param {string} label
+ * @param {string} [look]
+ */
+export function doorway(panel, label, look = "") {
+  return element(
+    "button",
+    { type: "button", class: `row doorway ${look}`.trim(), "data-do": "open", "data-to": panel, "data-key": `open-${panel}` },
+    element("span", { class: "label" }, label),
+    icon("chevron", "dim"),
+  );
+}
+
+/**
+ * @param {{ what: string, label: string, detail?: string, on: boolean, disabled?: boolean }} parts
+ */
+export function switchRow({ what, label, detail = "", on, disabled = false }) {
+  return row({
+    key: what,
+    label: element("span", { id: `${what}-label` }, label),
+    detail: detail && element("span", { id: `${what}-detail` }, detail),
+    actions: [
+      element(
+        "button",
+        {
+          type: "button",
+          class: "small-switch",
+          role: "switch",
+          "aria-checked": String(on),
+          "aria-labelledby": `${what}-label`,
+          "aria-describedby": detail ? `${what}-detail` : null,
+          "data-do": what,
+          "data-key": what,
+          disabled,
+        },
+        element("span", { class: "knob" }),
+      ),
+    ],
+  });
+}
+
+/**
+ * @template {string | number | null} Choice
+ * @param {{ what: string, name: string, chosen: Choice | undefined, choices: [Choice, string][], first?: string }} parts
+ */
+export function choice({ what, name, chosen, choices, first }) {
+  return element(
+    "span",
+    { class: "choice", "data-key": what },
+    element(
+      "select",
+      { "aria-label": name, "data-choose": what },
+      first !== undefined && element("option", { value: "", selected: true, disabled: true, hidden: true }, first),
+      ...choices.map(([value, label]) =>
+        element("option", { value: JSON.stringify(value), selected: first === undefined && value === chosen }, label),
+      ),
+    ),
+    icon("chevron"),
+  );
+}
+
+/**
+ * The bar of a panel behind the first one.
+ * @param {string} title
+ */
+export function titleBar(title) {
+  return element(
+    "header",
+    { class: "bar" },
+    iconButton("back", "back", words.back, { class: "icon-button back" }),
+    element("h1", { tabindex: "-1" }, title),
+  );
+}
+
+/**
+ * A question before something that is not undone by itself.
+ * @param {{ title: string, sentence: string, confirm: string, what: string, busy: string | null, danger?: boolean, list?: readonly string[] }} parts
+ */
+export function question({ title, sentence, confirm, what, busy, danger = false, list = [] }) {
+  return element(
+    "main",
+    { class: "panel question", "data-key": what },
+    titleBar(title),
+    element("p", { class: "prose" }, sentence),
+    list.length > 0 && element("ul", { class: "prose" }, ...list.map((line) => element("li", {}, line))),
+    element(
+      "div",
+      { class: "choices" },
+      button("back", words.cancel, { "data-key": "cancel", disabled: busy !== null }),
+      element(
+        "button",
+        { type: "button", class: danger ? "button danger" : "button primary", "data-do": what, "data-key": what, disabled: busy !== null },
+        busy === what ? spinner() : null,
+        confirm,
+      ),
+    ),
+  );
+}
+
+/**
+ * A sentence of the host; what it sets in backquotes is something to type.
+ * @param {string | null} text
+ * @returns {Child[]}
+ */
+export function prose(text) {
+  return words
+    .message(text ?? "")
+    .split("`")
+    .map((part, index) => (index % 2 === 1 ? element("code", {}, part) : part))
+    .filter((part) => part !== "");
+}
+
+/**
+ * What a command was refused for.
+ * @param {Refusal | null} failure
+ */
+export function refusal(failure) {
+  if (failure === null) return null;
+  return element(
+    "div",
+    { class: "banner problem", role: "alert", "data-key": "refusal" },
+    icon("warning"),
+    element("p", {}, ...prose(failure.what), " ", ...prose(failure.next)),
+    iconButton("dismiss", "cross", words.dismiss),
+  );
+}
+
+/**
+ * A time that goes on while the popover is seen.
+ * @param {"ago" | "left" | "elapsed" | "request"} kind
+ * @param {string} at
+ * @param {number} now
+ */
+export function time(kind, at, now) {
+  return element("span", { "data-tick": kind, "data-at": at }, tick(kind, at, now));
+}
+
+/**
+ * @param {string} kind
+ * @param {string} at
+ * @param {number} now
+ */
+export function tick(kind, at, now) {
+  const seconds = (now - Date.parse(at)) / 1000;
+  switch (kind) {
+    case "ago":
+      return words.checked(words.ago(seconds));
+    case "request":
+      return words.lastRequest(words.ago(seconds));
+    case "left":
+      return words.closesIn(words.span(Math.ceil(-seconds)));
+    default:
+      return words.span(seconds);
+  }
+}

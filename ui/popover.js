@@ -1,0 +1,314 @@
+// @ts-check
+// The popover: asks and hears the host, keeps what the page remembers, and shows the rest.
+import { announcement } from "./door.js";
+import { become } from "./element.js";
+import { findHost } from "./host.js";
+import { tick } from "./parts.js";
+import { fresh, render } from "./render.js";
+import * as words from "./words.js";
+
+/** @import { AppView, CodeWhat, CopyWhat, Minutes, Preferences, Refusal } from "./commands.js" */
+/** @import { Panel } from "./render.js" */
+
+const TICK_SHOWN = 1600;
+
+const root = /** @type {Element} */ (document.getElementById("popover"));
+const status = /** @type {Element} */ (document.getElementById("status"));
+const host = await findHost();
+
+/** @type {AppView | null} */
+let view = null;
+let local = fresh();
+let said = "";
+/** @type {Panel[]} */
+let behind = [];
+/** @type {(string | null)[]} Which control opened each panel behind. */
+let openers = [];
+/** Which time the key was asked for; a later answer to an earlier time is not shown. */
+let reveals = 0;
+/** @type {number | undefined} */
+let tickTimer;
+
+function show() {
+  become(root, render(view, local, host.now()));
+}
+
+/** @param {AppView | null} next */
+function take(next) {
+  view = next;
+  show();
+  const announced = view === null ? words.announcement(words.titles.gone, words.sentences.gone) : announcement(view);
+  if (announced !== said) say((said = announced));
+}
+
+/** @param {string} text */
+function say(text) {
+  status.textContent = text;
+}
+
+/** @param {Partial<typeof local>} changes */
+function remember(changes) {
+  local = { ...local, ...changes };
+  show();
+}
+
+/**
+ * @param {unknown} error
+ * @returns {Refusal}
+ */
+function refusalOf(error) {
+  if (error && typeof error === "object" && "what" in error) return /** @type {Refusal} */ (error);
+  return { code: "internal", what: words.failed, next: null };
+}
+
+/**
+ * Does one thing at a time; what was refused is shown where it was asked for.
+ * @template Answer
+ * @param {string} name
+ * @param {() => Promise<Answer>} work
+ * @returns {Promise<Answer | undefined>}
+ */
+async function attempt(name, work) {
+  if (local.busy !== null) return undefined;
+  remember({ busy: name, failure: null });
+  try {
+    return await work();
+  } catch (error) {
+    remember({ failure: refusalOf(error) });
+    return undefined;
+  } finally {
+    remember({ busy: null });
+  }
+}
+
+/** @param {string | null} key */
+function focusOn(key) {
+  const control = key === null ? null : root.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  const target = control ?? root.querySelector("[data-first]") ?? root.querySelector("h1");
+  if (target instanceof HTMLElement) target.focus({ preventScroll: control === null });
+}
+
+/**
+ * @param {Panel} panel
+ * @param {string | null} opener
+ */
+function open(panel, opener) {
+  behind = [...behind, local.panel];
+  openers = [...openers, opener];
+  remember({ panel, failure: null });
+  root.scrollTop = 0;
+  focusOn(null);
+  if (panel === "diagnostics") void readDiagnostics();
+  if (panel === "code") void draw("url");
+}
+
+function back() {
+  const panel = behind.at(-1);
+  if (panel === undefined) return;
+  const opener = openers.at(-1) ?? null;
+  behind = behind.slice(0, -1);
+  openers = openers.slice(0, -1);
+  remember({ panel, failure: null, code: null, diagnostics: null, restored: null });
+  focusOn(opener);
+}
+
+/** Forgets everything that a person who comes next should not find. */
+function forget() {
+  conceal();
+  behind = [];
+  openers = [];
+  if (local.farewell === null) local = { ...fresh(), busy: local.busy };
+  show();
+}
+
+async function readDiagnostics() {
+  const text = await attempt("diagnostics", () => host.ask("diagnostics"));
+  if (text !== undefined && local.panel === "diagnostics") remember({ diagnostics: { text, saved: null } });
+}
+
+/** @param {CodeWhat} what */
+async function draw(what) {
+  const svg = await attempt("code", () => host.ask("qr", { what }));
+  if (svg !== undefined && local.panel === "code") remember({ code: { what, svg } });
+}
+
+async function reveal() {
+  const asked = ++reveals;
+  try {
+    const key = await host.ask("reveal_key");
+    if (asked !== reveals) return;
+    remember({ held: true });
+    const place = document.getElementById("key");
+    if (place) place.textContent = key;
+  } catch (error) {
+    if (asked === reveals) remember({ failure: refusalOf(error) });
+  }
+}
+
+function conceal() {
+  reveals += 1;
+  if (!local.held) return;
+  document.getElementById("key")?.replaceChildren();
+  remember({ held: false });
+}
+
+/** @param {CopyWhat} what */
+async function copy(what) {
+  try {
+    await host.ask("copy", { what });
+  } catch (error) {
+    remember({ failure: refusalOf(error) });
+    return;
+  }
+  remember({ copied: what });
+  say("");
+  say(words.copied);
+  window.setTimeout(() => {
+    if (local.copied === what) remember({ copied: null });
+  }, TICK_SHOWN);
+}
+
+/** @param {Partial<Preferences>} changes */
+async function prefer(changes) {
+  if (view === null) return;
+  const preferences = { ...view.preferences, ...changes };
+  const next = await attempt("preferences", () => host.ask("set_preferences", { preferences }));
+  if (next !== undefined) take(next);
+  else show();
+}
+
+/** @param {Minutes} minutes */
+function connect(minutes) {
+  return attempt("connect", () => host.ask("connect", { minutes }));
+}
+
+async function lookAgain() {
+  try {
+    take(await host.ask("view"));
+  } catch {
+    take(null);
+  }
+}
+
+/** @type {Record<string, (control: HTMLElement) => unknown>} */
+const actions = {
+  again: lookAgain,
+  back,
+  check_outside: () => attempt("check_outside", () => host.ask("check_outside")),
+  code: () => open("code", "code"),
+  code_with_key: () => draw(local.code?.what === "url_and_key" ? "url" : "url_and_key"),
+  connect: () => connect(view?.preferences.minutes ?? null),
+  copy: (control) => copy(/** @type {CopyWhat} */ (control.dataset["what"])),
+  disconnect: () => attempt("disconnect", () => host.ask("disconnect")),
+  dismiss: () => remember({ failure: null }),
+  launch: async () => {
+    const on = view?.launch_at_login !== "on";
+    const next = await attempt("launch", () => host.ask("set_launch_at_login", { on }));
+    if (next !== undefined) take(next);
+  },
+  notifications: () => prefer({ notifications: !view?.preferences.notifications }),
+  open: (control) => open(/** @type {Panel} */ (control.dataset["to"]), control.dataset["key"] ?? null),
+  open_link: () => attempt("open_link", () => host.ask("open_link")),
+  regenerate_key: async () => {
+    if ((await attempt("regenerate_key", () => host.ask("regenerate_key"))) !== undefined) back();
+  },
+  restart_gateway: async () => {
+    const done = await attempt("restart_gateway", () => host.ask("restart_gateway"));
+    if (done !== undefined && local.panel === "restart") back();
+  },
+  restore: async () => {
+    const restored = await attempt("restore", () => host.ask("restore"));
+    if (restored === undefined) return;
+    remember({ restored });
+    focusOn(null);
+  },
+  save_diagnostics: async () => {
+    const saved = await attempt("save_diagnostics", () => host.ask("save_diagnostics"));
+    if (saved !== undefined && local.diagnostics) remember({ diagnostics: { ...local.diagnostics, saved } });
+  },
+  uninstall: async () => {
+    const farewell = await attempt("uninstall", () => host.ask("uninstall"));
+    if (farewell === undefined) return;
+    remember({ farewell });
+    focusOn(null);
+  },
+};
+
+/** @type {Record<string, (value: never) => unknown>} */
+const choices = {
+  at_sleep: (/** @type {Preferences["at_sleep"]} */ at_sleep) => prefer({ at_sleep }),
+  change: async (/** @type {Minutes} */ minutes) => {
+    await connect(minutes);
+    show();
+  },
+  minutes: (/** @type {Minutes} */ minutes) => prefer({ minutes }),
+  node: (/** @type {Preferences["node"]} */ node) => prefer({ node }),
+};
+
+/** @param {Event} event */
+function controlOf({ target }) {
+  const control = target instanceof Element ? target.closest("[data-do]") : null;
+  return control instanceof HTMLElement ? control : null;
+}
+
+root.addEventListener("click", (event) => {
+  const control = controlOf(event);
+  if (control) void actions[control.dataset["do"] ?? ""]?.(control);
+});
+
+root.addEventListener("change", ({ target }) => {
+  if (target instanceof HTMLSelectElement) void choices[target.dataset["choose"] ?? ""]?.(/** @type {never} */ (JSON.parse(target.value)));
+});
+
+/** @param {Event} event */
+const isHold = (event) => controlOf(event)?.hasAttribute("data-hold") === true;
+
+root.addEventListener("pointerdown", (event) => {
+  if (isHold(event) && /** @type {PointerEvent} */ (event).button === 0) void reveal();
+});
+for (const name of ["pointerup", "pointercancel", "blur"]) window.addEventListener(name, conceal);
+root.addEventListener("pointerout", (event) => isHold(event) && conceal());
+root.addEventListener("focusout", conceal);
+
+window.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    if (behind.length > 0 && local.farewell === null) back();
+    else void host.ask("hide");
+    return;
+  }
+  if ((event.key === " " || event.key === "Enter") && isHold(event)) {
+    event.preventDefault();
+    if (!event.repeat) void reveal();
+  }
+});
+window.addEventListener("keyup", (event) => {
+  if (event.key === " " || event.key === "Enter") conceal();
+});
+window.addEventListener("contextmenu", (event) => event.preventDefault());
+
+// Nothing ticks while nobody sees it.
+function watchTime() {
+  window.clearInterval(tickTimer);
+  if (document.visibilityState === "hidden") {
+    forget();
+    return;
+  }
+  show();
+  tickTimer = window.setInterval(() => {
+    for (const place of root.querySelectorAll("[data-tick]")) {
+      const text = tick(place.getAttribute("data-tick") ?? "", place.getAttribute("data-at") ?? "", host.now());
+      if (place.textContent !== text) place.textContent = text;
+    }
+  }, 1000);
+}
+document.addEventListener("visibilitychange", watchTime);
+
+let height = 0;
+new ResizeObserver(() => {
+  const next = Math.ceil(root.scrollHeight);
+  if (next !== height) host.ask("resize", { height: (height = next) }).catch(() => {});
+}).observe(root);
+
+await host.watch(take);
+await lookAgain();
+watchTime();

@@ -1,0 +1,93 @@
+// @ts-check
+// From what is to what is seen: no state, no clock, no host.
+import { door } from "./door.js";
+import { element } from "./element.js";
+import { ghost } from "./icons.js";
+import { button, refusal } from "./parts.js";
+import { code, diagnostics, regenerate, restart, restore, settings, uninstall } from "./settings.js";
+import * as words from "./words.js";
+
+/** @import { RestoredKey } from "./bindings.js" */
+/** @import { AppView, CodeWhat, CopyWhat, Refusal } from "./commands.js" */
+
+/** @typedef {"door" | "settings" | "regenerate" | "restart" | "restore" | "diagnostics" | "code" | "uninstall"} Panel */
+
+/**
+ * What the page remembers beside the view. No secret but the picture of a code, which goes with its panel.
+ * @typedef {object} Local
+ * @property {Panel} panel
+ * @property {boolean} held Whether the key is being shown.
+ * @property {CopyWhat | null} copied What was copied a moment ago.
+ * @property {string | null} busy The command under way.
+ * @property {Refusal | null} failure
+ * @property {{ what: CodeWhat, svg: string } | null} code
+ * @property {{ text: string, saved: string | null } | null} diagnostics
+ * @property {RestoredKey[] | null} restored
+ * @property {string[] | null} farewell
+ */
+
+/** @returns {Local} */
+export function fresh() {
+  return { panel: "door", held: false, copied: null, busy: null, failure: null, code: null, diagnostics: null, restored: null, farewell: null };
+}
+
+/**
+ * @param {AppView | null} view `null` where the host does not answer.
+ * @param {Local} local
+ * @param {number} now
+ */
+export function render(view, local, now) {
+  return element("div", { id: "popover", "data-system": view?.system }, view === null ? silence() : panel(view, local, now));
+}
+
+/**
+ * @param {AppView} view
+ * @param {Local} local
+ * @param {number} now
+ */
+function panel(view, local, now) {
+  switch (local.panel) {
+    case "door":
+      return door(view, local, now);
+    case "settings":
+      return settings(view, local);
+    case "regenerate":
+      return withRefusal(regenerate(local), local);
+    case "restart":
+      return withRefusal(restart(local), local);
+    case "restore":
+      return withRefusal(restore(local), local);
+    case "diagnostics":
+      return diagnostics(local);
+    case "code":
+      return code(local);
+    case "uninstall":
+      return withRefusal(uninstall(view, local), local);
+  }
+}
+
+/**
+ * @param {Element} panel
+ * @param {Local} local
+ */
+function withRefusal(panel, { failure }) {
+  const shown = refusal(failure);
+  if (shown) panel.querySelector("header")?.after(shown);
+  return panel;
+}
+
+function silence() {
+  return element(
+    "main",
+    { class: "panel door", "data-mood": "gone", "data-key": "silence" },
+    element("header", { class: "bar" }, element("p", { class: "brand" }, words.name)),
+    element(
+      "section",
+      { class: "hero" },
+      element("span", { class: "big-switch", "aria-hidden": "true" }, element("span", { class: "knob" }, ghost())),
+      element("h1", { tabindex: "-1" }, words.titles.gone),
+      element("p", { class: "sentence" }, words.sentences.gone),
+    ),
+    element("div", { class: "choices" }, button("again", words.tryAgain)),
+  );
+}

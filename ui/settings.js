@@ -1,0 +1,142 @@
+// @ts-check
+// The panels behind the first one: settings, questions, diagnostics, the QR code, the farewell.
+import { element } from "./element.js";
+import { icon, spinner } from "./icons.js";
+import { button, choice, doorway, group, question, refusal, row, switchRow, titleBar } from "./parts.js";
+import * as words from "./words.js";
+
+/** @import { AppView } from "./commands.js" */
+/** @import { Local } from "./render.js" */
+
+/**
+ * @param {AppView} view
+ * @param {Local} local
+ */
+export function settings({ report, preferences, system, launch_at_login }, local) {
+  return element(
+    "main",
+    { class: "panel", "data-key": "settings" },
+    titleBar(words.settings),
+    refusal(local.failure),
+    group(
+      words.general,
+      switchRow({
+        what: "launch",
+        label: words.launch,
+        detail: words.launchDetail[launch_at_login],
+        on: launch_at_login === "on",
+        disabled: launch_at_login === "unavailable",
+      }),
+      switchRow({ what: "notifications", label: words.notifications, detail: words.notificationsDetail, on: preferences.notifications }),
+      row({
+        key: "sleep",
+        label: words.sleep,
+        actions: [choice({ what: "at_sleep", name: words.sleep, chosen: preferences.at_sleep, choices: words.sleeps })],
+      }),
+      row({
+        key: "node",
+        label: words.whichTailscale,
+        actions: [choice({ what: "node", name: words.whichTailscale, chosen: preferences.node, choices: words.whichTailscales(system) })],
+      }),
+    ),
+    group(
+      words.secrets,
+      row({ key: "vault", label: words.key, detail: words.vault(report.vault) }),
+      doorway("regenerate", words.regenerate.open),
+    ),
+    group(words.maintenance, doorway("restart", words.restart.open), doorway("restore", words.restore.open)),
+    group(words.help, doorway("diagnostics", words.diagnostics.open), doorway("uninstall", words.uninstall.open, "danger")),
+    element("p", { class: "foot" }, words.version(report.version)),
+  );
+}
+
+/** @param {Local} local */
+export function regenerate(local) {
+  return question({ ...words.regenerate, what: "regenerate_key", busy: local.busy });
+}
+
+/** @param {Local} local */
+export function restart(local) {
+  return question({ ...words.restart, what: "restart_gateway", busy: local.busy });
+}
+
+/** @param {Local} local */
+export function restore(local) {
+  if (local.restored === null) return question({ ...words.restore, what: "restore", busy: local.busy });
+  return element(
+    "main",
+    { class: "panel", "data-key": "restored" },
+    titleBar(words.restore.done),
+    local.restored.length === 0
+      ? element("p", { class: "prose" }, words.restore.nothing)
+      : group(
+          null,
+          ...local.restored.map(({ key, outcome }) =>
+            row({
+              key,
+              mark: element("span", { class: outcome === "restored" ? "mark good" : "mark" }, icon(outcome === "restored" ? "check" : "hand")),
+              label: element("span", { class: "machine", translate: "no" }, words.plain(key)),
+              detail: words.outcomes[outcome],
+            }),
+          ),
+        ),
+  );
+}
+
+/** @param {Local} local */
+export function diagnostics(local) {
+  const shown = local.diagnostics;
+  return element(
+    "main",
+    { class: "panel", "data-key": "diagnostics" },
+    titleBar(words.diagnostics.title),
+    refusal(local.failure),
+    element("p", { class: "prose" }, words.diagnostics.sentence),
+    shown === null
+      ? element("p", { class: "prose loading" }, spinner(), words.oneMoment)
+      : element("pre", { class: "card report", tabindex: "0", role: "region", "aria-label": words.diagnostics.text, translate: "no" }, shown.text),
+    shown !== null &&
+      (shown.saved === null
+        ? element("div", { class: "choices" }, button("save_diagnostics", words.diagnostics.save, { class: "button primary" }))
+        : element("p", { class: "prose saved", role: "status" }, icon("check", "tick"), element("span", {}, words.saved(shown.saved)))),
+  );
+}
+
+/** @param {Local} local */
+export function code(local) {
+  const shown = local.code;
+  const withKey = shown?.what === "url_and_key";
+  return element(
+    "main",
+    { class: "panel", "data-key": "code" },
+    titleBar(words.qr.title),
+    refusal(local.failure),
+    element(
+      "div",
+      { class: "plate" },
+      shown !== null &&
+        element("img", {
+          alt: withKey ? words.qr.pictureWithKey : words.qr.picture,
+          src: `data:image/svg+xml,${encodeURIComponent(shown.svg)}`,
+        }),
+    ),
+    element("p", { class: "prose centred" }, withKey ? words.qr.withKey : words.qr.address),
+    group(null, switchRow({ what: "code_with_key", label: words.qr.include, on: withKey })),
+  );
+}
+
+/**
+ * @param {AppView} view
+ * @param {Local} local
+ */
+export function uninstall({ system }, local) {
+  if (local.farewell === null)
+    return question({ ...words.uninstall, what: "uninstall", busy: local.busy, danger: true, list: words.uninstall.does });
+  return element(
+    "main",
+    { class: "panel", "data-key": "farewell" },
+    element("header", { class: "bar" }, element("h1", { tabindex: "-1" }, words.uninstall.done)),
+    element("ul", { class: "prose" }, ...local.farewell.map((line) => element("li", {}, words.message(line)))),
+    element("p", { class: "prose" }, system === "mac" ? words.uninstall.farewell : words.uninstall.farewellElsewhere),
+  );
+}

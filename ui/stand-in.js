@@ -1,0 +1,370 @@
+// @ts-check
+// Stands in for the app in a plain browser: every state by its name (`?state=…`), and a switch that works.
+// Names, addresses and keys are made up.
+
+/** @import { AppView, Commands, Host, Refusal } from "./commands.js" */
+/** @import { Cause, Exposure, JourneyStep, Report, Step } from "./bindings.js" */
+
+const NOW = Date.parse("2026-11-22T12:00:00Z");
+/** @param {number} seconds */
+const at = (seconds) => new Date(NOW + 1000 * seconds).toISOString();
+
+const HOST = "studio.tail5e3c7.ts.net";
+const LINK = "https://login.tailscale.com/a/1b2c3d4e5f6a";
+// A made-up key, not a secret.
+const KEY = `ecto_${"Made-up-key_not-a-secret_".repeat(2).slice(0, 44)}a1b2`;
+
+/** @type {Step[]} */
+const STEPS = ["install_tailscale", "start_tailscale", "sign_in", "allow_funnel", "set_up_open_claw", "start_open_claw", "start_guard", "prove", "open", "check_outside"];
+const TOOK = [41200, 2300, 18700, 9100, 400, 3200, 90, 220, 640, 1900];
+
+/**
+ * @param {number} now How many steps are done.
+ * @param {boolean} [failed]
+ * @returns {JourneyStep[]}
+ */
+function journey(now, failed = false) {
+  return STEPS.map((step, index) => {
+    if (index < now) return { step, progress: { progress: "done", milliseconds: TOOK[index] ?? 0 } };
+    if (index > now) return { step, progress: { progress: "ahead" } };
+    return { step, progress: { progress: failed ? "failed" : "now" } };
+  });
+}
+
+/** @returns {AppView} */
+function base() {
+  return {
+    report: {
+      schema: 1,
+      version: "0.1.0",
+      world: "real",
+      host: 4242,
+      message: { what: "Private: nothing is reachable from the internet.", next: null },
+      notice_message: null,
+      url: null,
+      base_url: null,
+      wanted: { wanted: "private" },
+      exposure: { state: "private" },
+      journey: [],
+      tailnet: { tailnet: "running", kind: "own", host: HOST, version: "1.102.2", funnel: "allowed" },
+      gateway: { gateway: "ready", address: "127.0.0.1:18789", version: "2026.8.1", config: "openclaw.json", fingerprint: "1" },
+      key: { name: "default", hint: "ecto_…a1b2" },
+      vault: { kind: "keychain" },
+      activity: { passed: 0, refused: 0, in_flight: 0, last: null },
+      notice: null,
+    },
+    preferences: { node: "auto", at_sleep: "stay", notifications: true, minutes: null },
+    system: "mac",
+    launch_at_login: "off",
+    tray: true,
+    first_run: false,
+  };
+}
+
+/**
+ * @param {Partial<Report>} report
+ * @param {Partial<AppView>} [rest]
+ * @returns {AppView}
+ */
+function make(report, rest = {}) {
+  const view = base();
+  return { ...view, ...rest, report: { ...view.report, ...report } };
+}
+
+/** @type {Report["wanted"]} */
+const WANTED = { wanted: "public", until: null, node: "auto" };
+
+/**
+ * @param {number} done
+ * @param {Partial<Extract<Exposure, { state: "preparing" }>>} more
+ */
+function preparing(done, more = {}) {
+  const step = STEPS[done] ?? "open";
+  return make({
+    wanted: WANTED,
+    exposure: { state: "preparing", step, since: at(-12), waiting: null, progress: null, ...more },
+    journey: journey(done),
+    message: { what: "Getting ready.", next: null },
+  });
+}
+
+/**
+ * @param {Partial<Extract<Exposure, { state: "public" }>>} more
+ * @param {Partial<Report>} [report]
+ */
+function open(more = {}, report = {}) {
+  return make({
+    wanted: WANTED,
+    exposure: { state: "public", address: { host: HOST, port: 443 }, since: at(-1290), until: null, reach: { reach: "reachable", at: at(-12) }, held: null, ...more },
+    journey: journey(10),
+    url: `https://${HOST}/v1/chat/completions`,
+    base_url: `https://${HOST}/v1`,
+    message: { what: `Public at https://${HOST}/v1/chat/completions, to holders of a key.`, next: null },
+    activity: {
+      passed: 128,
+      refused: 3,
+      in_flight: 1,
+      last: { at: at(-41), key: "default", address: "203.0.113.7", route: "POST /v1/chat/completions", status: 200, bytes: 1804, milliseconds: 2210 },
+    },
+    ...report,
+  });
+}
+
+/**
+ * @param {Cause} cause
+ * @param {NonNullable<Report["trouble"]>} trouble
+ * @param {Report["message"]} message
+ * @param {"yes" | "unconfirmed"} [closed]
+ */
+function blocked(cause, trouble, message, closed = "yes") {
+  return make({ wanted: WANTED, exposure: { state: "blocked", cause, closed }, trouble, message, journey: journey(4, true) });
+}
+
+const HOSTILE = `<img src=x onerror="window.reached=1"><b>bold</b> "quotes" 'single' &amp; \u202egnp.exe\u202c \u0000\u0007 ${"long".repeat(2500)}`;
+
+/** Every state that the page can be in, by name. @type {Record<string, () => AppView>} */
+export const states = {
+  "first-run": () =>
+    make(
+      { tailnet: { tailnet: "missing", installer: { installer: "homebrew" } }, gateway: { gateway: "needs_set_up", config: "openclaw.json", keys: ["gateway.mode", "gateway.http.endpoints.chatCompletions.enabled"], running: true }, key: null },
+      { first_run: true },
+    ),
+  "first-run-missing": () =>
+    make(
+      { tailnet: { tailnet: "missing", installer: { installer: "person", command: "sudo apt-get install tailscale" } }, gateway: { gateway: "missing" }, key: null },
+      { first_run: true, system: "linux" },
+    ),
+  private: () => make({}),
+  "private-notice": () =>
+    make({
+      notice: { notice: "deadline_passed" },
+      notice_message: { what: "The time you had set is over, so the door is closed.", next: "Connect again to open it." },
+    }),
+  "private-no-tray": () => make({ vault: { kind: "secret_service" } }, { tray: false, system: "linux" }),
+  sandbox: () => make({ world: "sandbox", vault: { kind: "memory" } }),
+  preparing: () => preparing(5, { waiting: { for: "gateway" } }),
+  "preparing-progress": () => preparing(0, { progress: "==> Pouring tailscale--1.102.2.arm64_tahoe.bottle.tar.gz" }),
+  "needs-sign-in": () => preparing(2, { waiting: { for: "sign_in", link: LINK } }),
+  "needs-approval": () => preparing(2, { waiting: { for: "approval", link: "https://login.tailscale.com/admin/machines" } }),
+  "needs-funnel": () => preparing(3, { waiting: { for: "funnel_permission", link: "https://login.tailscale.com/f/funnel?node=n1CNTRL" } }),
+  "needs-administrator": () => preparing(1, { waiting: { for: "administrator_prompt" } }),
+  public: () => open(),
+  "public-unchecked": () => open({ since: at(-3), reach: { reach: "unchecked" } }, { activity: { passed: 0, refused: 0, in_flight: 0, last: null } }),
+  "public-deadline": () => open({ until: at(3480) }, { wanted: { wanted: "public", until: at(3480), node: "auto" } }),
+  "public-unreachable": () =>
+    open(
+      { reach: { reach: "unreachable", cause: { code: "not_published" }, at: at(-65) } },
+      { message: { what: `Public at https://${HOST}/v1/chat/completions, to holders of a key.`, next: "The address is not known to the internet yet; that can take some minutes after the first time. Ecto checks again by itself." } },
+    ),
+  "public-held": () =>
+    open(
+      { held: { code: "gateway_not_ready", log: null } },
+      { message: { what: `Public at https://${HOST}/v1/chat/completions, but nobody gets through right now.`, next: "The OpenClaw gateway is not ready. Ecto goes on by itself when it is." } },
+    ),
+  closing: () => make({ wanted: { wanted: "private" }, exposure: { state: "closing" } }),
+  "blocked-wait": () =>
+    blocked({ code: "ports_taken" }, { severity: "problem", remedy: "wait" }, {
+      what: "Something else on this machine uses all three Funnel ports (443, 8443 and 10000).",
+      next: "Free one of them; `tailscale serve status` shows what uses them. Ecto tries again by itself.",
+    }),
+  "blocked-act": () =>
+    blocked({ code: "gateway_bind", bind: "lan" }, { severity: "problem", remedy: "act" }, {
+      what: "The OpenClaw gateway listens to more than this machine (gateway.bind is \"lan\").",
+      next: "Set gateway.bind to \"loopback\". Ecto goes on by itself after that.",
+    }),
+  "blocked-act-link": () =>
+    blocked({ code: "funnel_not_allowed", detail: "", link: "https://login.tailscale.com/f/funnel?node=n1CNTRL" }, { severity: "problem", remedy: "act" }, {
+      what: "Your tailnet does not allow Funnel for this machine.",
+      next: "Allow it at https://login.tailscale.com/f/funnel?node=n1CNTRL. Ecto goes on by itself after that.",
+    }),
+  "blocked-act-command": () =>
+    blocked({ code: "tailscale_denied", command: "sudo tailscale set --operator=$USER" }, { severity: "problem", remedy: "act" }, {
+      what: "Your user may not change Tailscale on this machine.",
+      next: "Run this once in a terminal: sudo tailscale set --operator=$USER. Ecto goes on by itself after that.",
+    }),
+  "blocked-act-restart": () =>
+    blocked({ code: "gateway_token_refused" }, { severity: "problem", remedy: "act" }, {
+      what: "The OpenClaw gateway refuses the token in its own configuration.",
+      next: "Restart the gateway with: ecto restart. Ecto goes on by itself after that.",
+    }),
+  "blocked-ask": () =>
+    blocked({ code: "sign_in_timed_out" }, { severity: "problem", remedy: "ask" }, { what: "Nobody signed in to Tailscale in time.", next: "Connect again for a new link." }),
+  "blocked-quiet": () =>
+    blocked({ code: "administrator_cancelled" }, { severity: "quiet", remedy: "ask" }, {
+      what: "Nothing was changed: the administrator prompt was closed.",
+      next: "Connect again when you want to go on.",
+    }),
+  "blocked-danger": () =>
+    blocked({ code: "open_without_key" }, { severity: "danger", remedy: "ask" }, {
+      what: "The check from outside got in without a key, so the door was closed at once.",
+      next: "Run `ecto doctor` and tell us what it prints before you connect again.",
+    }),
+  "blocked-unconfirmed": () =>
+    blocked(
+      { code: "could_not_close", detail: "tailscaled does not answer" },
+      { severity: "danger", remedy: "wait" },
+      {
+        what: "The door could not be seen to close: tailscaled does not answer. Whoever comes finds nobody: the guard has ended.",
+        next: "Ecto goes on trying. To be sure at once, run: tailscale down",
+      },
+      "unconfirmed",
+    ),
+  gone: () =>
+    make({
+      host: null,
+      wanted: WANTED,
+      message: { what: "Private: Ecto is not running, so nothing is reachable from the internet.", next: "Public was asked for; `ecto connect` opens it again." },
+    }),
+  hostile: () =>
+    open(
+      { address: { host: HOSTILE, port: 443 } },
+      {
+        url: `https://${HOSTILE}/v1/chat/completions`,
+        key: { name: HOSTILE, hint: `ecto_…${HOSTILE}` },
+        message: { what: HOSTILE, next: HOSTILE },
+        notice: { notice: "wanted_unreadable" },
+        notice_message: { what: HOSTILE, next: HOSTILE },
+        activity: { passed: 1e12, refused: 1e12, in_flight: 1e12, last: { at: at(-41), key: HOSTILE, address: HOSTILE, route: HOSTILE, status: 65535, bytes: 0, milliseconds: 0 } },
+      },
+    ),
+  "hostile-preparing": () => preparing(2, { waiting: { for: "sign_in", link: `https://${HOSTILE}` }, progress: HOSTILE }),
+  "hostile-blocked": () =>
+    blocked({ code: "config_unusable", path: HOSTILE, problem: "syntax", detail: HOSTILE }, { severity: "problem", remedy: "act" }, { what: HOSTILE, next: HOSTILE }),
+};
+
+const DIAGNOSTICS = `Ecto 0.1.0 on macOS 26.1 (arm64)
+world: real
+wanted: public, until nobody says otherwise
+exposure: public since 11:38:30, reachable 12 s ago
+tailnet: own node, tailscaled 1.102.2, funnel allowed
+gateway: 127.0.0.1:18789, OpenClaw 2026.8.1, ready
+secrets: in the Keychain
+key: default, ecto_…a1b2
+requests: 128 answered, 3 refused
+last causes: none
+`;
+
+/** Modules of a code, as a drawing; it says nothing. */
+function drawing() {
+  const size = 29;
+  let path = "";
+  let seed = 7;
+  /** @type {(x: number, y: number) => boolean | null} */
+  const finder = (x, y) => {
+    for (const [left, top] of [[0, 0], [size - 7, 0], [0, size - 7]]) {
+      const ring = Math.max(Math.abs(x - (left ?? 0) - 3), Math.abs(y - (top ?? 0) - 3));
+      if (ring <= 4) return ring === 3 || ring <= 1;
+    }
+    return null;
+  };
+  for (let y = 0; y < size; y++)
+    for (let x = 0; x < size; x++) {
+      seed = (seed * 1103515245 + 12345) % 2147483648;
+      if (finder(x, y) ?? seed % 5 < 2) path += `M${x + 2} ${y + 2}h1v1h-1z`;
+    }
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size + 4} ${size + 4}" shape-rendering="crispEdges"><path fill="#fff" d="M0 0h${size + 4}v${size + 4}H0z"/><path d="${path}"/></svg>`;
+}
+
+/**
+ * @param {URLSearchParams} query `state`: a name of {@link states}; `pace`: milliseconds a step takes; `still`: time
+ * stands still; `silent`: nothing answers; `refuse`: that command is refused; `slow`: milliseconds that an answer takes.
+ * @returns {Host & { calls: [string, unknown][], show(state: string): void }}
+ */
+export function standIn(query) {
+  const began = Date.now();
+  const now = () => (query.has("still") ? NOW : NOW + Date.now() - began);
+  const pace = Number(query.get("pace") ?? 450);
+  const slow = Number(query.get("slow") ?? 0);
+  /** @type {[string, unknown][]} */
+  const calls = [];
+  /** @type {(view: AppView) => void} */
+  let shown = () => {};
+  let view = (states[query.get("state") ?? "first-run"] ?? base)();
+  let journeyNumber = 0;
+
+  /** @param {AppView} next */
+  const set = (next) => {
+    const { preferences, launch_at_login, system, tray } = view;
+    view = { ...next, preferences, launch_at_login, system, tray };
+    shown(view);
+    return view;
+  };
+  /** @param {number} milliseconds */
+  const pass = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+  /** @param {import("./commands.js").Minutes} minutes */
+  async function walk(minutes) {
+    const mine = ++journeyNumber;
+    const stamp = (/** @type {number} */ seconds) => new Date(now() + 1000 * seconds).toISOString();
+    const until = minutes === null ? null : stamp(60 * minutes);
+    const first = view.report.exposure.state === "public" ? 9 : 0;
+    for (let step = first; step < 9; step++) {
+      set(preparing(step, { since: stamp(0), waiting: step === 2 ? { for: "sign_in", link: LINK } : null }));
+      await pass(step === 2 ? 4 * pace : pace);
+      if (mine !== journeyNumber) return;
+    }
+    set(open({ since: stamp(0), until, reach: { reach: "unchecked" } }, { activity: { passed: 0, refused: 0, in_flight: 0, last: null } }));
+    await pass(2 * pace);
+    if (mine === journeyNumber) set(open({ since: stamp(0), until, reach: { reach: "reachable", at: stamp(0) } }, { activity: { passed: 0, refused: 0, in_flight: 0, last: null } }));
+  }
+
+  async function close() {
+    journeyNumber += 1;
+    set(states["closing"]?.() ?? base());
+    await pass(pace);
+    set(make({}));
+  }
+
+  /** @type {{ [Name in keyof Commands]: (...argument: Parameters<Commands[Name]>) => ReturnType<Commands[Name]> }} */
+  const commands = {
+    view: () => view,
+    connect: ({ minutes }) => (void walk(minutes), null),
+    disconnect: () => (void close(), null),
+    reveal_key: () => KEY,
+    copy: () => null,
+    qr: () => drawing(),
+    open_link: () => null,
+    check_outside: () => null,
+    regenerate_key: () => null,
+    restart_gateway: () => null,
+    restore: () => [
+      { key: "gateway.http.endpoints.chatCompletions.enabled", outcome: "restored" },
+      { key: "gateway.mode", outcome: "left_alone" },
+    ],
+    set_preferences: ({ preferences }) => (view = { ...view, preferences }),
+    set_launch_at_login: ({ on }) => (view = { ...view, launch_at_login: on ? "on" : "off" }),
+    diagnostics: () => DIAGNOSTICS,
+    save_diagnostics: () => "~/Downloads/Ecto diagnostics.txt",
+    uninstall: () => ["The door is closed.", "2 keys of OpenClaw are as they were before.", "The key, the skill and the logs are removed."],
+    hide: () => null,
+    resize: () => null,
+  };
+
+  const standIn = {
+    calls,
+    now,
+    /** @type {Host["ask"]} */
+    async ask(name, ...argument) {
+      if (name === "resize") return /** @type {any} */ (null);
+      calls.push([name, argument[0]]);
+      if (slow > 0) await pass(slow);
+      if (query.has("silent")) throw new Error("nobody answers");
+      if (query.get("refuse") === name)
+        throw /** @type {Refusal} */ ({ code: "vault_denied", what: "The secret store refused to let Ecto in.", next: "Unlock it and allow Ecto." });
+      return /** @type {(...given: typeof argument) => any} */ (commands[name])(...argument);
+    },
+    /** @param {(view: AppView) => void} heard */
+    async watch(heard) {
+      shown = heard;
+    },
+    /** @param {string} state */
+    show(state) {
+      set((states[state] ?? base)());
+    },
+  };
+  // For the console and the tests.
+  Object.assign(window, { standIn });
+  if (query.has("text")) document.documentElement.style.fontSize = `${query.get("text")}%`;
+  if (query.has("dir")) document.documentElement.dir = query.get("dir") ?? "";
+  return standIn;
+}

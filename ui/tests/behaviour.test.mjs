@@ -1,0 +1,352 @@
+// What a person can do on the page, and what nobody can make it do.
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { launch, open, serve } from "./page.mjs";
+import { states } from "../stand-in.js";
+
+const ui = path.join(import.meta.dirname, "..");
+let server, browser;
+before(async () => {
+  server = await serve();
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+/** Opens the page for one test. */
+async function page(t, query = {}, context = {}) {
+  const opened = await open(browser, server.origin, query, context);
+  t.after(() => opened.context().close());
+  return opened;
+}
+
+const calls = (page) => page.evaluate(() => window.standIn.calls.map(([name]) => name));
+const lastCall = (page) => page.evaluate(() => window.standIn.calls.at(-1));
+const focused = (page) => page.evaluate(() => document.activeElement?.getAttribute("data-key") ?? document.activeElement?.getAttribute("data-choose"));
+const key = (page) => page.locator("#key").innerText();
+const SECRET = "Made-up-key";
+
+const SEEN = `- main:
+  - paragraph: Ecto
+  - button "Settings"
+  - switch "Public" [checked]
+  - heading "Public" [level=1]
+  - paragraph: Whoever has the key can reach your OpenClaw.
+  - text: Reachable from the internet Checked 12 s ago
+  - button "Check from outside again"
+  - text: Address https://studio.tail5e3c7.ts.net/v1/chat/completions
+  - button "Show the address as a QR code"
+  - button "Copy the address"
+  - text: Key Hidden, ends with a1b2
+  - button "Show the key while held"
+  - button "Copy the key"
+  - group "Copy as":
+    - text: Copy as
+    - button "Copy as curl, with the key": curl
+    - button "Copy as Python, with the key": Python
+    - button "Copy as JavaScript, with the key": JavaScript
+    - button "Copy as Env, environment variables, with the key": Env
+  - text: Open until you quit Ecto
+  - combobox "Change when the door closes":
+    - option "15 minutes"
+    - option "1 hour"
+    - option "8 hours"
+    - option "Until I quit"
+  - text: Last request 41 s ago /v1/chat/completions · 200 · 203.0.113.7 128 answered, 3 refused, 1 under way`;
+
+test("a journey by keyboard alone: connect, copy, look at the key, disconnect", async (t) => {
+  const p = await page(t, { state: "private" });
+  await p.keyboard.press("Tab");
+  assert.equal(await focused(p), "open-settings");
+  await p.keyboard.press("Tab");
+  assert.equal(await focused(p), "switch");
+  await p.keyboard.press("Space");
+  await p.getByRole("heading", { name: "Needs you" }).waitFor();
+  assert.equal(await focused(p), "switch", "the focus stays where it was while the page changes");
+  await p.getByRole("heading", { name: "Public" }).waitFor();
+  await p.locator(".label", { hasText: "Reachable from the internet" }).waitFor();
+
+  const order = [];
+  for (;;) {
+    await p.keyboard.press("Tab");
+    const now = await focused(p);
+    if (now === null || order.includes(now)) break; // Round again.
+    order.push(now);
+    const ring = await p.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+    assert.equal(ring, "solid", `${now} shows that it has the focus`);
+  }
+  assert.deepEqual(
+    order.filter((name) => name !== "open-settings" && name !== "switch"),
+    ["check_outside", "code", "copy-url", "holdeye", "copy-key", "copy-curl", "copy-python", "copy-javascript", "copy-environment", "change"],
+  );
+
+  await p.locator("[data-key='copy-curl']").focus();
+  await p.keyboard.press("Enter");
+  await p.locator("[data-key='copy-curl'] .tick").waitFor();
+  assert.deepEqual(await lastCall(p), ["copy", { what: "curl" }]);
+
+  await p.locator("[data-hold]").focus();
+  await p.keyboard.down("Enter");
+  await p.locator("#key", { hasText: SECRET }).waitFor();
+  await p.keyboard.up("Enter");
+  assert.doesNotMatch(await p.content(), new RegExp(SECRET));
+
+  await p.locator("[data-key='switch']").focus();
+  await p.keyboard.press("Enter");
+  await p.getByRole("heading", { name: "Private" }).waitFor();
+  assert.ok((await calls(p)).includes("disconnect"));
+});
+
+test("the panels by keyboard: the focus goes in, Escape comes back to where it was, then hides", async (t) => {
+  const p = await page(t, { state: "private" });
+  await p.locator("[data-key='open-settings']").focus();
+  await p.keyboard.press("Enter");
+  assert.equal(await p.evaluate(() => document.activeElement?.textContent), "Settings");
+  await p.locator("[data-key='open-uninstall']").focus();
+  await p.keyboard.press("Enter");
+  await p.getByRole("heading", { name: "Uninstall Ecto?" }).waitFor();
+  await p.keyboard.press("Escape");
+  assert.equal(await focused(p), "open-uninstall");
+  await p.keyboard.press("Escape");
+  assert.equal(await focused(p), "open-settings");
+  assert.ok(!(await calls(p)).includes("hide"));
+  await p.keyboard.press("Escape");
+  assert.equal((await lastCall(p))[0], "hide");
+});
+
+test("the key is shown while the button is held with the pointer, and by nothing else", async (t) => {
+  const p = await page(t, { state: "public" });
+  const hold = p.getByRole("button", { name: "Show the key while held" });
+  const endings = {
+    release: () => p.mouse.up(),
+    "pointer leaves": () => p.mouse.move(20, 300),
+    "window loses the focus": () => p.evaluate(() => window.dispatchEvent(new Event("blur"))),
+    "popover hides": () =>
+      p.evaluate(() => {
+        Object.defineProperty(document, "visibilityState", { configurable: true, get: () => "hidden" });
+        document.dispatchEvent(new Event("visibilitychange"));
+      }),
+  };
+  for (const [ending, end] of Object.entries(endings)) {
+    await hold.hover();
+    await p.mouse.down();
+    await p.locator("#key", { hasText: SECRET }).waitFor();
+    await p.evaluate(() => window.standIn.show("public-deadline"));
+    assert.match(await key(p), /Made-up-key/, "a change of state does not take it away");
+    await end();
+    assert.doesNotMatch(await p.content(), new RegExp(SECRET), ending);
+    await p.mouse.up();
+  }
+});
+
+test("a key that arrives after the button was let go is not shown", async (t) => {
+  const p = await page(t, { state: "public", slow: "150" });
+  await p.getByRole("button", { name: "Show the key while held" }).hover();
+  await p.mouse.down();
+  await p.mouse.up();
+  await p.waitForFunction(() => window.standIn.calls.some(([name]) => name === "reveal_key"));
+  await p.waitForTimeout(300);
+  assert.doesNotMatch(await p.content(), new RegExp(SECRET));
+});
+
+test("nothing is remembered when the popover hides: panel, code, diagnostics", async (t) => {
+  const p = await page(t, { state: "public" });
+  await p.locator("[data-key='code']").click();
+  await p.locator("[data-key='code_with_key']:is(button)").click();
+  await p.locator("img").waitFor();
+  await p.evaluate(() => {
+    Object.defineProperty(document, "visibilityState", { configurable: true, get: () => "hidden" });
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  assert.equal(await p.locator("img").count(), 0);
+  await p.getByRole("heading", { name: "Public" }).waitFor();
+});
+
+test("the code holds the address alone until the key is asked for", async (t) => {
+  const p = await page(t, { state: "public" });
+  await p.locator("[data-key='code']").click();
+  await p.getByRole("img", { name: "QR code of the address", exact: true }).waitFor();
+  await p.getByRole("switch", { name: "With the key" }).click();
+  await p.getByRole("img", { name: "QR code of the address and the key" }).waitFor();
+  const asked = await p.evaluate(() => window.standIn.calls.filter(([name]) => name === "qr").map(([, argument]) => argument.what));
+  assert.deepEqual(asked, ["url", "url_and_key"]);
+});
+
+test("how long it stays open is chosen before and changed while it is open", async (t) => {
+  const p = await page(t, { state: "private" });
+  await p.getByLabel("Keep open").selectOption("1 hour");
+  await p.getByRole("switch", { name: "Public" }).click();
+  await p.getByText("Closes in 1 h").waitFor();
+  assert.deepEqual((await p.evaluate(() => window.standIn.calls)).find(([name]) => name === "connect"), ["connect", { minutes: 60 }]);
+  await p.getByLabel("Change when the door closes").selectOption("Until I quit");
+  await p.getByText("Open until you quit Ecto").waitFor();
+  assert.deepEqual(await lastCall(p), ["connect", { minutes: null }]);
+});
+
+test("every cause has one thing to do", async (t) => {
+  const expected = {
+    "blocked-wait": ["Try now", "connect"],
+    "blocked-act": ["Check again", "connect"],
+    "blocked-act-link": ["Open link", "open_link"],
+    "blocked-act-command": ["Copy command", "copy"],
+    "blocked-act-restart": ["Restart OpenClaw", "restart_gateway"],
+    "blocked-ask": ["Connect again", "connect"],
+    "blocked-quiet": ["Connect again", "connect"],
+    "blocked-danger": ["Diagnostics…", "diagnostics"],
+    "blocked-unconfirmed": ["Close again now", "disconnect"],
+  };
+  assert.deepEqual(Object.keys(expected), Object.keys(states).filter((state) => state.startsWith("blocked-")));
+  for (const [state, [name, command]] of Object.entries(expected)) {
+    const p = await open(browser, server.origin, { state });
+    await p.getByRole("button", { name, exact: true }).click();
+    assert.equal((await lastCall(p))[0], command, state);
+    await p.context().close();
+  }
+});
+
+test("a refused command says so where it was asked for, as text, and can be dismissed", async (t) => {
+  const p = await page(t, { state: "private", refuse: "set_launch_at_login" });
+  await p.locator("[data-key='open-settings']").click();
+  await p.getByRole("switch", { name: "Open at login" }).click();
+  await p.getByRole("alert").getByText("The secret store refused to let Ecto in. Unlock it and allow Ecto.").waitFor();
+  assert.equal(await p.getByRole("switch", { name: "Open at login" }).getAttribute("aria-checked"), "false");
+  await p.getByRole("button", { name: "Dismiss" }).click();
+  assert.equal(await p.getByRole("alert").count(), 0);
+});
+
+test("diagnostics are shown before they are saved", async (t) => {
+  const p = await page(t, { state: "private" });
+  await p.locator("[data-key='open-settings']").click();
+  await p.locator("[data-key='open-diagnostics']").click();
+  await p.getByRole("region", { name: "Diagnostics" }).getByText("secrets: in the Keychain").waitFor();
+  assert.ok(!(await calls(p)).includes("save_diagnostics"));
+  await p.getByRole("button", { name: "Save" }).click();
+  await p.getByText("Saved as ~/Downloads/Ecto diagnostics.txt").waitFor();
+});
+
+test("nothing that cannot be undone happens at the first click", async (t) => {
+  const p = await page(t, { state: "private" });
+  await p.locator("[data-key='open-settings']").click();
+  for (const [panel, command] of [["regenerate", "regenerate_key"], ["restart", "restart_gateway"], ["restore", "restore"], ["uninstall", "uninstall"]]) {
+    await p.locator(`[data-key='open-${panel}']`).click();
+    assert.ok(!(await calls(p)).includes(command));
+    await p.getByRole("button", { name: "Cancel" }).click();
+    await p.locator(`[data-key='open-${panel}']`).click();
+    await p.locator(`button[data-do='${command}']`).click();
+    assert.ok((await calls(p)).includes(command));
+    if (panel === "restore") await p.getByRole("button", { name: "Back" }).click();
+  }
+});
+
+test("text from elsewhere stays text", async (t) => {
+  for (const state of ["hostile", "hostile-preparing", "hostile-blocked"]) {
+    const p = await open(browser, server.origin, { state });
+    const seen = await p.evaluate(() => ({
+      markup: document.querySelectorAll("#popover img, #popover b, #popover script, #popover a").length,
+      reached: "reached" in window,
+      text: document.body.innerText,
+      length: document.body.innerText.length,
+    }));
+    assert.equal(seen.markup, 0, state);
+    assert.equal(seen.reached, false, state);
+    assert.ok(seen.text.includes('<img src=x onerror="window.reached=1"><b>bold</b>'), state);
+    assert.ok(!/[\u202a-\u202e\u2066-\u2069\u0000-\u0008]/.test(seen.text), `${state} shows a mark that reorders text`);
+    assert.ok(seen.length < 5000, `${state} shows ${seen.length} characters`);
+    await p.context().close();
+  }
+});
+
+test("the page runs no inline script, no inline style, and asks nobody but itself", async (t) => {
+  const p = await page(t, { state: "public" });
+  const asked = [];
+  p.on("response", (response) => asked.push(response.url()));
+  const refused = await p.evaluate(async () => {
+    const directives = [];
+    document.addEventListener("securitypolicyviolation", (event) => directives.push(event.effectiveDirective));
+    const add = (tag, set) => document.body.append(Object.assign(document.createElement(tag), set));
+    add("script", { textContent: "window.reached = 1" });
+    add("style", { textContent: "body { color: red }" });
+    document.body.setAttribute("style", "color: red");
+    add("img", { src: "https://elsewhere.example/picture.png" });
+    add("iframe", { src: "https://elsewhere.example/" });
+    await fetch("https://elsewhere.example/").catch(() => {});
+    document.body.setAttribute("onclick", "window.reached = 1");
+    document.body.click();
+    await new Promise((done) => setTimeout(done, 100));
+    return { directives: [...new Set(directives)].sort(), reached: "reached" in window };
+  });
+  assert.deepEqual(refused, { directives: ["connect-src", "frame-src", "img-src", "script-src-attr", "script-src-elem", "style-src-attr", "style-src-elem"], reached: false });
+  assert.deepEqual(asked.filter((url) => !url.startsWith(server.origin) && !url.startsWith("data:")), []);
+});
+
+test("time goes on where it is seen, and a screen reader hears only what happened", async (t) => {
+  const p = await page(t, {});
+  await p.clock.install();
+  await p.goto(`${server.origin}?state=public`);
+  await p.getByText("Checked 12 s ago").waitFor();
+  await p.evaluate(() => {
+    window.heard = [];
+    new MutationObserver(() => window.heard.push(document.getElementById("status").textContent)).observe(document.getElementById("status"), { childList: true, subtree: true, characterData: true });
+  });
+  await p.clock.runFor(8000);
+  await p.getByText("Checked 20 s ago").waitFor();
+  await p.getByText("Last request 49 s ago").waitFor();
+  assert.deepEqual(await p.evaluate(() => window.heard), []);
+  await p.evaluate(() => window.standIn.show("public-held"));
+  await p.evaluate(() => window.standIn.show("public-held"));
+  assert.deepEqual(await p.evaluate(() => window.heard), ["On hold. The door is open, but nobody gets through."]);
+});
+
+test("nothing ticks while nobody sees it", async (t) => {
+  const p = await page(t, {});
+  await p.clock.install();
+  await p.goto(`${server.origin}?state=public`);
+  await p.getByText("Checked 12 s ago").waitFor();
+  const see = (state) =>
+    p.evaluate((state) => {
+      Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, state);
+  await see("hidden");
+  await p.clock.runFor(30000);
+  await p.getByText("Checked 12 s ago").waitFor();
+  await see("visible");
+  await p.getByText("Checked 42 s ago").waitFor();
+});
+
+test("an engine that does not answer is said, and asked again", async (t) => {
+  const p = await page(t, { state: "private", silent: "" });
+  await p.getByRole("heading", { name: "Not running" }).waitFor();
+  await p.getByRole("button", { name: "Try again" }).click();
+  assert.deepEqual((await calls(p)).filter((name) => name === "view"), ["view", "view"]);
+});
+
+test("what a screen reader finds", async (t) => {
+  const p = await page(t, { state: "public" });
+  assert.equal(await p.locator("main").ariaSnapshot(), SEEN);
+});
+
+test("motion stops where less of it is wanted", async (t) => {
+  for (const [reducedMotion, moving] of [["no-preference", true], ["reduce", false]]) {
+    const p = await page(t, { state: "preparing" }, { reducedMotion });
+    assert.equal(await p.evaluate(() => document.getAnimations().length > 0), moving, reducedMotion);
+  }
+});
+
+test("the page asks for the commands that are written down, and for no other", () => {
+  const declared = /export interface Commands \{([\s\S]*?)\n\}/.exec(readFileSync(path.join(ui, "commands.d.ts"), "utf8"))[1];
+  const names = [...declared.matchAll(/^ {2}(\w+)\(/gm)].map(([, name]) => name).sort();
+  const asked = [...readFileSync(path.join(ui, "popover.js"), "utf8").matchAll(/host\.ask\("(\w+)"/g)].map(([, name]) => name);
+  assert.deepEqual([...new Set(asked)].sort(), names);
+});
+
+test("all words are in one file", () => {
+  for (const file of readdirSync(ui).filter((name) => name.endsWith(".js") && !["words.js", "stand-in.js"].includes(name))) {
+    const code = readFileSync(path.join(ui, file), "utf8").replace(/^\s*(\/\/|\*|\/\*).*$/gm, "");
+    assert.deepEqual([...code.matchAll(/"([A-Z][a-z]+(?: [a-z]+)*[.…?]?)"/g)].map(([, text]) => text).filter((text) => !["Escape", "Enter"].includes(text)), [], file);
+  }
+});

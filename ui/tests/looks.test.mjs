@@ -1,0 +1,117 @@
+// Every look of the page, light and dark, with text as it is and twice as large: nothing that axe finds, nothing cut off
+// to the side, and the pictures as they were approved. `UPDATE=1` takes the pictures anew.
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { launch, open, serve } from "./page.mjs";
+import { difference, read, write } from "./picture.mjs";
+import { looks, reach } from "./states.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const pictures = path.join(import.meta.dirname, "pictures");
+const update = process.env.UPDATE === "1";
+/** The part of the points that may differ: the smoothing of letters is another in each version of Chromium. */
+const TOLERANCE = 0.004;
+/** The letters that the pictures were taken with: fonts-inter of Debian 12. */
+const LETTERS = "a7e791e8f5a0fb02";
+
+const letters = lettersHere();
+const comparable = update || letters === LETTERS;
+
+let server, browser;
+before(async () => {
+  server = await serve();
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+for (const colorScheme of ["light", "dark"])
+  for (const text of ["100", "200"])
+    test(`${colorScheme}, text at ${text} %`, async (t) => {
+      for (const look of looks)
+        await t.test(look.name, async (t) => {
+          const page = await open(browser, server.origin, { ...look.query, text }, { colorScheme });
+          t.after(() => page.context().close());
+          await reach(page, look);
+          assert.deepEqual(await violations(page), []);
+          assert.deepEqual(await sideways(page), [], "something is wider than the popover");
+          assert.deepEqual(page.complaints, []);
+          if (colorScheme === "dark" && text === "200") return;
+          const shot = await page.screenshot();
+          if (comparable) compare(`${look.name}-${colorScheme}-${text}`, shot);
+          else t.diagnostic("The picture is not compared: the letters here are not those that the pictures were taken with.");
+        });
+    });
+
+/** One look of each kind. */
+const kinds = looks.filter(({ name }) => ["first-run", "preparing", "needs-sign-in", "public", "public-unreachable", "blocked-act", "blocked-unconfirmed", "hostile", "refused", "settings", "uninstall"].includes(name));
+
+for (const [name, context, query] of [
+  ["increased contrast", { contrast: "more" }, {}],
+  ["increased contrast, dark", { contrast: "more", colorScheme: "dark" }, {}],
+  ["right to left", {}, { dir: "rtl" }],
+])
+  test(name, async (t) => {
+    for (const look of kinds)
+      await t.test(look.name, async (t) => {
+        const page = await open(browser, server.origin, { ...look.query, ...query }, context);
+        t.after(() => page.context().close());
+        await reach(page, look);
+        assert.deepEqual(await violations(page), []);
+        assert.deepEqual(await sideways(page), []);
+      });
+  });
+
+async function violations(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() =>
+    window.axe.run(document, { resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
+  );
+  return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
+}
+
+/** What stands out to the side of the page, or whose text is cut where it should wrap. */
+function sideways(page) {
+  return page.evaluate(() => {
+    const width = document.documentElement.clientWidth;
+    return [...document.querySelectorAll("#popover *")]
+      .filter((node) => !node.closest(".unseen, svg"))
+      .filter((node) => {
+        const box = node.getBoundingClientRect();
+        return box.right > width + 0.5 || box.left < -0.5;
+      })
+      .map((node) => `${node.tagName.toLowerCase()}.${node.className}`);
+  });
+}
+
+function compare(name, shot) {
+  const file = path.join(pictures, `${name}.png`);
+  const taken = read(shot);
+  if (update) {
+    mkdirSync(pictures, { recursive: true });
+    writeFileSync(file, write(taken));
+    return;
+  }
+  const far = difference(taken, read(readFileSync(file)));
+  if (far <= TOLERANCE) return;
+  const now = path.join(tmpdir(), `ecto-${name}.png`);
+  writeFileSync(now, shot);
+  assert.fail(`${(100 * far).toFixed(2)} % of the picture is different. As it is now: ${now}; as it was approved: ui/tests/pictures/${name}.png`);
+}
+
+function lettersHere() {
+  try {
+    const file = execFileSync("fc-match", ["--format=%{file}", "Inter:regular"], { encoding: "utf8" });
+    return createHash("sha256").update(readFileSync(file)).digest("hex").slice(0, 16);
+  } catch {
+    return "none";
+  }
+}

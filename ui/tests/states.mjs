@@ -1,0 +1,37 @@
+// Every way the page can look: the stand-in's states, and the panels behind the first one with the clicks that lead there.
+import { states } from "../stand-in.js";
+
+const settings = ["open-settings"];
+
+/** @type {{ name: string, query: Record<string, string>, clicks: string[], hold?: boolean }[]} */
+export const looks = [
+  ...Object.keys(states).map((state) => ({ name: state, query: { state }, clicks: [] })),
+  { name: "silent", query: { state: "public", silent: "" }, clicks: [] },
+  { name: "refused", query: { state: "private", refuse: "connect" }, clicks: ["switch"] },
+  { name: "key-held", query: { state: "public" }, clicks: [], hold: true },
+  { name: "copied", query: { state: "public" }, clicks: ["copy-url"] },
+  { name: "copied-curl", query: { state: "public" }, clicks: ["copy-curl"] },
+  { name: "code", query: { state: "public" }, clicks: ["code"] },
+  { name: "code-with-key", query: { state: "public" }, clicks: ["code", "code_with_key"] },
+  { name: "settings", query: { state: "private" }, clicks: settings },
+  { name: "settings-public", query: { state: "sandbox" }, clicks: settings },
+  { name: "new-key", query: { state: "private" }, clicks: [...settings, "open-regenerate"] },
+  { name: "restart", query: { state: "private" }, clicks: [...settings, "open-restart"] },
+  { name: "restore", query: { state: "private" }, clicks: [...settings, "open-restore"] },
+  { name: "restored", query: { state: "private" }, clicks: [...settings, "open-restore", "restore"] },
+  { name: "diagnostics", query: { state: "private" }, clicks: [...settings, "open-diagnostics"] },
+  { name: "diagnostics-saved", query: { state: "private" }, clicks: [...settings, "open-diagnostics", "save_diagnostics"] },
+  { name: "uninstall", query: { state: "private" }, clicks: [...settings, "open-uninstall"] },
+  { name: "uninstalled", query: { state: "private" }, clicks: [...settings, "open-uninstall", "uninstall"] },
+];
+
+/** Goes to a look on an opened page. */
+export async function reach(page, { clicks, hold }) {
+  for (const key of clicks) await page.locator(`[data-key="${key}"]:is(button)`).click();
+  if (hold) {
+    await page.locator("[data-hold]").focus();
+    await page.keyboard.down("Space");
+    await page.locator("#key", { hasText: "ecto_Made" }).waitFor();
+  }
+  await page.locator("[aria-disabled], .loading").waitFor({ state: "detached" });
+}

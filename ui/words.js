@@ -1,0 +1,389 @@
+// @ts-check
+// Every word that the popover itself says. Sentences about causes come with the report.
+
+/** @import { GatewayView, NodeChoice, NodeKind, RequestLine, RestoreOutcome, Step, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
+/** @import { AtSleep, LoginItem, Minutes, System } from "./commands.js" */
+
+/** What text from elsewhere may come to at most. */
+const LONGEST = 400;
+/** What a sentence of the host may come to at most: some words of its own, and text from elsewhere. */
+const LONGEST_SENTENCE = 520;
+
+// Control characters, and marks that could reorder what stands beside them.
+const HOSTILE = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+
+/**
+ * Makes text from elsewhere safe to stand in a line: short and plain.
+ * @param {string} text
+ */
+export const plain = (text) => shorten(text, LONGEST);
+
+/**
+ * A sentence of the host, which may hold text from elsewhere.
+ * @param {string} text
+ */
+export const message = (text) => shorten(text, LONGEST_SENTENCE);
+
+/**
+ * @param {string} text
+ * @param {number} longest
+ */
+function shorten(text, longest) {
+  const characters = [...text.slice(0, 4 * longest).replace(HOSTILE, "")];
+  return characters.length > longest ? characters.slice(0, longest).join("") + "…" : characters.join("");
+}
+
+export const name = "Ecto";
+export const worlds = { real: "", lab: "Lab", sandbox: "Sandbox" };
+export const switchName = "Public";
+export const settings = "Settings";
+export const back = "Back";
+export const cancel = "Cancel";
+export const dismiss = "Dismiss";
+export const tryAgain = "Try again";
+export const copied = "Copied";
+export const oneMoment = "One moment…";
+
+export const titles = {
+  gone: "Not running",
+  private: "Private",
+  preparing: "Getting ready",
+  needsYou: "Needs you",
+  public: "Public",
+  held: "On hold",
+  closing: "Closing",
+  wait: "Not open yet",
+  ask: "Did not open",
+  danger: "Look at this",
+  unconfirmed: "Could not close",
+};
+
+export const sentences = {
+  gone: "Ecto does not answer. The door closes by itself when Ecto ends.",
+  private: "Nothing is reachable from the internet.",
+  firstRun:
+    "Switch on, and your OpenClaw can be reached from anywhere by whoever has the key you get. Nothing else on this machine can.",
+  preparing: "The door is still closed.",
+  public: "Whoever has the key can reach your OpenClaw.",
+  held: "The door is open, but nobody gets through.",
+  closing: "The door closes, and everything in flight is cut.",
+  noTray: "This desktop has no place for the ghost, so Ecto stays in this window.",
+};
+
+/** @type {Record<Step, string>} */
+export const steps = {
+  install_tailscale: "Install Tailscale",
+  start_tailscale: "Start Tailscale",
+  sign_in: "Sign in to Tailscale",
+  allow_funnel: "Allow Funnel",
+  set_up_open_claw: "Set up OpenClaw",
+  start_open_claw: "Start OpenClaw",
+  start_guard: "Start the guard",
+  prove: "Prove that the lock holds",
+  open: "Open the door",
+  check_outside: "Check from outside",
+};
+export const journey = "Steps";
+/** @param {number} number */
+export const stepsDone = (number) => (number === 1 ? "1 step done" : `${number} steps done`);
+/**
+ * @param {number} number
+ * @param {string} next
+ */
+export const stepsAhead = (number, next) => (number === 1 ? `Then: ${next}` : `${number} to come, next: ${next}`);
+export const progress = { done: "done", now: "now", ahead: "to come", failed: "did not work" };
+
+/** @type {Record<Waiting["for"], string>} */
+export const waits = {
+  sign_in: "Sign in to Tailscale in your browser. Ecto goes on by itself.",
+  approval: "An administrator of your tailnet has to approve this machine. Ecto goes on by itself.",
+  funnel_permission: "Allow Funnel for your tailnet in your browser. Ecto goes on by itself.",
+  administrator_prompt: "Answer the administrator prompt on your screen.",
+  tailscale: "Waiting for Tailscale to get ready.",
+  gateway: "Waiting for OpenClaw to get ready.",
+};
+export const openLink = "Open link";
+export const copyLink = "Copy link";
+
+export const reach = {
+  unchecked: "Checking from outside…",
+  uncheckedDetail: "Is it reachable, and only with the key?",
+  reachable: "Reachable from the internet",
+  unreachable: "Not reachable from outside",
+  checkAgain: "Check from outside again",
+};
+/** @param {string} time */
+export const checked = (time) => `Checked ${time}`;
+
+export const address = "Address";
+export const key = "Key";
+export const noKey = "Made when the door opens";
+/** @param {string} end */
+export const keyHidden = (end) => `Hidden, ends with ${end}`;
+export const showKey = "Show the key while held";
+export const copyAddress = "Copy the address";
+export const copyKey = "Copy the key";
+export const showCode = "Show the address as a QR code";
+export const copyAs = "Copy as";
+export const examples = /** @type {const} */ ([
+  ["curl", "curl"],
+  ["python", "Python"],
+  ["javascript", "JavaScript"],
+  ["environment", "Env"],
+]);
+/** @param {string} language */
+export const copyExample = (language) => `Copy as ${language}, with the key`;
+export const environment = "Env, environment variables";
+
+export const keepOpen = "Keep open";
+export const change = "Change…";
+export const changeClosing = "Change when the door closes";
+/** @type {[Minutes, string][]} */
+export const durations = [
+  [15, "15 minutes"],
+  [60, "1 hour"],
+  [480, "8 hours"],
+  [null, "Until I quit"],
+];
+export const openUntilQuit = "Open until you quit Ecto";
+/** @param {string} time */
+export const closesIn = (time) => `Closes in ${time}`;
+
+/** @param {string} time */
+export const lastRequest = (time) => `Last request ${time}`;
+export const noRequest = "No request yet";
+export const noRequestDetail = "The last one will be shown here.";
+/** @param {RequestLine} line */
+export function request(line) {
+  const path = plain(line.route).replace(/^[A-Z]+ /, "");
+  return [path, line.status, line.key === null ? "no key" : "", plain(line.address)].filter(Boolean).join(" · ");
+}
+/** @param {{ passed: number, refused: number, in_flight: number }} activity */
+export function requests({ passed, refused, in_flight }) {
+  const parts = [`${count(passed)} answered`, `${count(refused)} refused`];
+  if (in_flight > 0) parts.push(`${count(in_flight)} under way`);
+  return parts.join(", ");
+}
+
+/** @param {number} number */
+const count = (number) => number.toLocaleString("en");
+
+/**
+ * A time that has passed.
+ * @param {number} seconds
+ */
+export function ago(seconds) {
+  if (seconds < 5) return "just now";
+  return `${span(seconds)} ago`;
+}
+
+/**
+ * A length of time, in its largest unit or two.
+ * @param {number} seconds
+ */
+export function span(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} days`;
+}
+
+/**
+ * How long a step took.
+ * @param {number} milliseconds
+ */
+export function took(milliseconds) {
+  return milliseconds < 9950 ? `${(milliseconds / 1000).toFixed(1)} s` : span(milliseconds / 1000);
+}
+
+export const thisMachine = "On this machine";
+export const parts = { tailscale: "Tailscale", openclaw: "OpenClaw" };
+export const standing = { good: "ready", ours: "Ecto does this", yours: "needs you" };
+
+/** @type {Record<NodeKind, string>} */
+export const nodes = {
+  own: "Ecto’s own node",
+  system: "For the whole machine",
+  app_store: "The Tailscale app",
+  standalone: "The Tailscale app",
+};
+
+/**
+ * What Tailscale is like, and who has to do something about it.
+ * @param {TailnetView} view
+ * @returns {["good" | "ours" | "yours", string]}
+ */
+export function tailnet(view) {
+  switch (view.tailnet) {
+    case "missing":
+      return view.installer.installer === "homebrew"
+        ? ["ours", "Not installed. Ecto installs it with Homebrew."]
+        : ["yours", `Not installed. Type: ${plain(view.installer.command)}`];
+    case "not_running":
+      return ["ours", "Does not run. Ecto starts it."];
+    case "starting":
+      return ["ours", "Is starting."];
+    case "needs_sign_in":
+      return ["yours", "Signed out. You get a link to sign in."];
+    case "stopped":
+      return ["ours", "Switched off. Ecto switches it on."];
+    case "needs_approval":
+      return ["yours", "Waits for approval by an administrator of your tailnet."];
+    case "running":
+      return view.funnel === "allowed"
+        ? ["good", `Ready. ${nodes[view.kind]}.`]
+        : ["yours", "Signed in. You get a link to allow Funnel."];
+    case "refused":
+      return ["yours", "Cannot be used as it is. Switch on to hear why."];
+  }
+}
+
+/**
+ * What OpenClaw is like, and who has to do something about it.
+ * @param {GatewayView} view
+ * @returns {["good" | "ours" | "yours", string]}
+ */
+export function gateway(view) {
+  switch (view.gateway) {
+    case "missing":
+      return ["yours", "Not installed. Get it from openclaw.ai first."];
+    case "refused":
+      return ["yours", "Cannot be used as it is. Switch on to hear why."];
+    case "needs_set_up":
+      return [
+        "ours",
+        view.keys.length === 1
+          ? "Ecto sets one key of its configuration."
+          : `Ecto sets ${view.keys.length} keys of its configuration.`,
+      ];
+    case "not_running":
+      return ["ours", "Does not run. Ecto starts it."];
+    case "starting":
+      return ["ours", "Is starting."];
+    case "needs_restart":
+      return ["ours", "Ecto restarts it."];
+    case "ready":
+      return ["good", view.version ? `Ready. Version ${plain(view.version)}.` : "Ready."];
+  }
+}
+
+export const remedies = {
+  tryNow: "Try now",
+  checkAgain: "Check again",
+  connectAgain: "Connect again",
+  closeAgain: "Close again now",
+  restartGateway: "Restart OpenClaw",
+  newKey: "Make a new key…",
+  copyCommand: "Copy command",
+};
+export const code = "Code";
+
+export const qr = {
+  title: "QR code",
+  address: "Scan to get the address.",
+  withKey: "Whoever scans this has the address and the key.",
+  picture: "QR code of the address",
+  pictureWithKey: "QR code of the address and the key",
+  include: "With the key",
+};
+
+export const general = "General";
+export const launch = "Open at login";
+/** @type {Record<LoginItem, string>} */
+export const launchDetail = {
+  on: "",
+  off: "",
+  refused: "Switched off in System Settings, under Login Items. Allow Ecto there.",
+  unavailable: "Not available on this system.",
+};
+export const notifications = "Notifications";
+export const notificationsDetail = "When it is public, closes unexpectedly, cannot be reached or needs you.";
+export const sleep = "At sleep";
+/** @type {[AtSleep, string][]} */
+export const sleeps = [
+  ["stay", "Open again at wake"],
+  ["close", "Close the door"],
+];
+export const whichTailscale = "Tailscale";
+/** @type {(system: System) => [NodeChoice, string][]} */
+export const whichTailscales = (system) => [
+  ["auto", "Whichever answers"],
+  ["own", "For Ecto alone"],
+  ["system", system === "mac" ? "For the whole Mac" : "For the whole machine"],
+];
+export const secrets = "Secrets";
+/** @param {VaultPlace} place */
+export function vault(place) {
+  switch (place.kind) {
+    case "keychain":
+      return "Kept in the Keychain.";
+    case "secret_service":
+      return "Kept in the secret store of this desktop.";
+    case "file":
+      return `Kept in the file ${plain(place.path)}, readable by you alone.`;
+    case "memory":
+      return "Kept in memory until the sandbox ends.";
+  }
+}
+export const maintenance = "OpenClaw";
+export const help = "Help";
+/** @param {string} number */
+export const version = (number) => `Ecto ${plain(number)}`;
+
+export const regenerate = {
+  open: "Make a new key…",
+  title: "Make a new key?",
+  sentence: "The old key stops working at once. Whoever uses it needs the new one.",
+  confirm: "Make a new key",
+};
+export const restart = { open: "Restart the gateway…", title: "Restart OpenClaw?", sentence: "What OpenClaw is doing right now is broken off.", confirm: "Restart" };
+export const restore = {
+  open: "Undo Ecto’s changes…",
+  title: "Undo Ecto’s changes?",
+  sentence:
+    "The door closes, and every key that Ecto set in OpenClaw’s configuration becomes what it was. Nothing else is touched.",
+  confirm: "Undo changes",
+  done: "Ecto’s changes are undone",
+  nothing: "There was nothing to undo.",
+};
+/** @type {Record<RestoreOutcome, string>} */
+export const outcomes = {
+  restored: "As it was before",
+  left_alone: "Changed by somebody else since, so left as it is",
+};
+export const diagnostics = {
+  open: "Diagnostics…",
+  title: "Diagnostics",
+  sentence: "This is all that would be saved. It holds no secret.",
+  text: "Diagnostics",
+  save: "Save",
+};
+/** @param {string} path */
+export const saved = (path) => `Saved as ${plain(path)}`;
+export const uninstall = {
+  open: "Uninstall Ecto…",
+  title: "Uninstall Ecto?",
+  sentence: "This cannot be undone.",
+  does: [
+    "Closes the door.",
+    "Undoes Ecto’s changes to OpenClaw.",
+    "Removes the key, the skill, the logs and the login item.",
+    "Leaves Tailscale and OpenClaw installed.",
+  ],
+  confirm: "Uninstall",
+  done: "Ecto is uninstalled",
+  farewell: "It quits now. Drag the app to the Trash.",
+  farewellElsewhere: "It quits now.",
+};
+
+/**
+ * What a screen reader is told when the state changes: never a time, so that it speaks only when something happened.
+ * @param {string} title
+ * @param {string[]} rest
+ */
+export const announcement = (title, ...rest) => [`${title}.`, ...rest].filter(Boolean).join(" ");
+
+export const failed = "That did not work, and Ecto did not say why.";
