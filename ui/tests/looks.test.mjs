@@ -8,7 +8,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { launch, open, serve } from "./page.mjs";
+import { blank, launch, serve, visit } from "./page.mjs";
 import { difference, read, write } from "./picture.mjs";
 import { looks, reach } from "./states.mjs";
 
@@ -36,10 +36,11 @@ after(async () => {
 for (const colorScheme of ["light", "dark"])
   for (const text of ["100", "200"])
     test(`${colorScheme}, text at ${text} %`, async (t) => {
+      const page = await blank(browser, { colorScheme });
+      t.after(() => page.context().close());
       for (const look of looks)
         await t.test(look.name, async (t) => {
-          const page = await open(browser, server.origin, { ...look.query, text }, { colorScheme });
-          t.after(() => page.context().close());
+          await visit(page, server.origin, { ...look.query, text });
           await reach(page, look);
           assert.deepEqual(await violations(page), []);
           assert.deepEqual(await sideways(page), [], "something is wider than the popover");
@@ -60,10 +61,11 @@ for (const [name, context, query] of [
   ["right to left", {}, { dir: "rtl" }],
 ])
   test(name, async (t) => {
+    const page = await blank(browser, context);
+    t.after(() => page.context().close());
     for (const look of kinds)
-      await t.test(look.name, async (t) => {
-        const page = await open(browser, server.origin, { ...look.query, ...query }, context);
-        t.after(() => page.context().close());
+      await t.test(look.name, async () => {
+        await visit(page, server.origin, { ...look.query, ...query });
         await reach(page, look);
         assert.deepEqual(await violations(page), []);
         assert.deepEqual(await sideways(page), []);

@@ -41,16 +41,24 @@ export async function launch() {
   });
 }
 
-/**
- * Opens the page in a state. `query` goes to the stand-in; `context` to the browser.
- * Whatever the page throws or the browser complains of is in `page.complaints`.
- */
+/** Opens the page in a state. `query` goes to the stand-in; `context` to the browser. */
 export async function open(browser, origin, query = {}, context = {}) {
+  return visit(await blank(browser, context), origin, query);
+}
+
+/** An empty page. Whatever a page throws or the browser complains of comes into `complaints`. */
+export async function blank(browser, context = {}) {
   const made = await browser.newContext({ viewport: { width: 360, height: 560 }, deviceScaleFactor: 1, reducedMotion: "reduce", ...context });
   const page = await made.newPage();
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(String(error)));
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && page.complaints.push(message.text()));
+  return page;
+}
+
+/** Brings a page into a state. */
+export async function visit(page, origin, query) {
+  page.complaints.length = 0;
   await page.goto(`${origin}?${new URLSearchParams({ still: "", pace: "40", ...query })}`);
   await page.locator("main").waitFor();
   await page.evaluate(() => document.fonts.ready);

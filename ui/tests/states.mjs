@@ -27,11 +27,15 @@ export const looks = [
 
 /** Goes to a look on an opened page. */
 export async function reach(page, { clicks, hold }) {
+  await page.keyboard.up("Space");
+  await page.mouse.move(0, 0);
   for (const key of clicks) await page.locator(`[data-key="${key}"]:is(button)`).click();
   if (hold) {
     await page.locator("[data-hold]").focus();
     await page.keyboard.down("Space");
     await page.locator("#key", { hasText: "ecto_Made" }).waitFor();
   }
+  // What is under the pointer looks otherwise.
+  await page.mouse.move(0, 0);
   await page.locator("[aria-disabled], .loading").waitFor({ state: "detached" });
 }

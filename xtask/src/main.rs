@@ -13,6 +13,7 @@ mod house;
 mod lab;
 mod links;
 mod macos;
+mod popover;
 mod requirements;
 mod step;
 mod test;

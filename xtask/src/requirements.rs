@@ -31,6 +31,22 @@ const DESKTOP: [(&str, &str); 8] = [
     ("xdotool", "/usr/bin/xdotool"),
 ];
 
+/// Packages of the popover's tests, with a file that shows each is there.
+const POPOVER: [(&str, &str); 6] = [
+    ("chromium", "/usr/bin/chromium"),
+    ("fontconfig", "/usr/bin/fc-match"),
+    (
+        "fonts-dejavu-core",
+        "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
+    ),
+    (
+        "fonts-inter",
+        "/usr/share/fonts/opentype/inter/Inter-Regular.otf",
+    ),
+    ("webkit2gtk-driver", "/usr/bin/WebKitWebDriver"),
+    ("xvfb", "/usr/bin/Xvfb"),
+];
+
 /// Fails with what to install where Go, Node or npm is missing; the lab builds with them.
 pub fn language_tools() -> Result<Count> {
     for (program, install) in [
@@ -83,10 +99,19 @@ pub fn secret_service() -> Result<Count> {
 
 /// Installs what a desktop without a screen is made of, where apt can; elsewhere the desktop tests are skipped.
 pub fn desktop() -> Result<Count> {
+    install_missing("desktop", &DESKTOP)
+}
+
+/// Installs the browsers and the letters of the popover's tests, where apt can.
+pub fn popover() -> Result<Count> {
+    install_missing("popover", &POPOVER)
+}
+
+fn install_missing(tests: &str, packages: &[(&str, &str)]) -> Result<Count> {
     if cfg!(not(target_os = "linux")) {
         return Ok(Count::default());
     }
-    let missing: Vec<&str> = DESKTOP
+    let missing: Vec<&str> = packages
         .iter()
         .filter(|(_, file)| !is_there(file))
         .map(|(package, _)| *package)
@@ -97,14 +122,16 @@ pub fn desktop() -> Result<Count> {
     let names = missing.join(" ");
     if which::which("apt-get").is_err() {
         println!(
-            "The desktop tests are skipped: this system has no apt-get. Install what Debian calls {names} to run them."
+            "The {tests} tests are not run in full: this system has no apt-get. Install what Debian calls {names} to run them."
         );
         return Ok(Count::SKIPPED);
     }
     if install(&missing) {
         return Ok(Count::PASSED);
     }
-    println!("The desktop tests are skipped: run `sudo apt-get install {names}` to have them.");
+    println!(
+        "The {tests} tests are not run in full: run `sudo apt-get install {names}` to have them."
+    );
     Ok(Count::SKIPPED)
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::{
-    dependencies, house, links, macos, requirements,
+    dependencies, house, links, macos, popover, requirements,
     step::{self, Count, Steps},
     workspace::Workspace,
 };
@@ -16,6 +16,7 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
     steps.run("tools for the lab", requirements::language_tools);
     steps.run("tools for the secret store", requirements::secret_service);
     steps.run("tools for the desktop", requirements::desktop);
+    steps.run("tools for the popover", requirements::popover);
     steps.run("formatting", || {
         step::check(workspace.cargo().args(["fmt", "--all", "--", "--check"]))
     });
@@ -51,6 +52,8 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
             "--no-fail-fast",
         ]))
     });
+    steps.run("popover, types", || popover::check_types(workspace));
+    steps.run("popover", || popover::test(workspace));
     steps.run("macOS", || macos::check(workspace).map(|()| Count::PASSED));
     steps.run("macOS, seeded error", || {
         macos::check_catches_seeded_error(workspace).map(|()| Count::PASSED)

@@ -21,8 +21,7 @@ impl TypeVisitor for Declarations {
         let name = T::ident(&self.config);
         if declared_somewhere && !self.by_name.contains_key(&name) {
             let declaration = T::decl(&self.config);
-            self.by_name
-                .insert(name, format!("export {declaration}\n"));
+            self.by_name.insert(name, format!("export {declaration}\n"));
         }
         T::visit_dependencies(self);
     }
