@@ -46,9 +46,9 @@ function paeth(left, above, corner) {
   return a <= b && a <= c ? left : b <= c ? above : corner;
 }
 
-/** Writes a picture with at most 256 colours, the rarer ones rounded to their neighbours. */
-export function write({ width, height, points }) {
-  const round = (value) => Math.min(255, Math.round(value / 12) * 12);
+/** Writes a picture with at most 256 colours: each rounded to a multiple of `grain`, the rarer ones to their neighbours. */
+export function write({ width, height, points }, grain = 12) {
+  const round = (value) => (value > 255 - grain / 2 ? 255 : Math.min(255, Math.round(value / grain) * grain));
   const counts = new Map();
   const keys = new Uint32Array(width * height);
   for (let point = 0; point < keys.length; point++) {

@@ -21,7 +21,7 @@ for (const [state, colorScheme] of wanted) {
   const page = await open(browser, server.origin, { state }, { colorScheme, deviceScaleFactor: 2 });
   const height = await page.evaluate(() => document.querySelector("main").offsetHeight);
   await page.setViewportSize({ width: 360, height });
-  writeFileSync(path.join(folder, `popover-${state}-${colorScheme}.png`), write(read(await page.screenshot())));
+  writeFileSync(path.join(folder, `popover-${state}-${colorScheme}.png`), write(read(await page.screenshot()), 2));
   await page.context().close();
 }
 await browser.close();
