@@ -75,7 +75,7 @@ detail: ForeignText, } | { "code": "claim_lost" } | { "code": "host_renamed" } |
 /**
  * What happened.
  */
-detail: ForeignText, } | { "code": "open_claw_missing" } | { "code": "config_unusable", 
+detail: ForeignText, } | { "code": "openclaw_missing" } | { "code": "config_unusable", 
 /**
  * Which file.
  */
