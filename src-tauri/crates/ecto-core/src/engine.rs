@@ -1,8 +1,8 @@
 //! The one task that owns the state.
 //!
 //! It is level-triggered: look at what is, compare with what is wanted, take the next step, look again. Any step may be
-//! interrupted anywhere. Everything else sends it a [`command::Command`] or watches its
-//! [`Snapshot`](crate::snapshot::Snapshot).
+//! interrupted anywhere. Everything else sends it a command or watches its
+//! [`Snapshot`].
 
 mod closing;
 pub mod command;

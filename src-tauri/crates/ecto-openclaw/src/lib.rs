@@ -2,7 +2,7 @@
 //!
 //! [`OpenClaw`] is the port. Behind it, in the order in which it uses them: [`environment`], [`launch_agent`] and [`place`] say where
 //! OpenClaw is; [`config`] and [`document`] read what it is told, [`needs`] says what is missing and what must not be fought;
-//! [`edit`] and [`file`] change the file and nothing else in it, [`journal`] remembers it; [`rpc`] and [`probe`] talk to the
+//! [`edit`] and [`mod@file`] change the file and nothing else in it, [`journal`] remembers it; [`rpc`] and [`probe`] talk to the
 //! running gateway.
 //!
 //! A change is made by the gateway's own RPC where its writer would lose nothing, and by an edit of the file otherwise; a

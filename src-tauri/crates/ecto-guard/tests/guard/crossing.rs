@@ -270,7 +270,11 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        let mut log = self
+            .0
+            .lock()
+            .map_err(|_| io::Error::other("a test failed while it wrote"))?;
+        log.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
