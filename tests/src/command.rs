@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use ecto_host::world::LabPlaces;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::lab::Lab;
 
@@ -144,18 +144,25 @@ impl Ecto {
         let mut child = self.command(&given).spawn()?;
         let stdout = child.stdout.take().context("no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
-        let line = tokio::time::timeout(LIMIT, lines.next_line())
+        let public = async {
+            while let Some(line) = lines.next_line().await? {
+                let report: Value = serde_json::from_str(&line)?;
+                if report["exposure"]["state"] == "public" {
+                    return anyhow::Ok(Some(report));
+                }
+            }
+            Ok(None)
+        };
+        let report = tokio::time::timeout(LIMIT, public)
             .await
             .context("it does not become Public")??;
-        let Some(line) = line else {
+        let Some(report) = report else {
             let output = child.wait_with_output().await?;
             bail!("it ended: {}", String::from_utf8_lossy(&output.stderr));
         };
-        Ok(Foreground {
-            report: serde_json::from_str(&line)?,
-            child,
-            _lines: lines,
-        })
+        // A document comes with every change; left unread, they would fill the pipe and hold the command up.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Foreground { report, child })
     }
 
     /// The key, as `ecto token --reveal` prints it.
@@ -203,10 +210,9 @@ impl Ecto {
 
 /// A foreground `ecto connect` that is Public.
 pub struct Foreground {
-    /// The report that it printed.
+    /// The first report that it printed while Public.
     pub report: Value,
     child: Child,
-    _lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Foreground {

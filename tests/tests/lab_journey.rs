@@ -86,7 +86,7 @@ async fn from_connect_to_restore() {
         started.elapsed()
     );
     let url = format!("https://{}/v1/chat/completions", lab.node.host());
-    assert_eq!(host.report["url"], json!(url));
+    assert_eq!(host.report["url"], json!(url), "{:#}", host.report);
     assert!(
         host.report.get("key_secret").is_none(),
         "a key in a pipe that nobody asked for"
@@ -187,6 +187,15 @@ async fn from_connect_to_restore() {
         .await,
         401
     );
+    // The four completions, the list of models, and the check from outside.
+    let let_through = json!(6);
+    ecto.wait_for_status(|status| {
+        status["exposure"]["reach"]["reach"] != "unchecked"
+            && status["activity"]["passed"] == let_through
+    })
+    .await
+    .unwrap();
+    let mut answers = Vec::new();
     for (method, path) in [
         ("GET", "/"),
         ("GET", "/health"),
@@ -198,11 +207,21 @@ async fn from_connect_to_restore() {
         ("GET", "/V1/models"),
     ] {
         let status = status_of(&visitor, raw(method, path, Some(key))).await;
-        assert!(
-            status == 404 || status == 400 || status.is_redirection(),
-            "{method} {path} was answered with {status}"
-        );
+        answers.push(format!("{method} {path}: {}", status.as_u16()));
     }
+    assert_eq!(
+        answers,
+        [
+            "GET /: 404",
+            "GET /health: 404",
+            "POST /tools/invoke: 404",
+            "POST /v1/../tools/invoke: 404",
+            "POST /v1/%2e%2e/tools/invoke: 404",
+            "POST /v1/..\\tools\\invoke: 404",
+            "GET //v1/models: 404",
+            "GET /V1/models: 404",
+        ]
+    );
     for path in ["/", "/v1/models", "/v1/chat/completions"] {
         let mut upgrade = raw("GET", path, Some(key));
         for (name, value) in [
@@ -219,6 +238,11 @@ async fn from_connect_to_restore() {
             "an upgrade at {path}"
         );
     }
+    assert_eq!(
+        ecto.status().await.unwrap()["activity"]["passed"],
+        let_through,
+        "something of it reached the gateway"
+    );
 
     let report = ecto
         .wait_for_status(|status| status["exposure"]["reach"]["reach"] != "unchecked")
