@@ -1,13 +1,14 @@
 //! `ecto uninstall`.
 
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use ecto_host::client::ClientFault;
 use ecto_host::report::SCHEMA;
 use ecto_host::request::Request;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{restore, skill};
 use crate::exit::Exit;
@@ -30,9 +31,18 @@ const PUT_ASIDE: [&str; 2] = ["imported.json", "damaged.json"];
 
 /// Takes Ecto off this machine and says what it leaves.
 pub async fn run(yes: bool, session: &Session) -> Result<Exit, Failure> {
-    if !yes && !agreed(session)? {
-        session.terminal.tell("Nothing was changed.");
-        return Ok(Exit::Done);
+    if !yes {
+        match ask(session).await? {
+            Agreement::Given => {}
+            Agreement::Withheld => {
+                session.terminal.tell("Nothing was changed.");
+                return Ok(Exit::Done);
+            }
+            Agreement::Interrupted => {
+                session.terminal.tell("\nNothing was changed.");
+                return Ok(Exit::Interrupted);
+            }
+        }
     }
     let keys = restore::restore(session).await?;
     let lock = loop {
@@ -87,7 +97,13 @@ pub async fn run(yes: bool, session: &Session) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn agreed(session: &Session) -> Result<bool, Failure> {
+enum Agreement {
+    Given,
+    Withheld,
+    Interrupted,
+}
+
+async fn ask(session: &Session) -> Result<Agreement, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::own(
             "not_confirmed",
@@ -95,15 +111,32 @@ fn agreed(session: &Session) -> Result<bool, Failure> {
             "Run: ecto uninstall --yes",
         ));
     }
+    // Heard from before the question on, also where a shell has the signal ignored.
+    let mut interrupt = signal(SignalKind::interrupt()).ok();
     session.terminal.tell(
         "This closes the door, undoes what Ecto changed in OpenClaw, and removes the key, the skill and the logs.",
     );
     session.terminal.write_live("Go on? [y/N] ");
-    let mut answer = String::new();
-    // A stream that ends is no agreement.
-    let _ = io::stdin().lock().read_line(&mut answer);
-    let _ = io::stderr().flush();
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    let reading = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        // A stream that ends is no agreement.
+        let _ = io::stdin().lock().read_line(&mut answer);
+        answer
+    });
+    let interrupted = async {
+        match &mut interrupt {
+            Some(interrupt) => interrupt.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    let answer = tokio::select! {
+        answer = reading => answer.unwrap_or_default(),
+        _ = interrupted => return Ok(Agreement::Interrupted),
+    };
+    Ok(match answer.trim() {
+        "y" | "Y" | "yes" => Agreement::Given,
+        _ => Agreement::Withheld,
+    })
 }
 
 fn remove_files(session: &Session) {

@@ -98,6 +98,7 @@ impl Machine {
     /// A sandbox whose door is open, held by a command in the foreground.
     pub fn connected(&self) -> Running {
         let host = self.start(&["connect", "--sandbox"]);
+        host.stdout.wait_for("-d '{");
         host.stderr.wait_for("Reachable from the internet");
         host
     }
