@@ -101,6 +101,20 @@ pub fn place(icon: Option<Rectangle>, screens: &[Screen], size: (f64, f64)) -> O
     ))
 }
 
+/// Places a window of this size, in points, in the middle of the first screen. `None` where there is no screen.
+pub fn centre(screens: &[Screen], size: (f64, f64)) -> Option<Rectangle> {
+    let screen = screens.first()?;
+    let room = room_of(screen);
+    let (width, height) = fitted(room, screen.scale, size);
+    let (x, y) = room.middle();
+    Some(Rectangle {
+        x: x - width / 2.0,
+        y: y - height / 2.0,
+        width,
+        height,
+    })
+}
+
 /// Brings an icon's rectangle, given in pixels of whichever screen it is on, into points. On a Mac every screen has pixels
 /// of its own size, and only points are common to all; the screen is the one at whose upper edge the icon then is.
 #[cfg_attr(not(any(target_os = "macos", test)), expect(dead_code, reason = "only a Mac has such screens"))]
@@ -289,6 +303,7 @@ mod tests {
             let place = place(icon, &screens, SIZE).unwrap();
             prop_assert!(screens.iter().any(|screen| is_inside(place, screen.work_area)), "{place:?}");
             prop_assert!(place.width <= SIZE.0 * 3.0 && place.width > 0.0);
+            prop_assert!(is_inside(centre(&screens, SIZE).unwrap(), screens[0].work_area));
         }
 
         #[test]

@@ -169,18 +169,22 @@ fn place(
     icon: Option<Icon>,
     manner: Manner,
 ) -> tauri::Result<()> {
-    if manner == Manner::Window {
-        return window.center();
-    }
     let monitors = in_order(window)?;
     let screens: Vec<Screen> = monitors.iter().map(screen).collect();
+    if manner == Manner::Window {
+        return put(window, placement::centre(&screens, SIZE));
+    }
     let icon = icon.or_else(|| crate::tray::place(app)).map(|icon| icon.0);
     #[cfg(target_os = "macos")]
     let icon = {
         let pixels: Vec<f64> = monitors.iter().map(tauri::Monitor::scale_factor).collect();
         icon.and_then(|icon| placement::to_points(icon, &screens, &pixels))
     };
-    let Some(place) = placement::place(icon, &screens, SIZE) else {
+    put(window, placement::place(icon, &screens, SIZE))
+}
+
+fn put(window: &WebviewWindow, place: Option<Rectangle>) -> tauri::Result<()> {
+    let Some(place) = place else {
         return Ok(());
     };
     #[cfg(target_os = "macos")]
@@ -258,9 +262,7 @@ pub fn hide<R: Runtime>(window: &WebviewWindow<R>) {
         // The last words were read.
         return app.exit(0);
     }
-    let state = app.state::<Popover>();
-    *hidden_at(&state) = Some(Instant::now());
-    let opening = state.openings.load(Ordering::SeqCst);
+    let opening = app.state::<Popover>().openings.load(Ordering::SeqCst);
     let window = window.clone();
     tauri::async_runtime::spawn(async move {
         tokio::time::sleep(KEPT).await;
@@ -292,15 +294,19 @@ pub fn on_window_event(window: &Window, event: &WindowEvent) {
     if window.label() != LABEL {
         return;
     }
-    let is_window = window.state::<Popover>().is_window.load(Ordering::SeqCst);
-    let hides = if let WindowEvent::CloseRequested { api, .. } = event {
-        api.prevent_close();
-        true
-    } else {
-        matches!(event, WindowEvent::Focused(false)) && !is_window
+    let Some(page) = window.get_webview_window(LABEL) else {
+        return;
     };
-    if hides && let Some(window) = window.get_webview_window(LABEL) {
-        hide(&window);
+    let state = window.state::<Popover>();
+    if let WindowEvent::CloseRequested { api, .. } = event {
+        api.prevent_close();
+        hide(&page);
+    } else if matches!(event, WindowEvent::Focused(false))
+        && !state.is_window.load(Ordering::SeqCst)
+        && page.is_visible().unwrap_or(false)
+    {
+        *hidden_at(&state) = Some(Instant::now());
+        hide(&page);
     }
 }
 
