@@ -76,7 +76,10 @@ mod app {
     fn on_any_panel(svg: &str) -> String {
         let mark = svg.replace("#000", "#fff");
         let edge = svg
-            .replace("fill=\"#000\"", "fill=\"#000\" stroke=\"#000\" stroke-width=\"2.2\"")
+            .replace(
+                "fill=\"#000\"",
+                "fill=\"#000\" stroke=\"#000\" stroke-width=\"2.2\"",
+            )
             .replace("stroke-width=\"2.4\"", "stroke-width=\"4.6\"");
         let inside = |text: &str| {
             let begin = text.find("<path").unwrap_or(0);
@@ -119,7 +122,8 @@ mod app {
     fn draw_app_icon(svg: &str) -> Result<(), Box<dyn Error>> {
         let folder = Path::new("icons");
         fs::create_dir_all(folder)?;
-        let png = |size| -> Result<Vec<u8>, Box<dyn Error>> { Ok(picture(svg, size)?.encode_png()?) };
+        let png =
+            |size| -> Result<Vec<u8>, Box<dyn Error>> { Ok(picture(svg, size)?.encode_png()?) };
         write_changed(&folder.join("icon.png"), &png(512)?)?;
         write_changed(&folder.join("128x128.png"), &png(128)?)?;
         write_changed(&folder.join("32x32.png"), &png(32)?)?;

@@ -77,7 +77,11 @@ pub struct Application {
 
 impl Application {
     /// Puts it together; no host runs yet. `window` is told whenever another process asks for the window.
-    pub fn new(launch: Launch, login: Login, window: mpsc::UnboundedSender<()>) -> (Arc<Self>, watch::Receiver<Report>) {
+    pub fn new(
+        launch: Launch,
+        login: Login,
+        window: mpsc::UnboundedSender<()>,
+    ) -> (Arc<Self>, watch::Receiver<Report>) {
         let preferences = PreferencesFile::in_folder(launch.folders.state());
         let found = preferences.read();
         let reports = watch::Sender::new(report_at_start(launch.world.kind()));
@@ -139,9 +143,10 @@ impl Application {
     /// Opens the door for this long.
     pub async fn connect(&self, open_for: OpenFor) -> Result<(), Refusal> {
         let now = Timestamp::now();
-        let until = open_for
-            .minutes()
-            .and_then(|minutes| now.checked_add(Duration::from_secs(u64::from(minutes) * 60)).ok());
+        let until = open_for.minutes().and_then(|minutes| {
+            now.checked_add(Duration::from_secs(u64::from(minutes) * 60))
+                .ok()
+        });
         let mut preferences = self.view().preferences;
         let node = preferences.node;
         preferences.minutes = open_for;
@@ -214,7 +219,10 @@ impl Application {
     }
 
     async fn copy_text(&self, text: String) -> Result<(), Refusal> {
-        Ok(self.board.copy(System::current(), environment, text).await?)
+        Ok(self
+            .board
+            .copy(System::current(), environment, text)
+            .await?)
     }
 
     async fn copy_secret(&self, secret: SecretString) -> Result<(), Refusal> {
@@ -303,13 +311,21 @@ impl Application {
     /// What helps to find a fault, without a secret and without names of this person's.
     pub async fn diagnostics(&self) -> String {
         let findings = diagnostics::doctor(&self.launch).await;
-        diagnostics::text(&self.view(), &findings, &self.launch.folders, environment("HOME"))
+        diagnostics::text(
+            &self.view(),
+            &findings,
+            &self.launch.folders,
+            environment("HOME"),
+        )
     }
 
     /// Puts the diagnostics where a person finds them.
     pub async fn save_diagnostics(&self) -> Result<String, Refusal> {
         let text = self.diagnostics().await;
-        diagnostics::save(&text, &diagnostics::folder(&self.launch.folders, environment))
+        diagnostics::save(
+            &text,
+            &diagnostics::folder(&self.launch.folders, environment),
+        )
     }
 
     /// What the machine is about to do.

@@ -169,7 +169,11 @@ pub fn tray_host_changed(app: &AppHandle, appeared: bool) {
     }
 }
 
-async fn take_reports(app: AppHandle, application: Arc<Application>, mut reports: watch::Receiver<Report>) {
+async fn take_reports(
+    app: AppHandle,
+    application: Arc<Application>,
+    mut reports: watch::Receiver<Report>,
+) {
     let mut before = reports.borrow_and_update().clone();
     while reports.changed().await.is_ok() {
         let after = reports.borrow_and_update().clone();

@@ -115,9 +115,14 @@ fn redact_word(piece: &str) -> String {
     let address = word.trim_end_matches(['.', ':', '?']);
     let hidden = if word.starts_with("ecto_") && word.len() > 12 || word.starts_with("tskey-") {
         Some("<key>")
-    } else if word.starts_with("https://login.tailscale.com/") || word.contains("/a/") && word.starts_with("http") {
+    } else if word.starts_with("https://login.tailscale.com/")
+        || word.contains("/a/") && word.starts_with("http")
+    {
         Some("<link>")
-    } else if address.parse::<std::net::IpAddr>().is_ok_and(|address| !address.is_loopback() && !address.is_unspecified()) {
+    } else if address
+        .parse::<std::net::IpAddr>()
+        .is_ok_and(|address| !address.is_loopback() && !address.is_unspecified())
+    {
         Some("<address>")
     } else if word.contains(".ts.net") {
         Some("<this machine>")

@@ -133,7 +133,12 @@ impl Hosting {
         let answer = match post {
             Post::Closed => return Err(self.not_started()),
             Post::Own(desk) => desk.answer(request).await,
-            Post::Other => Client::connect(&self.launch.socket).await?.ask(&request).await?,
+            Post::Other => {
+                Client::connect(&self.launch.socket)
+                    .await?
+                    .ask(&request)
+                    .await?
+            }
         };
         match answer {
             Answer::Failed { cause, .. } => Err(cause.into()),
@@ -141,7 +146,9 @@ impl Hosting {
                 detail: "the request".to_owned(),
             }
             .into()),
-            Answer::Report(_) | Answer::Done | Answer::Key { .. } | Answer::Restored { .. } => Ok(answer),
+            Answer::Report(_) | Answer::Done | Answer::Key { .. } | Answer::Restored { .. } => {
+                Ok(answer)
+            }
         }
     }
 
@@ -397,7 +404,10 @@ mod tests {
             let mut app = start(&launch);
             app.hosting.ask(connect.clone()).await.unwrap();
             until(&mut app, |report| {
-                matches!(report.snapshot.exposure, Exposure::Preparing { .. } | Exposure::Public { .. })
+                matches!(
+                    report.snapshot.exposure,
+                    Exposure::Preparing { .. } | Exposure::Public { .. }
+                )
             })
             .await;
             app.hosting.ask_to_quit(quit);

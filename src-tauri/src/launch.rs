@@ -113,7 +113,10 @@ fn read_lab(path: &std::path::Path) -> Result<LabPlaces, Refusal> {
     let unusable = |detail: String| {
         Refusal::new(
             "lab_unusable",
-            format!("The lab's file {} cannot be used: {detail}.", path.display()),
+            format!(
+                "The lab's file {} cannot be used: {detail}.",
+                path.display()
+            ),
             "Start the lab with: cargo xtask lab --keep",
         )
     };
@@ -131,14 +134,24 @@ mod tests {
     use super::*;
 
     fn parsed(arguments: &[&str]) -> Option<Options> {
-        Options::of_app(std::iter::once("ecto").chain(arguments.iter().copied()).map(OsString::from))
+        Options::of_app(
+            std::iter::once("ecto")
+                .chain(arguments.iter().copied())
+                .map(OsString::from),
+        )
     }
 
     #[test]
     fn without_a_command_it_is_the_app_and_with_one_it_is_the_command() {
         assert!(parsed(&[]).is_some());
         assert!(parsed(&["--sandbox"]).is_some_and(|options| options.sandbox));
-        for command in [&["connect"][..], &["status", "--sandbox"], &["--help"], &["--version"], &["--nonsense"]] {
+        for command in [
+            &["connect"][..],
+            &["status", "--sandbox"],
+            &["--help"],
+            &["--version"],
+            &["--nonsense"],
+        ] {
             assert_eq!(parsed(command), None, "{command:?}");
         }
     }
@@ -147,7 +160,10 @@ mod tests {
     fn it_can_be_started_again_as_it_was() {
         let options = parsed(&["--vault", "file", "--lab", "/lab.json"]).unwrap();
         let again = options.to_arguments();
-        let again: Vec<&str> = again.iter().map(|argument| argument.to_str().unwrap()).collect();
+        let again: Vec<&str> = again
+            .iter()
+            .map(|argument| argument.to_str().unwrap())
+            .collect();
         assert_eq!(parsed(&again), Some(options));
     }
 

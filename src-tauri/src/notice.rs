@@ -39,9 +39,14 @@ fn closed_unexpectedly(before: &Report, after: &Report) -> Option<Notification> 
         Some(notice @ Notice::ClosedUnexpectedly { .. })
             if before.snapshot.notice.as_ref() != Some(notice) =>
         {
-            notification("The door closed unexpectedly", words::notice(notice).to_string())
+            notification(
+                "The door closed unexpectedly",
+                words::notice(notice).to_string(),
+            )
         }
-        Some(Notice::ClosedUnexpectedly { .. } | Notice::WantedUnreadable | Notice::DeadlinePassed)
+        Some(
+            Notice::ClosedUnexpectedly { .. } | Notice::WantedUnreadable | Notice::DeadlinePassed,
+        )
         | None => None,
     }
 }
@@ -119,7 +124,10 @@ fn public(before: &Report, after: &Report) -> Option<Notification> {
     let (None, Some(url)) = (&before.url, &after.url) else {
         return None;
     };
-    notification("Public", format!("OpenClaw is reachable for holders of a key: {url}"))
+    notification(
+        "Public",
+        format!("OpenClaw is reachable for holders of a key: {url}"),
+    )
 }
 
 #[cfg(test)]

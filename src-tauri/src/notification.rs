@@ -46,7 +46,10 @@ async fn call(notification: &Notification) -> zbus::Result<()> {
 
 /// Shows a notification.
 #[cfg(target_os = "macos")]
-#[expect(clippy::unused_async, reason = "the other system waits for its desktop")]
+#[expect(
+    clippy::unused_async,
+    reason = "the other system waits for its desktop"
+)]
 pub async fn show(notification: Notification) {
     crate::macos::notification::show(&notification);
 }

@@ -117,8 +117,15 @@ pub fn centre(screens: &[Screen], size: (f64, f64)) -> Option<Rectangle> {
 
 /// Brings an icon's rectangle, given in pixels of whichever screen it is on, into points. On a Mac every screen has pixels
 /// of its own size, and only points are common to all; the screen is the one at whose upper edge the icon then is.
-#[cfg_attr(not(any(target_os = "macos", test)), expect(dead_code, reason = "only a Mac has such screens"))]
-pub fn to_points(icon: Rectangle, screens: &[Screen], pixels_per_point: &[f64]) -> Option<Rectangle> {
+#[cfg_attr(
+    not(any(target_os = "macos", test)),
+    expect(dead_code, reason = "only a Mac has such screens")
+)]
+pub fn to_points(
+    icon: Rectangle,
+    screens: &[Screen],
+    pixels_per_point: &[f64],
+) -> Option<Rectangle> {
     screens
         .iter()
         .zip(pixels_per_point)
@@ -132,7 +139,8 @@ pub fn to_points(icon: Rectangle, screens: &[Screen], pixels_per_point: &[f64]) 
 fn is_icon_of(icon: Rectangle, screen: &Screen) -> bool {
     let largest = LARGEST_ICON * screen.scale;
     let bar = BAR * screen.scale;
-    let near_edge = icon.y - screen.bounds.y <= bar || screen.bounds.bottom() - icon.bottom() <= bar;
+    let near_edge =
+        icon.y - screen.bounds.y <= bar || screen.bounds.bottom() - icon.bottom() <= bar;
     icon.is_real()
         && icon.width <= largest
         && icon.height <= largest
@@ -164,7 +172,10 @@ fn room_of(screen: &Screen) -> Rectangle {
 }
 
 fn fitted(room: Rectangle, scale: f64, (width, height): (f64, f64)) -> (f64, f64) {
-    ((width * scale).min(room.width), (height * scale).min(room.height))
+    (
+        (width * scale).min(room.width),
+        (height * scale).min(room.height),
+    )
 }
 
 fn kept_inside(room: Rectangle, wanted: Rectangle) -> Rectangle {
@@ -220,7 +231,11 @@ mod tests {
     fn it_stands_above_an_icon_in_a_panel_at_the_bottom() {
         let bounds = rectangle(0.0, 0.0, 1280.0, 800.0);
         let work_area = rectangle(0.0, 0.0, 1280.0, 760.0);
-        let screens = [Screen { bounds, work_area, scale: 1.0 }];
+        let screens = [Screen {
+            bounds,
+            work_area,
+            scale: 1.0,
+        }];
         let place = place(Some(rectangle(1240.0, 770.0, 22.0, 22.0)), &screens, SIZE).unwrap();
         assert_eq!(place, rectangle(914.0, 194.0, 360.0, 560.0));
     }
@@ -286,7 +301,9 @@ mod tests {
             0.0..100.0f64,
             prop::sample::select(vec![1.0, 1.25, 1.5, 2.0, 3.0]),
         )
-            .prop_map(|(x, y, width, height, bar, scale)| screen(rectangle(x, y, width, height), bar, scale))
+            .prop_map(|(x, y, width, height, bar, scale)| {
+                screen(rectangle(x, y, width, height), bar, scale)
+            })
     }
 
     fn any_number() -> impl Strategy<Value = f64> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tauri::{
-    AppHandle, Emitter, Manager, PhysicalPosition, Rect, Runtime, WebviewUrl, WebviewWindow,
+    AppHandle, Emitter, Manager, PhysicalPosition, Rect, WebviewUrl, WebviewWindow,
     WebviewWindowBuilder, Window, WindowEvent,
 };
 
@@ -119,7 +119,9 @@ fn try_to_show(
         }
         None => create(app, panel)?,
     };
-    let was_window = state.is_window.swap(manner == Manner::Window, Ordering::SeqCst);
+    let was_window = state
+        .is_window
+        .swap(manner == Manner::Window, Ordering::SeqCst);
     let is_open = window.is_visible().unwrap_or(false);
     if is_open && was_window && manner == Manner::Popover {
         // It is already there as a window, and stays one.
@@ -136,7 +138,10 @@ fn try_to_show(
 }
 
 fn create(app: &AppHandle, panel: Option<&str>) -> tauri::Result<WebviewWindow> {
-    let page = panel.map_or_else(|| "index.html".to_owned(), |panel| format!("index.html#{panel}"));
+    let page = panel.map_or_else(
+        || "index.html".to_owned(),
+        |panel| format!("index.html#{panel}"),
+    );
     let window = WebviewWindowBuilder::new(app, LABEL, WebviewUrl::App(page.into()))
         .title("Ecto")
         .inner_size(SIZE.0, SIZE.1)
@@ -149,7 +154,9 @@ fn create(app: &AppHandle, panel: Option<&str>) -> tauri::Result<WebviewWindow> 
         .visible(false)
         .focused(true)
         // The page shows what it is given and goes nowhere.
-        .on_navigation(|address| matches!(address.scheme(), "tauri") || address.host_str() == Some("tauri.localhost"))
+        .on_navigation(|address| {
+            matches!(address.scheme(), "tauri") || address.host_str() == Some("tauri.localhost")
+        })
         .build()?;
     #[cfg(target_os = "macos")]
     crate::macos::panel::make(&window)?;
@@ -232,12 +239,8 @@ fn screen(monitor: &tauri::Monitor) -> Screen {
 /// Gives the shown window the focus, without which it would never lose it.
 ///
 /// GTK works off `show` later and drops a `set_focus` that comes before (tao 0.37), so this tries until it has effect.
+#[cfg(target_os = "linux")]
 fn focus(window: WebviewWindow) {
-    if cfg!(not(target_os = "linux")) {
-        // What the system refuses leaves a popover that is closed by a click on the icon.
-        let _ = window.set_focus();
-        return;
-    }
     tauri::async_runtime::spawn(async move {
         for _ in 0..100 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -251,9 +254,14 @@ fn focus(window: WebviewWindow) {
     });
 }
 
+#[cfg(target_os = "macos")]
+fn focus(window: WebviewWindow) {
+    crate::macos::panel::focus(&window);
+}
+
 /// Hides it.
-pub fn hide<R: Runtime>(window: &WebviewWindow<R>) {
-    let app = window.app_handle();
+pub fn hide(window: &WebviewWindow) {
+    let app = window.app_handle().clone();
     if let Err(fault) = window.hide() {
         tracing::warn!(%fault, "the popover could not be hidden");
     }
@@ -263,14 +271,28 @@ pub fn hide<R: Runtime>(window: &WebviewWindow<R>) {
         return app.exit(0);
     }
     let opening = app.state::<Popover>().openings.load(Ordering::SeqCst);
-    let window = window.clone();
     tauri::async_runtime::spawn(async move {
         tokio::time::sleep(KEPT).await;
-        let unused = window.state::<Popover>().openings.load(Ordering::SeqCst) == opening;
-        if unused && let Err(fault) = window.destroy() {
-            tracing::warn!(%fault, "the page could not be let go of");
+        let unused = app.state::<Popover>().openings.load(Ordering::SeqCst) == opening;
+        if unused {
+            let held = app.clone();
+            // Windows end on the main thread alone.
+            let _ = app.run_on_main_thread(move || let_go(&held));
         }
     });
+}
+
+fn let_go(app: &AppHandle) {
+    let Some(window) = app.get_webview_window(LABEL) else {
+        return;
+    };
+    #[cfg(target_os = "macos")]
+    let ended = crate::macos::panel::destroy(&window);
+    #[cfg(not(target_os = "macos"))]
+    let ended = window.destroy();
+    if let Err(fault) = ended {
+        tracing::warn!(%fault, "the page could not be let go of");
+    }
 }
 
 /// Tells the page, where somebody sees it.
@@ -311,5 +333,8 @@ pub fn on_window_event(window: &Window, event: &WindowEvent) {
 }
 
 fn hidden_at(state: &Popover) -> std::sync::MutexGuard<'_, Option<Instant>> {
-    state.hidden_at.lock().unwrap_or_else(PoisonError::into_inner)
+    state
+        .hidden_at
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }

@@ -39,8 +39,8 @@ mod logind {
     use std::future::poll_fn;
     use std::pin::pin;
 
-    use zbus::zvariant::OwnedFd;
     use zbus::export::futures_core::Stream;
+    use zbus::zvariant::OwnedFd;
 
     use super::{Application, Arc};
 

@@ -8,9 +8,9 @@ use crate::refusal::Refusal;
 
 /// Draws the text as an SVG picture, with the quiet zone that readers need.
 pub fn svg(text: &str) -> Result<String, Refusal> {
-    let code = QRBuilder::new(text).build().map_err(|_| {
-        Refusal::nothing("This is too long for a code to scan. Copy it instead.")
-    })?;
+    let code = QRBuilder::new(text)
+        .build()
+        .map_err(|_| Refusal::nothing("This is too long for a code to scan. Copy it instead."))?;
     Ok(SvgBuilder::default().margin(4).to_str(&code))
 }
 

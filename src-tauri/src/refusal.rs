@@ -119,7 +119,10 @@ impl From<HostFault> for Refusal {
             HostFault::Lock(fault) => fault.into(),
             HostFault::Socket { path, source } => Self::new(
                 "socket_unusable",
-                format!("The control socket {} cannot be made: {source}.", path.display()),
+                format!(
+                    "The control socket {} cannot be made: {source}.",
+                    path.display()
+                ),
                 "Make the folder writable for your user, then start Ecto again.",
             ),
         }
@@ -130,7 +133,8 @@ impl From<LockFault> for Refusal {
     fn from(fault: LockFault) -> Self {
         match fault {
             LockFault::Taken { process } => {
-                let who = process.map_or_else(String::new, |process| format!(" (process {process})"));
+                let who =
+                    process.map_or_else(String::new, |process| format!(" (process {process})"));
                 Self::new(
                     "host_busy",
                     format!("Another Ecto is starting or ending{who}."),

@@ -56,6 +56,10 @@ pub enum LoginItem {
     /// It does not.
     Off,
     /// The person or an administrator forbade it in the system's settings.
+    #[cfg_attr(
+        target_os = "linux",
+        expect(dead_code, reason = "nobody forbids it there")
+    )]
     Refused,
     /// This system has no such thing.
     Unavailable,
@@ -234,12 +238,11 @@ pub mod tests {
                 "since": at, "until": null, "reach": reach, "held": held,
             })
         };
-        let preparing = |step, waiting| {
-            json!({ "exposure": "preparing", "step": step, "since": at, "waiting": waiting, "progress": null })
-        };
+        let preparing = |step, waiting| json!({ "exposure": "preparing", "step": step, "since": at, "waiting": waiting, "progress": null });
         let blocked = |cause, closed: &str| json!({ "exposure": "blocked", "cause": cause, "closed": closed });
         let reachable = json!({ "reach": "reachable", "at": at });
-        let unreachable = |cause: &str| json!({ "reach": "unreachable", "cause": { "cause": cause }, "at": at });
+        let unreachable =
+            |cause: &str| json!({ "reach": "unreachable", "cause": { "cause": cause }, "at": at });
         let none = serde_json::Value::Null;
         let exposure = match name {
             "private" => json!({ "exposure": "private" }),
@@ -262,15 +265,24 @@ pub mod tests {
                 json!({ "cause": "tailscale_missing", "command": "apt-get install tailscale" }),
                 "yes",
             ),
-            "not started" => blocked(json!({ "cause": "tailscale_not_started", "detail": "no room" }), "yes"),
-            "could not close" => blocked(json!({ "cause": "could_not_close", "detail": "no answer" }), "unconfirmed"),
+            "not started" => blocked(
+                json!({ "cause": "tailscale_not_started", "detail": "no room" }),
+                "yes",
+            ),
+            "could not close" => blocked(
+                json!({ "cause": "could_not_close", "detail": "no answer" }),
+                "unconfirmed",
+            ),
             other => panic!("there is no state {other}"),
         };
         let exposure: Exposure = serde_json::from_value(exposure).unwrap();
         let mut snapshot = report_at_start(WorldKind::Sandbox).snapshot;
         snapshot.wanted = match name {
             "private" | "closing" | "cancelled" | "could not close" => Wanted::Private,
-            _ => Wanted::Public { until: None, node: Default::default() },
+            _ => Wanted::Public {
+                until: None,
+                node: Default::default(),
+            },
         };
         snapshot.exposure = exposure;
         AppView {

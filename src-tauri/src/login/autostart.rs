@@ -61,7 +61,11 @@ impl Login {
                 "This desktop has no place for programs that open at login.",
             ));
         };
-        let done = if on { write(entry, command) } else { remove(entry) };
+        let done = if on {
+            write(entry, command)
+        } else {
+            remove(entry)
+        };
         done.map_err(|fault| {
             Refusal::new(
                 "login_item_refused",

@@ -165,7 +165,11 @@ pub fn state(exposure: &Exposure) -> String {
     let doing = |step: &Step| {
         let line = words::step(*step);
         let mut characters = line.chars();
-        let first: String = characters.next().into_iter().flat_map(char::to_lowercase).collect();
+        let first: String = characters
+            .next()
+            .into_iter()
+            .flat_map(char::to_lowercase)
+            .collect();
         first + characters.as_str()
     };
     match (exposure, Mood::of(exposure)) {
@@ -173,7 +177,9 @@ pub fn state(exposure: &Exposure) -> String {
         (Exposure::Preparing { step, .. }, Mood::NeedsYou) => format!("Needs you: {}", doing(step)),
         (Exposure::Preparing { step, .. }, _) => format!("Getting ready: {}", doing(step)),
         (Exposure::Public { .. }, Mood::Failed) => "Public, but not reachable".to_owned(),
-        (Exposure::Public { .. }, Mood::Working) => "Public, but nobody gets through right now".to_owned(),
+        (Exposure::Public { .. }, Mood::Working) => {
+            "Public, but nobody gets through right now".to_owned()
+        }
         (Exposure::Public { .. }, _) => "Public".to_owned(),
         (Exposure::Closing, _) => "Closing the door".to_owned(),
         (Exposure::Blocked { .. }, Mood::NeedsYou) => "Needs you".to_owned(),
@@ -207,7 +213,9 @@ mod tests {
         let line = |entry: &Entry| match entry {
             Entry::State(text) => format!("({text})"),
             Entry::Item { label, .. } => label.clone(),
-            Entry::Check { label, on, enabled, .. } => {
+            Entry::Check {
+                label, on, enabled, ..
+            } => {
                 let mark = if *on { "[x]" } else { "[ ]" };
                 let away = if *enabled { "" } else { " (not here)" };
                 format!("{mark} {label}{away}")
@@ -223,7 +231,11 @@ mod tests {
             .iter()
             .map(|name| {
                 let view = view_of(name);
-                format!("{name}\n  {}\n  {}", lines(&Menu::of(&view, 7)), tooltip(&view))
+                format!(
+                    "{name}\n  {}\n  {}",
+                    lines(&Menu::of(&view, 7)),
+                    tooltip(&view)
+                )
             })
             .collect();
         insta::assert_snapshot!(told.join("\n"));

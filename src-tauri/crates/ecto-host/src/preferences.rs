@@ -220,7 +220,8 @@ mod tests {
     fn a_file_of_a_newer_version_means_the_defaults_and_is_kept_aside() {
         let folder = tempfile::tempdir().unwrap();
         let file = PreferencesFile::in_folder(folder.path());
-        let newer = r#"{"version":2,"node":"own","at_sleep":"stay","notifications":true,"minutes":null}"#;
+        let newer =
+            r#"{"version":2,"node":"own","at_sleep":"stay","notifications":true,"minutes":null}"#;
         std::fs::write(folder.path().join("settings.json"), newer).unwrap();
         assert_eq!(file.read(), Found::Unreadable);
         assert_eq!(file.read(), Found::Nothing);

@@ -70,8 +70,10 @@ impl Board {
         environment: impl Fn(&str) -> Option<OsString>,
         text: String,
     ) -> Result<(), CopyFault> {
-        self.with(system, environment, move |clipboard| clipboard.set_text(text))
-            .await
+        self.with(system, environment, move |clipboard| {
+            clipboard.set_text(text)
+        })
+        .await
     }
 
     /// Copies a secret and asks clipboard histories not to keep it. Stays until something else is copied or
