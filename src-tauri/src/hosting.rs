@@ -193,7 +193,7 @@ impl Hosting {
         };
         let host = Host::start_with_window(
             lock,
-            &launch.socket,
+            Some(&launch.socket),
             world.ports,
             settings,
             world.kind,

@@ -104,6 +104,11 @@ impl From<ClientFault> for Refusal {
                 "The Ecto that ran in a terminal ended before it answered, so the door is closed.",
                 "Connect again.",
             ),
+            ClientFault::Silent => Self::new(
+                "host_silent",
+                "The Ecto that runs in a terminal does not answer.",
+                "End it there, then connect again.",
+            ),
             ClientFault::NotUnderstood { .. } => Self::new(
                 "host_not_understood",
                 "The Ecto that runs in a terminal speaks another version than this app.",

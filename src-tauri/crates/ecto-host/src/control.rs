@@ -59,6 +59,7 @@ impl Desk {
             | Request::Disconnect
             | Request::RevealKey
             | Request::CheckOutside
+            | Request::Show
             | Request::Quit => None,
         };
         match request {
