@@ -3,7 +3,6 @@
 use ecto_core::cause::Cause;
 use ecto_core::words::{self, Message};
 use ecto_host::client::ClientFault;
-use ecto_host::host::HostFault;
 use ecto_host::lock::LockFault;
 use ecto_host::world::WorldFault;
 use ecto_platform::clipboard::CopyFault;
@@ -113,22 +112,6 @@ impl From<ClientFault> for Refusal {
                 "host_not_understood",
                 "The Ecto that runs in a terminal speaks another version than this app.",
                 "End it there, then connect again.",
-            ),
-        }
-    }
-}
-
-impl From<HostFault> for Refusal {
-    fn from(fault: HostFault) -> Self {
-        match fault {
-            HostFault::Lock(fault) => fault.into(),
-            HostFault::Socket { path, source } => Self::new(
-                "socket_unusable",
-                format!(
-                    "The control socket {} cannot be made: {source}.",
-                    path.display()
-                ),
-                "Make the folder writable for your user, then start Ecto again.",
             ),
         }
     }

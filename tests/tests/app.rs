@@ -77,10 +77,26 @@ async fn the_menu_connects_and_disconnects_and_quits() {
     let mut host = TrayHost::start(&display).await.unwrap();
     let mut process = app.start(&display).unwrap();
     let item = host.item().await.unwrap();
-    assert!(item.tooltip().await.unwrap().text.starts_with("Ecto: Private"));
+    assert!(
+        item.tooltip()
+            .await
+            .unwrap()
+            .text
+            .starts_with("Ecto: Private")
+    );
     assert_eq!(
         item.menu().await.unwrap().labels(),
-        ["Private", "--", "Connect", "--", "Open Ecto", "Open at Login", "Settings…", "--", "Quit"]
+        [
+            "Private",
+            "--",
+            "Connect",
+            "--",
+            "Open Ecto",
+            "Open at Login",
+            "Settings…",
+            "--",
+            "Quit"
+        ]
     );
     let private = format!("{:?}", item.icon().await.unwrap());
 
@@ -92,12 +108,22 @@ async fn the_menu_connects_and_disconnects_and_quits() {
     item.click("Connect").await.unwrap();
     wait_for(&item, "Cancel").await;
     wait_for(&item, "Copy URL").await;
-    let menu = item.wait_for_menu(|menu| says(menu, "Public")).await.unwrap();
-    assert!(says(&menu, "Quit and Close the Door"), "{:?}", menu.labels());
+    let menu = item
+        .wait_for_menu(|menu| says(menu, "Public"))
+        .await
+        .unwrap();
+    assert!(
+        says(&menu, "Quit and Close the Door"),
+        "{:?}",
+        menu.labels()
+    );
     assert_ne!(format!("{:?}", item.icon().await.unwrap()), private);
 
     item.click("Open at Login").await.unwrap();
-    let ticked = |menu: &Entry| menu.find("Open at Login").is_some_and(|line| line.ticked == Some(true));
+    let ticked = |menu: &Entry| {
+        menu.find("Open at Login")
+            .is_some_and(|line| line.ticked == Some(true))
+    };
     item.wait_for_menu(ticked).await.unwrap();
 
     item.click("Disconnect").await.unwrap();
@@ -132,16 +158,31 @@ async fn the_popover_goes_from_private_to_public_and_back() {
         "shell",
     ] {
         let answer = call(&session, refused).await;
-        assert!(answer.contains("not allowed") || answer.contains("not found"), "{refused}: {answer}");
+        assert!(
+            answer.contains("not allowed") || answer.contains("not found"),
+            "{refused}: {answer}"
+        );
     }
 
-    session.wait_for("[data-do=connect]").await.unwrap().click().await.unwrap();
+    session
+        .wait_for("[data-do=connect]")
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
     wait_for(&item, "Cancel").await;
     picture(&display, "app-preparing.png");
     wait_for(&item, "Copy URL").await;
     wait_for(&item, "Public").await;
-    session.wait_for("[data-do=copy][data-what=url]").await.unwrap();
-    let shown = session.execute("return document.body.innerText", &[]).await.unwrap();
+    session
+        .wait_for("[data-do=copy][data-what=url]")
+        .await
+        .unwrap();
+    let shown = session
+        .execute("return document.body.innerText", &[])
+        .await
+        .unwrap();
     assert!(shown.as_str().unwrap().contains("https://"), "{shown}");
     picture(&display, "app-public.png");
 
@@ -158,7 +199,13 @@ async fn the_popover_goes_from_private_to_public_and_back() {
     item.activate(900, 10).await.unwrap();
     screen.wait_for_window(pid).await.unwrap();
 
-    session.wait_for("[data-do=disconnect]").await.unwrap().click().await.unwrap();
+    session
+        .wait_for("[data-do=disconnect]")
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
     wait_for(&item, "Connect").await;
     session.wait_for("[data-do=connect]").await.unwrap();
     session.close().await.unwrap();

@@ -15,7 +15,6 @@ mod class {
         reason = "made by the macro"
     )]
 
-    use tauri::Manager;
     use tauri_nspanel::tauri_panel;
 
     tauri_panel! {
