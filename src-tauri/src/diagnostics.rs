@@ -69,13 +69,12 @@ fn collect_names(value: &serde_json::Value, names: &mut Vec<String>) {
     match value {
         serde_json::Value::Object(fields) => {
             for (field, value) in fields {
-                match value {
-                    serde_json::Value::String(text)
-                        if TELLING.contains(&field.as_str()) && text.contains('.') =>
-                    {
-                        names.push(text.clone());
+                let name = value.as_str().filter(|text| text.contains('.'));
+                match name {
+                    Some(name) if TELLING.contains(&field.as_str()) => {
+                        names.push(name.to_owned());
                     }
-                    other => collect_names(other, names),
+                    Some(_) | None => collect_names(value, names),
                 }
             }
         }

@@ -6,7 +6,6 @@ use tauri_nspanel::{CollectionBehavior, ManagerExt, PanelLevel, StyleMask, Webvi
 
 mod class {
     //! The class; the macro brings its own imports.
-    #![expect(unsafe_code, reason = "an Objective-C class cannot be made without")]
     #![allow(
         missing_docs,
         clippy::allow_attributes,
