@@ -39,6 +39,12 @@ enum Post {
     Other,
 }
 
+/// A host that answers.
+enum Reached {
+    Own(Desk),
+    Other(Client),
+}
+
 /// How the app is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quit {
@@ -123,22 +129,12 @@ impl Hosting {
 
     /// Asks the host, wherever it is. Where none could be started, that is tried again first.
     pub async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
-        self.retry.notify_waiters();
-        let mut posts = self.post.subscribe();
-        let open = posts.wait_for(|post| !matches!(post, Post::Closed));
-        let post = match tokio::time::timeout(START_LIMIT, open).await {
-            Ok(Ok(post)) => post.clone(),
-            Ok(Err(_)) | Err(_) => return Err(self.not_started()),
-        };
-        let answer = match post {
-            Post::Closed => return Err(self.not_started()),
-            Post::Own(desk) => desk.answer(request).await,
-            Post::Other => {
-                Client::connect(&self.launch.socket)
-                    .await?
-                    .ask(&request)
-                    .await?
-            }
+        let answer = tokio::time::timeout(START_LIMIT, self.reach())
+            .await
+            .map_err(|_| self.not_started())?;
+        let answer = match answer {
+            Reached::Own(desk) => desk.answer(request).await,
+            Reached::Other(mut client) => client.ask(&request).await?,
         };
         match answer {
             Answer::Failed { cause, .. } => Err(cause.into()),
@@ -149,6 +145,24 @@ impl Hosting {
             Answer::Report(_) | Answer::Done | Answer::Key { .. } | Answer::Restored { .. } => {
                 Ok(answer)
             }
+        }
+    }
+
+    /// Waits for a host. One in another process may have ended a moment ago; then this process takes over at once.
+    async fn reach(&self) -> Reached {
+        self.retry.notify_waiters();
+        loop {
+            let post = self.post.borrow().clone();
+            match post {
+                Post::Own(desk) => return Reached::Own(desk),
+                Post::Other => {
+                    if let Ok(client) = Client::connect(&self.launch.socket).await {
+                        return Reached::Other(client);
+                    }
+                }
+                Post::Closed => {}
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -379,8 +393,9 @@ mod tests {
         first.window.recv().await.unwrap();
 
         let mut second = start(&launch);
-        let report = until(&mut second, |report| report.host.is_some()).await;
-        assert_eq!(report, *first.reports.borrow());
+        until(&mut second, |report| report.host.is_some()).await;
+        let seen = until(&mut first, |report| report.snapshot.gateway.is_some()).await;
+        until(&mut second, |report| *report == seen).await;
         second.hosting.ask(Request::Status).await.unwrap();
         assert!(!second.hosting.is_own());
 

@@ -168,7 +168,7 @@ mod tests {
         let mut after = view_of("preparing").report;
         after.snapshot.notice = serde_json::from_value(serde_json::json!({
             "notice": "closed_unexpectedly",
-            "cause": { "cause": "tailscale_lost" },
+            "cause": { "code": "tailscale_lost" },
             "at": "2026-11-22T10:00:00Z",
         }))
         .unwrap();

@@ -234,18 +234,19 @@ pub mod tests {
         let at = "2026-11-22T10:00:00Z";
         let public = |reach, held| {
             json!({
-                "exposure": "public", "address": { "host": "ecto.example.ts.net", "port": 443 },
+                "state": "public", "address": { "host": "ecto.example.ts.net", "port": 443 },
                 "since": at, "until": null, "reach": reach, "held": held,
             })
         };
-        let preparing = |step, waiting| json!({ "exposure": "preparing", "step": step, "since": at, "waiting": waiting, "progress": null });
-        let blocked = |cause, closed: &str| json!({ "exposure": "blocked", "cause": cause, "closed": closed });
+        let preparing = |step, waiting| json!({ "state": "preparing", "step": step, "since": at, "waiting": waiting, "progress": null });
+        let blocked =
+            |cause, closed: &str| json!({ "state": "blocked", "cause": cause, "closed": closed });
         let reachable = json!({ "reach": "reachable", "at": at });
         let unreachable =
-            |cause: &str| json!({ "reach": "unreachable", "cause": { "cause": cause }, "at": at });
+            |cause: &str| json!({ "reach": "unreachable", "cause": { "code": cause }, "at": at });
         let none = serde_json::Value::Null;
         let exposure = match name {
-            "private" => json!({ "exposure": "private" }),
+            "private" => json!({ "state": "private" }),
             "preparing" => preparing("start_open_claw", json!({ "for": "gateway" })),
             "sign in" => preparing(
                 "sign_in",
@@ -258,19 +259,19 @@ pub mod tests {
             "public" => public(reachable, none),
             "settling" => public(unreachable("not_published"), none),
             "unreachable" => public(unreachable("not_answering"), none),
-            "held" => public(reachable, json!({ "cause": "tailscale_lost" })),
-            "closing" => json!({ "exposure": "closing" }),
-            "cancelled" => blocked(json!({ "cause": "administrator_cancelled" }), "yes"),
+            "held" => public(reachable, json!({ "code": "tailscale_lost" })),
+            "closing" => json!({ "state": "closing" }),
+            "cancelled" => blocked(json!({ "code": "administrator_cancelled" }), "yes"),
             "missing" => blocked(
-                json!({ "cause": "tailscale_missing", "command": "apt-get install tailscale" }),
+                json!({ "code": "tailscale_missing", "command": "apt-get install tailscale" }),
                 "yes",
             ),
             "not started" => blocked(
-                json!({ "cause": "tailscale_not_started", "detail": "no room" }),
+                json!({ "code": "tailscale_not_started", "detail": "no room" }),
                 "yes",
             ),
             "could not close" => blocked(
-                json!({ "cause": "could_not_close", "detail": "no answer" }),
+                json!({ "code": "could_not_close", "detail": "no answer" }),
                 "unconfirmed",
             ),
             other => panic!("there is no state {other}"),

@@ -1,6 +1,6 @@
 //! The menu as data: made from what is shown, compared before anything is redrawn.
 
-use ecto_core::exposure::Exposure;
+use ecto_core::exposure::{Closed, Exposure};
 use ecto_core::step::Step;
 use ecto_core::words;
 use serde::Serialize;
@@ -127,7 +127,14 @@ impl Menu {
             Exposure::Blocked { .. } if view.report.snapshot.wanted.is_public() => {
                 item(Action::Disconnect, CANCEL)
             }
-            Exposure::Blocked { .. } => item(Action::Connect, CONNECT),
+            Exposure::Blocked {
+                closed: Closed::Unconfirmed,
+                ..
+            } => item(Action::Disconnect, DISCONNECT),
+            Exposure::Blocked {
+                closed: Closed::Yes,
+                ..
+            } => item(Action::Connect, CONNECT),
         });
         if view.report.url.is_some() {
             entries.push(Entry::Separator);
@@ -182,6 +189,13 @@ pub fn state(exposure: &Exposure) -> String {
         }
         (Exposure::Public { .. }, _) => "Public".to_owned(),
         (Exposure::Closing, _) => "Closing the door".to_owned(),
+        (
+            Exposure::Blocked {
+                closed: Closed::Unconfirmed,
+                ..
+            },
+            _,
+        ) => "Not seen to close".to_owned(),
         (Exposure::Blocked { .. }, Mood::NeedsYou) => "Needs you".to_owned(),
         (Exposure::Blocked { .. }, Mood::Private) => "Private".to_owned(),
         (Exposure::Blocked { .. }, _) => "Not connected".to_owned(),
