@@ -76,11 +76,12 @@ mod app {
     fn on_any_panel(svg: &str) -> String {
         let mark = svg.replace("#000", "#fff");
         let edge = svg
+            .replace("stroke-width=\"2.2\"", "stroke-width=\"4.4\"")
+            .replace("stroke-width=\"2.4\"", "stroke-width=\"4.6\"")
             .replace(
                 "fill=\"#000\"",
                 "fill=\"#000\" stroke=\"#000\" stroke-width=\"2.2\"",
-            )
-            .replace("stroke-width=\"2.4\"", "stroke-width=\"4.6\"");
+            );
         let inside = |text: &str| {
             let begin = text.find("<path").unwrap_or(0);
             let end = text.rfind("</svg>").unwrap_or(text.len());
