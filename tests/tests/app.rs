@@ -1,7 +1,11 @@
 //! The real app on a private desktop, against the sandbox: icon, menu, popover, a second start, no tray.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 #![expect(clippy::print_stdout, reason = "what is skipped is said")]
 
 use std::time::Duration;
