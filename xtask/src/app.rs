@@ -1,17 +1,27 @@
-//! Running the app.
+//! Running the app from source.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use anyhow::Result;
 
-use crate::workspace::{Workspace, exit_code};
+use crate::{
+    requirements,
+    workspace::{Workspace, exit_code},
+};
 
-/// Runs `ecto connect` in the terminal, since there is no app yet.
+/// Opens the app where there is a desktop; elsewhere, and where arguments for it are given, runs `ecto connect` in the
+/// terminal.
 pub fn run(workspace: &Workspace, sandbox: bool, arguments: &[String]) -> Result<ExitCode> {
-    eprintln!(
-        "The menu-bar app is not part of this version yet; running `ecto connect` in this terminal."
-    );
     let mut command = workspace.cargo();
+    if arguments.is_empty() && has_desktop() && requirements::web_view() {
+        println!("The app is starting; look for the ghost in the menu bar.");
+        command.args(["run", "--quiet", "--package", "ecto", "--features", "app"]);
+        if sandbox {
+            command.args(["--", "--sandbox"]);
+        }
+        return Ok(exit_code(command.status()?));
+    }
+    eprintln!("There is no desktop for the app here; running `ecto connect` in this terminal.");
     command.args([
         "run",
         "--quiet",
@@ -26,4 +36,10 @@ pub fn run(workspace: &Workspace, sandbox: bool, arguments: &[String]) -> Result
         command.arg("--sandbox");
     }
     Ok(exit_code(command.args(arguments).status()?))
+}
+
+/// Whether there is a desktop to show the app on.
+fn has_desktop() -> bool {
+    let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    cfg!(target_os = "macos") || set("DISPLAY") || set("WAYLAND_DISPLAY")
 }

@@ -35,7 +35,10 @@ const EDGES: [(&str, &[&str]); 11] = [
         ],
     ),
     ("ecto-cli", &["ecto-core", "ecto-host", "ecto-platform"]),
-    ("ecto", &["ecto-core", "ecto-host", "ecto-platform"]),
+    (
+        "ecto",
+        &["ecto-cli", "ecto-core", "ecto-host", "ecto-platform"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -37,7 +37,7 @@ struct Arguments {
 enum Command {
     /// Runs every check and every test, and says how many passed.
     Test,
-    /// Runs Ecto from source; further arguments go to `ecto connect`.
+    /// Runs the app from source, or `ecto connect` where there is no desktop or arguments for it are given.
     Run {
         /// Uses the built-in stand-ins: no account, no network.
         #[arg(long)]
@@ -66,8 +66,7 @@ enum Command {
         #[arg(long)]
         seed_error: bool,
     },
-    /// Makes what people install: Ecto.app and a disk image on a Mac, a Debian package on Linux. It comes with the app:
-    /// until then this exits with code 2.
+    /// Makes what people install: Ecto.app and a disk image on a Mac, a Debian package on Linux.
     Bundle {
         #[command(flatten)]
         wanted: bundle::Wanted,

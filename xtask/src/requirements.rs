@@ -135,6 +135,20 @@ fn install_missing(tests: &str, packages: &[(&str, &str)]) -> Result<Count> {
     Ok(Count::SKIPPED)
 }
 
+/// Whether the app can be built: on Linux it needs the web view's headers, which are installed where apt can.
+pub fn web_view() -> bool {
+    const PACKAGE: &str = "libwebkit2gtk-4.1-dev";
+    const FILE: &str = "/usr/lib/*/pkgconfig/webkit2gtk-4.1.pc";
+    if cfg!(not(target_os = "linux")) || is_there(FILE) {
+        return true;
+    }
+    if which::which("apt-get").is_ok() && install(&[PACKAGE]) {
+        return true;
+    }
+    println!("The app is left out: install what Debian calls {PACKAGE} to build it.");
+    false
+}
+
 fn is_there(file: &str) -> bool {
     let Some((before, after)) = file.split_once("*/") else {
         return Path::new(file).exists();

@@ -25,6 +25,45 @@ pub fn curl(report: &Report, url: &str, key: Option<&str>) -> String {
     lines.join(" \\\n")
 }
 
+/// A Python program that sends a chat completion with OpenAI's library.
+pub fn python(report: &Report, key: &str) -> String {
+    format!(
+        "from openai import OpenAI\n\n\
+         client = OpenAI(base_url=\"{}\", api_key=\"{key}\")\n\
+         answer = client.chat.completions.create(\n    \
+             model=\"openclaw\",\n    \
+             messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}],\n\
+         )\n\
+         print(answer.choices[0].message.content)\n",
+        base_url(report)
+    )
+}
+
+/// A JavaScript module that sends a chat completion with what every runtime has.
+pub fn javascript(report: &Report, key: &str) -> String {
+    format!(
+        "const response = await fetch(\"{}/chat/completions\", {{\n  \
+           method: \"POST\",\n  \
+           headers: {{ \"Authorization\": \"Bearer {key}\", \"Content-Type\": \"application/json\" }},\n  \
+           body: JSON.stringify({{ model: \"openclaw\", messages: [{{ role: \"user\", content: \"Hello\" }}] }}),\n\
+         }});\n\
+         console.log((await response.json()).choices[0].message.content);\n",
+        base_url(report)
+    )
+}
+
+/// The variables that OpenAI's client libraries and many programs read.
+pub fn environment(report: &Report, key: &str) -> String {
+    format!(
+        "export OPENAI_BASE_URL={}\nexport OPENAI_API_KEY={key}\n",
+        quote(base_url(report))
+    )
+}
+
+fn base_url(report: &Report) -> &str {
+    report.base_url.as_deref().unwrap_or_default()
+}
+
 fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }

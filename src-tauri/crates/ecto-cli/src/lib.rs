@@ -4,11 +4,11 @@
 //! `terminal` decides once how it is printed, [`exit`] what the exit status means.
 
 pub mod arguments;
-mod client_example;
+pub mod client_example;
 mod commands;
 pub mod exit;
 mod failure;
-mod logging;
+pub mod logging;
 mod progress;
 mod session;
 mod terminal;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ecto_core::engine::command::Handle;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{RwLock, watch};
+use tokio::sync::{RwLock, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ pub struct Desk {
     pub world: WorldKind,
     /// How a client gets there, in the lab and the sandbox.
     pub client_access: Option<ClientAccess>,
+    /// Is told whenever somebody asks for the window; `None` where the host has none.
+    pub window: Option<mpsc::UnboundedSender<()>>,
     /// Is cancelled when a client asked the host to end, after the door was closed.
     pub quit: CancellationToken,
     /// Is held for reading while an errand is run that ending would break off.
@@ -61,6 +63,7 @@ impl Desk {
             | Request::Disconnect
             | Request::RevealKey
             | Request::CheckOutside
+            | Request::Show
             | Request::Quit => None,
         };
         match request {
@@ -87,6 +90,10 @@ impl Desk {
                 self.engine.check_outside().await;
                 Answer::Done
             }
+            Request::Show => match &self.window {
+                Some(window) if window.send(()).is_ok() => Answer::Done,
+                Some(_) | None => Answer::NotUnderstood,
+            },
             Request::Quit => {
                 let closed = self.engine.quit().await;
                 Answer::from_done(closed)

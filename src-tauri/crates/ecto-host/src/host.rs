@@ -8,6 +8,7 @@ use ecto_core::engine::command::Handle;
 use ecto_core::engine::{Engine, Ports};
 use ecto_core::settings::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +68,19 @@ impl Host {
         world: WorldKind,
         client_access: Option<ClientAccess>,
     ) -> Result<Self, HostFault> {
+        Self::start_with_window(lock, socket, ports, settings, world, client_access, None)
+    }
+
+    /// Starts as [`Host::start`] does. `window` is told whenever somebody asks for the window; `None` where there is none.
+    pub fn start_with_window(
+        lock: HostLock,
+        socket: Option<&Path>,
+        ports: Ports,
+        settings: Settings,
+        world: WorldKind,
+        client_access: Option<ClientAccess>,
+        window: Option<mpsc::UnboundedSender<()>>,
+    ) -> Result<Self, HostFault> {
         raise_file_limit();
         let bind = |path: &Path| {
             ControlSocket::bind(path).map_err(|source| HostFault::Socket {
@@ -80,6 +94,7 @@ impl Host {
             engine: handle,
             world,
             client_access,
+            window,
             quit: CancellationToken::new(),
             errands: Arc::default(),
         };

@@ -2,13 +2,15 @@
 //!
 //! One [`host::Host`] runs at a time: the app, or `ecto connect` and `ecto serve` where there is no app. It holds the
 //! [`lock`], runs the engine in one [`world`] (the real one, the lab or the sandbox), and answers [`request`]s on the
-//! [`control`] socket. Everybody else is a [`client`]. What they are shown is a [`report::Report`].
+//! [`control`] socket. Everybody else is a [`client`]. What they are shown is a [`report::Report`]; what a person chose
+//! once and for all is in [`preferences`].
 
 mod administrator;
 pub mod client;
 pub mod control;
 pub mod host;
 pub mod lock;
+pub mod preferences;
 pub mod report;
 pub mod request;
 mod sandbox;

@@ -43,6 +43,8 @@ pub enum Request {
     Restore,
     /// The check from outside, now.
     CheckOutside,
+    /// Shows the window. A host that has none does not understand this.
+    Show,
     /// Closes the door and ends the host; answered when it is closed.
     Quit,
 }

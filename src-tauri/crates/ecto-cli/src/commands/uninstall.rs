@@ -16,9 +16,10 @@ use crate::failure::Failure;
 use crate::session::{Session, Turn, settle};
 
 /// What Ecto keeps in its state folder.
-const KEPT: [&str; 7] = [
+const KEPT: [&str; 8] = [
     "wanted.json",
     "vault.json",
+    "settings.json",
     "openclaw-journal.json",
     "tailscale",
     "sandbox",

@@ -1,0 +1,411 @@
+//! What the menu and the page can ask for.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ecto_cli::client_example;
+use ecto_core::Timestamp;
+use ecto_core::gateway::RestoredKey;
+use ecto_host::preferences::{AtSleep, Found, OpenFor, Preferences, PreferencesFile};
+use ecto_host::report::Report;
+use ecto_host::request::{Answer, Request};
+use ecto_platform::System;
+use ecto_platform::clipboard::Board;
+use ecto_platform::desktop::SystemDesktop;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
+
+use crate::diagnostics;
+use crate::hosting::{Hosting, Quit};
+use crate::launch::Launch;
+use crate::login::Login;
+use crate::qr;
+use crate::refusal::Refusal;
+use crate::view::{self, AppView, SystemName, report_at_start};
+
+/// How long a copied secret stays in the clipboard.
+const CLIPBOARD_TIME: Duration = Duration::from_secs(60);
+
+/// What may be copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyWhat {
+    /// The address of chat completions.
+    Url,
+    /// The key.
+    Key,
+    /// A curl with the key.
+    Curl,
+    /// A Python program with the key.
+    Python,
+    /// A JavaScript program with the key.
+    Javascript,
+    /// The variables that client libraries read, with the key.
+    Environment,
+    /// The link that a person is asked to open.
+    Link,
+    /// What a person is asked to type.
+    Command,
+}
+
+/// What may be made into a code to scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CodeWhat {
+    /// The base address.
+    Url,
+    /// The base address and the key.
+    UrlAndKey,
+}
+
+/// What the menu and the page can ask for.
+#[derive(Debug)]
+pub struct Application {
+    /// How the app was started.
+    pub launch: Launch,
+    /// The host, in this process or another.
+    pub hosting: Arc<Hosting>,
+    view: watch::Sender<AppView>,
+    preferences: PreferencesFile,
+    login: Login,
+    board: Board,
+    uninstalling: AtomicBool,
+}
+
+impl Application {
+    /// Puts it together; no host runs yet. `window` is told whenever another process asks for the window.
+    pub fn new(
+        launch: Launch,
+        login: Login,
+        window: mpsc::UnboundedSender<()>,
+    ) -> (Arc<Self>, watch::Receiver<Report>) {
+        let preferences = PreferencesFile::in_folder(launch.folders.state());
+        let found = preferences.read();
+        let reports = watch::Sender::new(report_at_start(launch.world.kind()));
+        let received = reports.subscribe();
+        let view = AppView {
+            report: reports.borrow().clone(),
+            preferences: found.preferences(),
+            system: SystemName::from(System::current()),
+            launch_at_login: login.state(),
+            tray: true,
+            first_run: found == Found::Nothing,
+        };
+        let application = Self {
+            hosting: Arc::new(Hosting::new(launch.clone(), reports, window)),
+            view: watch::Sender::new(view),
+            preferences,
+            login,
+            board: Board::default(),
+            uninstalling: AtomicBool::new(false),
+            launch,
+        };
+        (Arc::new(application), received)
+    }
+
+    /// What is shown, now and from now on.
+    pub fn views(&self) -> watch::Receiver<AppView> {
+        self.view.subscribe()
+    }
+
+    /// What is shown now.
+    pub fn view(&self) -> AppView {
+        self.view.borrow().clone()
+    }
+
+    /// Takes over a report of the host.
+    pub fn take_report(&self, report: Report) {
+        self.change(|view| view.report = report);
+    }
+
+    /// Takes over whether there is an icon to click.
+    pub fn take_tray(&self, there: bool) {
+        self.change(|view| view.tray = there);
+    }
+
+    /// Looks again at what others may have changed.
+    pub fn look_again(&self) {
+        let launch_at_login = self.login.state();
+        self.change(|view| view.launch_at_login = launch_at_login);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut AppView)) {
+        self.view.send_if_modified(|view| {
+            let before = view.clone();
+            change(view);
+            *view != before
+        });
+    }
+
+    /// Opens the door for this long.
+    pub async fn connect(&self, open_for: OpenFor) -> Result<(), Refusal> {
+        let now = Timestamp::now();
+        let until = open_for.minutes().and_then(|minutes| {
+            now.checked_add(Duration::from_secs(u64::from(minutes) * 60))
+                .ok()
+        });
+        let mut preferences = self.view().preferences;
+        let node = preferences.node;
+        preferences.minutes = open_for;
+        // A door is not kept shut because its settings cannot be written.
+        if let Err(refusal) = self.keep_preferences(preferences) {
+            tracing::warn!(%refusal, "the chosen time was not kept");
+        }
+        self.hosting.ask(Request::Connect { until, node }).await?;
+        Ok(())
+    }
+
+    /// Opens the door for as long as the person chose last.
+    pub async fn connect_as_before(&self) -> Result<(), Refusal> {
+        self.connect(self.view().preferences.minutes).await
+    }
+
+    /// Closes the door.
+    pub async fn disconnect(&self) -> Result<(), Refusal> {
+        self.hosting.ask(Request::Disconnect).await?;
+        Ok(())
+    }
+
+    /// The key itself.
+    pub async fn reveal_key(&self) -> Result<SecretString, Refusal> {
+        match self.hosting.ask(Request::RevealKey).await? {
+            Answer::Key { key } => Ok(key),
+            Answer::Report(_)
+            | Answer::Done
+            | Answer::Restored { .. }
+            | Answer::Failed { .. }
+            | Answer::NotUnderstood => Err(Refusal::nothing("There is no key.")),
+        }
+    }
+
+    /// Copies; what holds the key is kept out of clipboard histories and cleared after a minute.
+    pub async fn copy(&self, what: CopyWhat) -> Result<(), Refusal> {
+        let report = self.view().report;
+        match what {
+            CopyWhat::Url => self.copy_text(public_url(&report)?).await,
+            CopyWhat::Link => {
+                let link = view::link(&report.snapshot.exposure).ok_or_else(no_link)?;
+                self.copy_text(link.as_str().to_owned()).await
+            }
+            CopyWhat::Command => {
+                let command = view::command(&report.snapshot.exposure)
+                    .ok_or_else(|| Refusal::nothing("There is nothing to type right now."))?;
+                self.copy_text(command.to_owned()).await
+            }
+            CopyWhat::Key => {
+                let key = self.reveal_key().await?;
+                self.copy_secret(key).await
+            }
+            CopyWhat::Curl | CopyWhat::Python | CopyWhat::Javascript | CopyWhat::Environment => {
+                let url = public_url(&report)?;
+                let key = self.reveal_key().await?;
+                let key = key.expose_secret();
+                let text = match what {
+                    CopyWhat::Python => client_example::python(&report, key),
+                    CopyWhat::Javascript => client_example::javascript(&report, key),
+                    CopyWhat::Environment => client_example::environment(&report, key),
+                    CopyWhat::Curl
+                    | CopyWhat::Url
+                    | CopyWhat::Key
+                    | CopyWhat::Link
+                    | CopyWhat::Command => client_example::curl(&report, &url, Some(key)),
+                };
+                self.copy_secret(text.into()).await
+            }
+        }
+    }
+
+    async fn copy_text(&self, text: String) -> Result<(), Refusal> {
+        Ok(self
+            .board
+            .copy(System::current(), environment, text)
+            .await?)
+    }
+
+    async fn copy_secret(&self, secret: SecretString) -> Result<(), Refusal> {
+        self.board
+            .copy_secret(System::current(), environment, secret.clone())
+            .await?;
+        let board = self.board.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(CLIPBOARD_TIME).await;
+            if let Err(fault) = board.clear_secret(secret).await {
+                tracing::warn!(%fault, "the clipboard was not cleared");
+            }
+        });
+        Ok(())
+    }
+
+    /// A code to scan, as SVG.
+    pub async fn qr(&self, what: CodeWhat) -> Result<String, Refusal> {
+        let report = self.view().report;
+        let base = report.base_url.clone().ok_or_else(not_public)?;
+        match what {
+            CodeWhat::Url => qr::svg(&base),
+            CodeWhat::UrlAndKey => {
+                let key = self.reveal_key().await?;
+                qr::svg(&client_example::environment(&report, key.expose_secret()))
+            }
+        }
+    }
+
+    /// Opens the link that the present step waits for.
+    pub async fn open_link(&self) -> Result<(), Refusal> {
+        let report = self.view().report;
+        let link = view::link(&report.snapshot.exposure).ok_or_else(no_link)?;
+        SystemDesktop::find(System::current(), environment)
+            .open(link)
+            .await
+            .map_err(|fault| Refusal {
+                code: "link_not_opened".to_owned(),
+                what: fault.to_string(),
+                next: None,
+            })
+    }
+
+    /// Asks for something that is simply done.
+    pub async fn ask(&self, request: Request) -> Result<(), Refusal> {
+        self.hosting.ask(request).await?;
+        Ok(())
+    }
+
+    /// Private, and OpenClaw as it was.
+    pub async fn restore(&self) -> Result<Vec<RestoredKey>, Refusal> {
+        match self.hosting.ask(Request::Restore).await? {
+            Answer::Restored { keys } => Ok(keys),
+            Answer::Report(_)
+            | Answer::Done
+            | Answer::Key { .. }
+            | Answer::Failed { .. }
+            | Answer::NotUnderstood => Ok(Vec::new()),
+        }
+    }
+
+    /// Keeps what the person chose.
+    pub fn keep_preferences(&self, preferences: Preferences) -> Result<AppView, Refusal> {
+        self.preferences.write(&preferences).map_err(|fault| {
+            Refusal::new(
+                "settings_not_stored",
+                format!("The settings could not be stored: {fault}. Nothing was changed."),
+                "Free some space or make the folder writable, then choose again.",
+            )
+        })?;
+        self.change(|view| {
+            view.preferences = preferences;
+            view.first_run = false;
+        });
+        Ok(self.view())
+    }
+
+    /// Has Ecto opened at login, or no longer.
+    pub fn set_launch_at_login(&self, on: bool) -> Result<AppView, Refusal> {
+        let set = self.login.set(on);
+        self.look_again();
+        set?;
+        Ok(self.view())
+    }
+
+    /// What helps to find a fault, without a secret and without names of this person's.
+    pub async fn diagnostics(&self) -> String {
+        let findings = diagnostics::doctor(&self.launch).await;
+        diagnostics::text(
+            &self.view(),
+            &findings,
+            &self.launch.folders,
+            environment("HOME"),
+        )
+    }
+
+    /// Puts the diagnostics where a person finds them.
+    pub async fn save_diagnostics(&self) -> Result<String, Refusal> {
+        let text = self.diagnostics().await;
+        diagnostics::save(
+            &text,
+            &diagnostics::folder(&self.launch.folders, environment),
+        )
+    }
+
+    /// What the machine is about to do.
+    pub async fn sleep(&self) {
+        if self.view().preferences.at_sleep == AtSleep::Stay || !self.hosting.is_own() {
+            return;
+        }
+        if let Err(refusal) = self.disconnect().await {
+            tracing::error!(%refusal, "the door was not seen to close before sleep");
+        }
+    }
+
+    /// Takes Ecto off this machine, by the command that does the same in a terminal; the app ends afterwards.
+    pub async fn uninstall(&self) -> Result<Vec<String>, Refusal> {
+        self.uninstalling.store(true, Ordering::SeqCst);
+        let done = self.take_off().await;
+        if done.is_err() {
+            self.uninstalling.store(false, Ordering::SeqCst);
+        }
+        done
+    }
+
+    async fn take_off(&self) -> Result<Vec<String>, Refusal> {
+        let not_done = |detail: String| {
+            Refusal::new(
+                "not_uninstalled",
+                format!("Ecto could not be taken off: {detail}."),
+                "Run this in a terminal, which tells more: ecto uninstall",
+            )
+        };
+        let program = std::env::current_exe().map_err(|fault| not_done(fault.to_string()))?;
+        let output = tokio::process::Command::new(program)
+            .args(["uninstall", "--yes"])
+            .args(self.launch.options.to_arguments())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .await
+            .map_err(|fault| not_done(fault.to_string()))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let first = said.lines().next().unwrap_or("it said nothing");
+            return Err(not_done(first.trim_end_matches('.').to_owned()));
+        }
+        let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        if let Err(refusal) = self.login.set(false) {
+            lines.push(refusal.to_string());
+        }
+        Ok(lines)
+    }
+
+    /// Whether the app waits for a person to read what was taken off, although its host has ended.
+    pub fn is_uninstalling(&self) -> bool {
+        self.uninstalling.load(Ordering::SeqCst)
+    }
+
+    /// Closes the door and ends the app.
+    pub fn quit(&self) {
+        self.hosting.ask_to_quit(Quit::Person);
+    }
+}
+
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+fn public_url(report: &Report) -> Result<String, Refusal> {
+    report.url.clone().ok_or_else(not_public)
+}
+
+fn not_public() -> Refusal {
+    Refusal::new(
+        "not_public",
+        "There is no address while it is Private.",
+        "Connect first.",
+    )
+}
+
+fn no_link() -> Refusal {
+    Refusal::nothing("There is no link to open right now.")
+}

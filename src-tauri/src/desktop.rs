@@ -1,0 +1,247 @@
+//! The app on a desktop: puts everything together and lets what changes be seen.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use ecto_host::lock::{HostLock, LockFault};
+use ecto_host::report::Report;
+use tauri::{AppHandle, Manager, RunEvent};
+use tokio::sync::{mpsc, watch};
+
+use crate::application::{Application, CopyWhat};
+use crate::hosting::{Shown, ask_for_window};
+use crate::launch::{Launch, Options};
+use crate::login::Login;
+use crate::notice::{self, Notification};
+use crate::popover::{self, Manner, Popover};
+use crate::refusal::Refusal;
+use crate::tray::menu::Action;
+use crate::view::AppView;
+use crate::{commands, notification, power, tray};
+
+/// Runs the app until it is quit.
+pub fn run(options: Options) -> ExitCode {
+    let launch = match Launch::prepare(options, |name| std::env::var_os(name)) {
+        Ok(launch) => launch,
+        Err(refusal) => return refused(&refusal),
+    };
+    let lock = match first(&launch) {
+        Ok(First::Yes(lock)) => Some(lock),
+        Ok(First::BesideTerminal) => None,
+        Ok(First::Shown) => return ExitCode::SUCCESS,
+        Err(refusal) => return refused(&refusal),
+    };
+    let _log = ecto_cli::logging::start(launch.folders.logs());
+    match build(launch, lock) {
+        Ok(app) => {
+            app.run(on_event);
+            ExitCode::SUCCESS
+        }
+        Err(fault) => refused(&Refusal::new(
+            "no_desktop",
+            format!("The app could not be shown on this desktop: {fault}."),
+            "Use the command instead: ecto connect",
+        )),
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "there is no window to say it in, and it may have been started from a terminal"
+)]
+fn refused(refusal: &Refusal) -> ExitCode {
+    eprintln!("{refusal}");
+    ExitCode::FAILURE
+}
+
+/// Whether this is the only Ecto.
+enum First {
+    /// It is, and holds the lock.
+    Yes(HostLock),
+    /// One runs in a terminal, which has no window.
+    BesideTerminal,
+    /// The app was running already, and shows itself now.
+    Shown,
+}
+
+fn first(launch: &Launch) -> Result<First, Refusal> {
+    let taken = match HostLock::take(launch.folders.runtime()) {
+        Ok(lock) => return Ok(First::Yes(lock)),
+        Err(fault @ LockFault::Taken { .. }) => fault,
+        Err(fault @ LockFault::Unusable { .. }) => return Err(fault.into()),
+    };
+    match tauri::async_runtime::block_on(ask_for_window(launch)) {
+        Some(Shown::Yes) => Ok(First::Shown),
+        Some(Shown::NoWindow) => Ok(First::BesideTerminal),
+        None => Err(taken.into()),
+    }
+}
+
+fn build(launch: Launch, lock: Option<HostLock>) -> tauri::Result<tauri::App> {
+    let login = Login::find(&launch.options, |name| std::env::var_os(name));
+    let (window, asked) = mpsc::unbounded_channel();
+    let (application, reports) = Application::new(launch, login, window);
+    let builder = tauri::Builder::default();
+    #[cfg(target_os = "macos")]
+    let builder = builder.plugin(tauri_nspanel::init());
+    builder
+        .manage(Arc::clone(&application))
+        .manage(Popover::default())
+        .manage(tray::Shown::default())
+        .invoke_handler(commands::handler())
+        .on_window_event(popover::on_window_event)
+        .setup(move |app| {
+            #[cfg(target_os = "macos")]
+            app.set_activation_policy(tauri::ActivationPolicy::Accessory);
+            let app = app.handle();
+            put_icon(app);
+            let first_run = application.view().first_run;
+            let manner = if tray::is_there(app) {
+                Manner::Popover
+            } else {
+                Manner::Window
+            };
+            if first_run || manner == Manner::Window {
+                popover::show(app, None, manner, None);
+            }
+            start(app, &application, lock, reports, asked);
+            Ok(())
+        })
+        .build(tauri::generate_context!())
+}
+
+fn start(
+    app: &AppHandle,
+    application: &Arc<Application>,
+    lock: Option<HostLock>,
+    reports: watch::Receiver<Report>,
+    asked: mpsc::UnboundedReceiver<()>,
+) {
+    tauri::async_runtime::spawn(show_changes(app.clone(), application.views()));
+    tauri::async_runtime::spawn(take_reports(app.clone(), Arc::clone(application), reports));
+    tauri::async_runtime::spawn(show_when_asked(app.clone(), asked));
+    tauri::async_runtime::spawn(power::follow(Arc::clone(application)));
+    #[cfg(target_os = "linux")]
+    tauri::async_runtime::spawn(tray::host::follow(app.clone()));
+    let hosting = Arc::clone(&application.hosting);
+    let application = Arc::clone(application);
+    let app = app.clone();
+    tauri::async_runtime::spawn(async move {
+        hosting.keep(lock).await;
+        if !application.is_uninstalling() {
+            app.exit(0);
+        }
+    });
+}
+
+fn on_event(app: &AppHandle, event: RunEvent) {
+    match event {
+        // Most of the time there is no window; that is no reason to end.
+        RunEvent::ExitRequested {
+            api, code: None, ..
+        } => api.prevent_exit(),
+        #[cfg(target_os = "macos")]
+        RunEvent::Reopen { .. } => popover::show(app, None, Manner::Window, None),
+        _ => {
+            let _ = app;
+        }
+    }
+}
+
+/// Puts the icon in its place where it is not there, and remembers whether it is.
+fn put_icon(app: &AppHandle) {
+    let application = app.state::<Arc<Application>>();
+    if !tray::is_there(app)
+        && let Err(fault) = tray::build(app, &application.view())
+    {
+        tracing::warn!(%fault, "there is no place for an icon on this desktop");
+    }
+    application.take_tray(tray::is_there(app));
+}
+
+/// A tray host came or went. The icon registers with a new one by itself, once it was made.
+#[cfg(target_os = "linux")]
+pub fn tray_host_changed(app: &AppHandle, appeared: bool) {
+    if appeared {
+        put_icon(app);
+    } else {
+        app.state::<Arc<Application>>().take_tray(false);
+    }
+}
+
+async fn take_reports(
+    app: AppHandle,
+    application: Arc<Application>,
+    mut reports: watch::Receiver<Report>,
+) {
+    let mut before = reports.borrow_and_update().clone();
+    while reports.changed().await.is_ok() {
+        let after = reports.borrow_and_update().clone();
+        let wanted = application.view().preferences.notifications && !popover::is_seen(&app);
+        if let Some(told) = notice::between(&before, &after)
+            && wanted
+        {
+            tauri::async_runtime::spawn(notification::show(told));
+        }
+        application.take_report(after.clone());
+        before = after;
+    }
+}
+
+async fn show_changes(app: AppHandle, mut views: watch::Receiver<AppView>) {
+    while views.changed().await.is_ok() {
+        let view = views.borrow_and_update().clone();
+        tray::show(&app, &view);
+        if popover::is_seen(&app) {
+            popover::tell(&app, &view);
+        }
+    }
+}
+
+async fn show_when_asked(app: AppHandle, mut asked: mpsc::UnboundedReceiver<()>) {
+    while asked.recv().await.is_some() {
+        let shown = app.clone();
+        // Windows are made on the main thread alone.
+        let _ = app.run_on_main_thread(move || popover::show(&shown, None, Manner::Window, None));
+    }
+}
+
+/// Does what was chosen in the menu.
+pub fn act(app: &AppHandle, action: Action) {
+    let application = Arc::clone(&app.state::<Arc<Application>>());
+    match action {
+        Action::Open => return popover::show(app, None, Manner::Popover, None),
+        Action::Settings => return popover::show(app, None, Manner::Popover, Some("settings")),
+        Action::Quit => return application.quit(),
+        Action::Connect
+        | Action::Disconnect
+        | Action::CopyUrl
+        | Action::CopyKey
+        | Action::CopyCurl
+        | Action::OpenAtLogin => {}
+    }
+    tauri::async_runtime::spawn(async move {
+        if let Err(refusal) = do_chosen(&application, action).await {
+            notification::show(Notification {
+                title: refusal.what,
+                body: refusal.next.unwrap_or_default(),
+            })
+            .await;
+        }
+    });
+}
+
+async fn do_chosen(application: &Application, action: Action) -> Result<(), Refusal> {
+    match action {
+        Action::Connect => application.connect_as_before().await,
+        Action::Disconnect => application.disconnect().await,
+        Action::CopyUrl => application.copy(CopyWhat::Url).await,
+        Action::CopyKey => application.copy(CopyWhat::Key).await,
+        Action::CopyCurl => application.copy(CopyWhat::Curl).await,
+        Action::OpenAtLogin => {
+            let on = application.view().launch_at_login == crate::view::LoginItem::On;
+            application.set_launch_at_login(!on).map(|_| ())
+        }
+        Action::Open | Action::Settings | Action::Quit => Ok(()),
+    }
+}

@@ -1,0 +1,434 @@
+//! Keeps a host running in this process, or follows another's until that ends.
+//!
+//! One host runs at a time. Where `ecto connect` holds the lock, the app shows what that host reports and passes on what
+//! is asked; the moment it ends, the app takes over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ecto_core::cause::Cause;
+use ecto_core::settings::Settings;
+use ecto_host::client::{Client, ClientFault};
+use ecto_host::control::Desk;
+use ecto_host::host::Host;
+use ecto_host::lock::{HostLock, LockFault};
+use ecto_host::report::Report;
+use ecto_host::request::{Answer, Request};
+use ecto_host::world::{self, WorldChoice, WorldFault};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::launch::Launch;
+use crate::refusal::Refusal;
+use crate::view::report_of_failure;
+
+/// How long a host that is starting is waited for before something that was asked is refused.
+const START_LIMIT: Duration = Duration::from_secs(15);
+
+/// The pause before another host that is starting or ending is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Where requests go.
+#[derive(Debug, Clone)]
+enum Post {
+    /// Nowhere yet: a host is starting, or could not be started.
+    Closed,
+    /// To the host in this process.
+    Own(Desk),
+    /// To a host in another process.
+    Other,
+}
+
+/// A host that answers.
+enum Reached {
+    Own(Desk),
+    Other(Client),
+}
+
+/// How the app is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quit {
+    /// A person asked: Private, and it stays so.
+    Person,
+    /// The system asked: the door is closed, and what is wanted stays wanted.
+    System,
+}
+
+/// Keeps a host running, or follows another's.
+#[derive(Debug)]
+pub struct Hosting {
+    launch: Launch,
+    reports: watch::Sender<Report>,
+    post: watch::Sender<Post>,
+    quit: watch::Sender<Option<Quit>>,
+    retry: Notify,
+    window: mpsc::UnboundedSender<()>,
+}
+
+impl Hosting {
+    /// Makes it; nothing runs yet. `window` is told whenever another process asks for the window.
+    pub fn new(
+        launch: Launch,
+        reports: watch::Sender<Report>,
+        window: mpsc::UnboundedSender<()>,
+    ) -> Self {
+        Self {
+            launch,
+            reports,
+            post: watch::Sender::new(Post::Closed),
+            quit: watch::Sender::new(None),
+            retry: Notify::new(),
+            window,
+        }
+    }
+
+    /// Runs until the app is to end; the door of a host in this process is closed then. `lock` is used for the first one.
+    pub async fn keep(self: Arc<Self>, mut lock: Option<HostLock>) {
+        while self.quit.borrow().is_none() {
+            let held = match lock.take() {
+                Some(lock) => Ok(lock),
+                None => HostLock::take(self.launch.folders.runtime()),
+            };
+            match held {
+                Ok(lock) => match self.be_host(lock).await {
+                    Ok(()) => self.ask_to_quit(Quit::System),
+                    Err(cause) => self.fail(cause).await,
+                },
+                Err(LockFault::Taken { .. }) => self.follow().await,
+                Err(fault @ LockFault::Unusable { .. }) => {
+                    self.fail(Cause::Internal {
+                        detail: fault.to_string().into(),
+                    })
+                    .await;
+                }
+            }
+        }
+    }
+
+    /// Begins to end.
+    pub fn ask_to_quit(&self, quit: Quit) {
+        self.quit.send_if_modified(|asked| {
+            let first = asked.is_none();
+            asked.get_or_insert(quit);
+            first
+        });
+    }
+
+    /// Whether the host is in this process.
+    pub fn is_own(&self) -> bool {
+        matches!(*self.post.borrow(), Post::Own(_))
+    }
+
+    /// Tells the engine that the machine woke up.
+    pub async fn wake(&self) {
+        let post = self.post.borrow().clone();
+        if let Post::Own(desk) = post {
+            desk.engine.wake().await;
+        }
+    }
+
+    /// Asks the host, wherever it is. Where none could be started, that is tried again first.
+    pub async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
+        let answer = tokio::time::timeout(START_LIMIT, self.reach())
+            .await
+            .map_err(|_| self.not_started())?;
+        let answer = match answer {
+            Reached::Own(desk) => desk.answer(request).await,
+            Reached::Other(mut client) => client.ask(&request).await?,
+        };
+        match answer {
+            Answer::Failed { cause, .. } => Err(cause.into()),
+            Answer::NotUnderstood => Err(ClientFault::NotUnderstood {
+                detail: "the request".to_owned(),
+            }
+            .into()),
+            Answer::Report(_) | Answer::Done | Answer::Key { .. } | Answer::Restored { .. } => {
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Waits for a host. One in another process may have ended a moment ago; then this process takes over at once.
+    async fn reach(&self) -> Reached {
+        self.retry.notify_waiters();
+        loop {
+            let post = self.post.borrow().clone();
+            match post {
+                Post::Own(desk) => return Reached::Own(desk),
+                Post::Other => {
+                    if let Ok(client) = Client::connect(&self.launch.socket).await {
+                        return Reached::Other(client);
+                    }
+                }
+                Post::Closed => {}
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn not_started(&self) -> Refusal {
+        let message = self.reports.borrow().message.clone();
+        Refusal {
+            code: "not_started".to_owned(),
+            what: format!("Ecto is not ready. {}", message.what),
+            next: message.next,
+        }
+    }
+
+    async fn quit_asked(&self) -> Quit {
+        let mut asked = self.quit.subscribe();
+        match asked.wait_for(Option::is_some).await {
+            Ok(quit) => quit.unwrap_or(Quit::System),
+            Err(_) => Quit::System,
+        }
+    }
+
+    fn show(&self, report: Report) {
+        self.reports.send_if_modified(|shown| {
+            let changed = *shown != report;
+            *shown = report;
+            changed
+        });
+    }
+
+    async fn be_host(&self, lock: HostLock) -> Result<(), Cause> {
+        let variables = std::env::vars_os().collect();
+        let launch = &self.launch;
+        let world = world::open(&launch.world, &launch.folders, launch.vault, variables)
+            .await
+            .map_err(cause_of)?;
+        for notice in &world.notices {
+            tracing::warn!(notice, "about the secret store");
+        }
+        let settings = Settings {
+            // A stand-in's link leads nowhere.
+            open_links: launch.world == WorldChoice::Real,
+            ..Settings::default()
+        };
+        let host = Host::start_with_window(
+            lock,
+            Some(&launch.socket),
+            world.ports,
+            settings,
+            world.kind,
+            world.client_access,
+            Some(self.window.clone()),
+        )
+        .map_err(|fault| Cause::Internal {
+            detail: fault.to_string().into(),
+        })?;
+        self.post.send_replace(Post::Own(host.desk().clone()));
+        let quit = self.report_until_quit(&host).await;
+        if quit == Quit::Person
+            && let Err(cause) = host.engine().disconnect().await
+        {
+            tracing::error!(code = cause.code(), "the door could not be closed as asked");
+        }
+        let ended = host.end().await;
+        self.post.send_replace(Post::Closed);
+        if let Err(cause) = ended {
+            tracing::error!(code = cause.code(), "the door could not be seen to close");
+        }
+        // The stand-ins of the sandbox end after the host.
+        drop(world.keep);
+        Ok(())
+    }
+
+    async fn report_until_quit(&self, host: &Host) -> Quit {
+        let mut snapshots = host.engine().snapshots();
+        let mut terminate = signal(SignalKind::terminate()).ok();
+        let mut interrupt = signal(SignalKind::interrupt()).ok();
+        // So that the page can tell what is missing before anything happens.
+        let look = host.engine().clone();
+        tokio::spawn(async move { look.look().await });
+        loop {
+            snapshots.borrow_and_update();
+            self.show(host.desk().report());
+            tokio::select! {
+                changed = snapshots.changed() => if changed.is_err() { return Quit::System },
+                quit = self.quit_asked() => return quit,
+                () = host.wait() => return Quit::System,
+                () = heard(&mut terminate) => return Quit::System,
+                () = heard(&mut interrupt) => return Quit::System,
+            }
+        }
+    }
+
+    /// Shows what another host reports, until it ends.
+    async fn follow(&self) {
+        let Ok(client) = Client::connect(&self.launch.socket).await else {
+            return tokio::time::sleep(LOOK_AGAIN).await;
+        };
+        let Ok(mut reports) = client.watch().await else {
+            return tokio::time::sleep(LOOK_AGAIN).await;
+        };
+        loop {
+            tokio::select! {
+                report = reports.next() => match report {
+                    Ok(Some(report)) => {
+                        self.show(report);
+                        self.post.send_replace(Post::Other);
+                    }
+                    Ok(None) | Err(_) => break,
+                },
+                _ = self.quit_asked() => break,
+            }
+        }
+        self.post.send_replace(Post::Closed);
+    }
+
+    /// Shows why no host runs, until somebody asks for something.
+    async fn fail(&self, cause: Cause) {
+        tracing::error!(code = cause.code(), "no host could be started");
+        self.show(report_of_failure(cause, self.launch.world.kind()));
+        tokio::select! {
+            () = self.retry.notified() => {}
+            _ = self.quit_asked() => {}
+        }
+    }
+}
+
+async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn cause_of(fault: WorldFault) -> Cause {
+    match fault {
+        WorldFault::Vault(fault) => fault.into(),
+        WorldFault::Randomness(_)
+        | WorldFault::Lab { .. }
+        | WorldFault::Sandbox(_)
+        | WorldFault::Outside(_) => Cause::Internal {
+            detail: fault.to_string().into(),
+        },
+    }
+}
+
+/// What another process that holds the lock did when it was asked for its window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// It is the app, and shows itself.
+    Yes,
+    /// It has no window: it runs in a terminal.
+    NoWindow,
+}
+
+/// Asks the host that holds the lock for its window. One that is just starting or ending is waited for; `None` where it
+/// does not answer.
+pub async fn ask_for_window(launch: &Launch) -> Option<Shown> {
+    let asked = async {
+        loop {
+            if let Ok(mut client) = Client::connect(&launch.socket).await {
+                match client.ask(&Request::Show).await {
+                    Ok(Answer::Done) => return Shown::Yes,
+                    Ok(_) => return Shown::NoWindow,
+                    Err(_) => {}
+                }
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(START_LIMIT, asked).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use ecto_core::exposure::Exposure;
+    use ecto_core::tailnet::NodeChoice;
+    use ecto_host::report::WorldKind;
+
+    use super::*;
+    use crate::launch::Options;
+    use crate::view::report_at_start;
+
+    struct Started {
+        hosting: Arc<Hosting>,
+        reports: watch::Receiver<Report>,
+        window: mpsc::UnboundedReceiver<()>,
+        ended: tokio::task::JoinHandle<()>,
+    }
+
+    fn sandbox(home: &std::path::Path) -> Launch {
+        let options = Options {
+            sandbox: true,
+            ..Options::of_app(["ecto".into()]).unwrap()
+        };
+        Launch::prepare(options, |name| (name == "HOME").then(|| home.into())).unwrap()
+    }
+
+    fn start(launch: &Launch) -> Started {
+        let reports = watch::Sender::new(report_at_start(WorldKind::Sandbox));
+        let received = reports.subscribe();
+        let (window, asked) = mpsc::unbounded_channel();
+        let hosting = Arc::new(Hosting::new(launch.clone(), reports, window));
+        Started {
+            ended: tokio::spawn(Arc::clone(&hosting).keep(None)),
+            hosting,
+            reports: received,
+            window: asked,
+        }
+    }
+
+    async fn until(started: &mut Started, wanted: impl FnMut(&Report) -> bool) -> Report {
+        tokio::time::timeout(Duration::from_secs(60), started.reports.wait_for(wanted))
+            .await
+            .unwrap()
+            .unwrap()
+            .clone()
+    }
+
+    #[tokio::test]
+    async fn a_second_app_has_the_first_one_shown_and_follows_it_until_it_ends() {
+        let home = tempfile::tempdir().unwrap();
+        let launch = sandbox(home.path());
+        let mut first = start(&launch);
+        until(&mut first, |report| report.host.is_some()).await;
+        assert!(first.hosting.is_own());
+        assert_eq!(ask_for_window(&launch).await, Some(Shown::Yes));
+        first.window.recv().await.unwrap();
+
+        let mut second = start(&launch);
+        until(&mut second, |report| report.host.is_some()).await;
+        let seen = until(&mut first, |report| report.snapshot.gateway.is_some()).await;
+        until(&mut second, |report| *report == seen).await;
+        second.hosting.ask(Request::Status).await.unwrap();
+        assert!(!second.hosting.is_own());
+
+        first.hosting.ask_to_quit(Quit::Person);
+        first.ended.await.unwrap();
+        second.hosting.ask(Request::Status).await.unwrap();
+        assert!(second.hosting.is_own());
+        second.hosting.ask_to_quit(Quit::System);
+        second.ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_wanted_survives_the_system_and_not_the_person() {
+        let home = tempfile::tempdir().unwrap();
+        let launch = sandbox(home.path());
+        let connect = Request::Connect {
+            until: None,
+            node: NodeChoice::Auto,
+        };
+        for (quit, survives) in [(Quit::System, true), (Quit::Person, false)] {
+            let mut app = start(&launch);
+            app.hosting.ask(connect.clone()).await.unwrap();
+            until(&mut app, |report| {
+                matches!(
+                    report.snapshot.exposure,
+                    Exposure::Preparing { .. } | Exposure::Public { .. }
+                )
+            })
+            .await;
+            app.hosting.ask_to_quit(quit);
+            app.ended.await.unwrap();
+            let kept = std::fs::read_to_string(launch.folders.state().join("wanted.json")).unwrap();
+            assert_eq!(kept.contains("public"), survives, "{quit:?}: {kept}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What is worth a notification: public, closed unexpectedly, unreachable, needs you. Nothing else.
+
+use ecto_core::cause::{Cause, Severity};
+use ecto_core::exposure::{Exposure, Reach};
+use ecto_core::snapshot::Notice;
+use ecto_core::step::Waiting;
+use ecto_core::words;
+use ecto_host::report::Report;
+
+use crate::view::{Mood, is_settling, needs_person};
+
+/// What the desktop is asked to show. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// In a few words.
+    pub title: String,
+    /// In a sentence.
+    pub body: String,
+}
+
+/// Decides from one report to the next.
+pub fn between(before: &Report, after: &Report) -> Option<Notification> {
+    closed_unexpectedly(before, after)
+        .or_else(|| danger(before, after))
+        .or_else(|| needs_you(before, after))
+        .or_else(|| unreachable(before, after))
+        .or_else(|| public(before, after))
+}
+
+fn notification(title: &str, body: impl Into<String>) -> Option<Notification> {
+    Some(Notification {
+        title: title.to_owned(),
+        body: body.into(),
+    })
+}
+
+fn closed_unexpectedly(before: &Report, after: &Report) -> Option<Notification> {
+    match &after.snapshot.notice {
+        Some(notice @ Notice::ClosedUnexpectedly { .. })
+            if before.snapshot.notice.as_ref() != Some(notice) =>
+        {
+            notification(
+                "The door closed unexpectedly",
+                words::notice(notice).to_string(),
+            )
+        }
+        Some(
+            Notice::ClosedUnexpectedly { .. } | Notice::WantedUnreadable | Notice::DeadlinePassed,
+        )
+        | None => None,
+    }
+}
+
+fn blocked(report: &Report) -> Option<&Cause> {
+    match &report.snapshot.exposure {
+        Exposure::Blocked { cause, .. } => Some(cause),
+        Exposure::Private
+        | Exposure::Preparing { .. }
+        | Exposure::Public { .. }
+        | Exposure::Closing => None,
+    }
+}
+
+fn danger(before: &Report, after: &Report) -> Option<Notification> {
+    let cause = blocked(after).filter(|cause| cause.severity() == Severity::Danger)?;
+    let known = blocked(before).is_some_and(|known| known.code() == cause.code());
+    if known {
+        return None;
+    }
+    notification("Ecto needs you", after.message.to_string())
+}
+
+fn waiting_for_person(report: &Report) -> Option<&Waiting> {
+    match &report.snapshot.exposure {
+        Exposure::Preparing {
+            waiting: Some(waiting),
+            ..
+        } if needs_person(waiting) => Some(waiting),
+        Exposure::Private
+        | Exposure::Preparing { .. }
+        | Exposure::Public { .. }
+        | Exposure::Closing
+        | Exposure::Blocked { .. } => None,
+    }
+}
+
+fn needs_you(before: &Report, after: &Report) -> Option<Notification> {
+    if let Some(waiting) = waiting_for_person(after) {
+        if waiting_for_person(before) == Some(waiting) {
+            return None;
+        }
+        return notification("Ecto needs you", words::waiting(waiting));
+    }
+    let cause = blocked(after)?;
+    let known = blocked(before).is_some_and(|known| known.code() == cause.code());
+    if known || Mood::of(&after.snapshot.exposure) != Mood::NeedsYou {
+        return None;
+    }
+    notification("Ecto needs you", after.message.to_string())
+}
+
+fn unreachable(before: &Report, after: &Report) -> Option<Notification> {
+    if is_unreachable(before) || !is_unreachable(after) {
+        return None;
+    }
+    notification("Not reachable from the internet", after.message.to_string())
+}
+
+fn is_unreachable(report: &Report) -> bool {
+    match &report.snapshot.exposure {
+        Exposure::Public {
+            reach: Reach::Unreachable { cause, .. },
+            ..
+        } => !is_settling(cause),
+        Exposure::Private
+        | Exposure::Preparing { .. }
+        | Exposure::Public { .. }
+        | Exposure::Closing
+        | Exposure::Blocked { .. } => false,
+    }
+}
+
+fn public(before: &Report, after: &Report) -> Option<Notification> {
+    let (None, Some(url)) = (&before.url, &after.url) else {
+        return None;
+    };
+    notification(
+        "Public",
+        format!("OpenClaw is reachable for holders of a key: {url}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::tests::{EVERY_STATE, view_of};
+
+    fn told(before: &str, after: &str) -> Option<String> {
+        let notification = between(&view_of(before).report, &view_of(after).report)?;
+        Some(format!("{}: {}", notification.title, notification.body))
+    }
+
+    #[test]
+    fn what_matters_is_told_and_nothing_else() {
+        let lines: Vec<String> = EVERY_STATE
+            .iter()
+            .map(|after| {
+                let told = told("private", after);
+                format!("private -> {after}: {}", told.as_deref().unwrap_or("-"))
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn the_same_is_not_told_twice() {
+        for state in EVERY_STATE {
+            assert_eq!(told(state, state), None, "{state}");
+        }
+        assert_eq!(told("unreachable", "public"), None);
+        assert_eq!(told("public", "held"), None);
+        assert!(told("public", "unreachable").is_some());
+    }
+
+    #[test]
+    fn a_door_that_closed_by_itself_is_told_once() {
+        let before = view_of("public").report;
+        let mut after = view_of("preparing").report;
+        after.snapshot.notice = serde_json::from_value(serde_json::json!({
+            "notice": "closed_unexpectedly",
+            "cause": { "code": "tailscale_lost" },
+            "at": "2026-11-22T10:00:00Z",
+        }))
+        .unwrap();
+        let told = between(&before, &after).unwrap();
+        assert_eq!(told.title, "The door closed unexpectedly");
+        assert_eq!(between(&after, &after), None);
+    }
+}

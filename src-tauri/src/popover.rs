@@ -1,0 +1,340 @@
+//! The popover: made at the first opening, hidden when it loses the focus, let go of when nobody opened it for a while.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tauri::{
+    AppHandle, Emitter, Manager, PhysicalPosition, Rect, WebviewUrl, WebviewWindow,
+    WebviewWindowBuilder, Window, WindowEvent,
+};
+
+use crate::application::Application;
+use crate::placement::{self, Rectangle, Screen};
+use crate::view::AppView;
+
+/// The name of its window, also in the capability file.
+pub const LABEL: &str = "popover";
+
+/// What the page hears whenever something changed.
+const EVENT: &str = "report";
+
+/// Its width and height, in points.
+const SIZE: (f64, f64) = (360.0, 560.0);
+
+/// A click on the icon takes the focus away from the popover first; that click must not open it again.
+const SAME_CLICK: Duration = Duration::from_millis(250);
+
+/// How long the page is kept after it was hidden. It opens at once meanwhile, and takes no memory afterwards.
+const KEPT: Duration = Duration::from_secs(3 * 60);
+
+/// What is remembered between openings.
+#[derive(Debug, Default)]
+pub struct Popover {
+    hidden_at: Mutex<Option<Instant>>,
+    openings: AtomicU64,
+    is_window: AtomicBool,
+}
+
+/// How it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// At the icon, until it loses the focus.
+    Popover,
+    /// As an ordinary window, for when there is no icon to be seen.
+    Window,
+}
+
+/// Where the icon is, in the system's pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct Icon(Rectangle);
+
+impl Icon {
+    /// The icon that was clicked. Where the system does not tell its rectangle, the point of the click stands for it.
+    pub fn clicked(at: PhysicalPosition<f64>, rect: Rect) -> Self {
+        let icon = Self::of(rect);
+        if icon.0.width > 0.0 && icon.0.height > 0.0 {
+            return icon;
+        }
+        Self(Rectangle {
+            x: at.x,
+            y: at.y,
+            width: 0.0,
+            height: 0.0,
+        })
+    }
+
+    /// An icon of this rectangle.
+    pub fn of(rect: Rect) -> Self {
+        let position = rect.position.to_physical::<f64>(1.0);
+        let size = rect.size.to_physical::<f64>(1.0);
+        Self(Rectangle {
+            x: position.x,
+            y: position.y,
+            width: size.width,
+            height: size.height,
+        })
+    }
+}
+
+/// Shows the popover at the icon, or hides it where it is open.
+pub fn toggle(app: &AppHandle, icon: Icon) {
+    if let Some(window) = app.get_webview_window(LABEL) {
+        if window.is_visible().unwrap_or(false) {
+            return hide(&window);
+        }
+        let state = app.state::<Popover>();
+        let hidden = hidden_at(&state).take();
+        if hidden.is_some_and(|hidden| hidden.elapsed() < SAME_CLICK) {
+            return;
+        }
+    }
+    show(app, Some(icon), Manner::Popover, None);
+}
+
+/// Shows it. `panel` names a part of the page to begin with.
+pub fn show(app: &AppHandle, icon: Option<Icon>, manner: Manner, panel: Option<&str>) {
+    if let Err(fault) = try_to_show(app, icon, manner, panel) {
+        tracing::error!(%fault, "the popover could not be shown");
+    }
+}
+
+fn try_to_show(
+    app: &AppHandle,
+    icon: Option<Icon>,
+    manner: Manner,
+    panel: Option<&str>,
+) -> tauri::Result<()> {
+    let state = app.state::<Popover>();
+    state.openings.fetch_add(1, Ordering::SeqCst);
+    let application = app.state::<Arc<Application>>();
+    application.look_again();
+    let window = match app.get_webview_window(LABEL) {
+        Some(window) => {
+            tell(app, &application.view());
+            if let Some(panel) = panel {
+                window.eval(format!("location.hash = '#{panel}'"))?;
+            }
+            window
+        }
+        None => create(app, panel)?,
+    };
+    let was_window = state
+        .is_window
+        .swap(manner == Manner::Window, Ordering::SeqCst);
+    let is_open = window.is_visible().unwrap_or(false);
+    if is_open && was_window && manner == Manner::Popover {
+        // It is already there as a window, and stays one.
+        state.is_window.store(true, Ordering::SeqCst);
+    } else {
+        dress(&window, manner)?;
+        if !is_open {
+            place(app, &window, icon, manner)?;
+        }
+    }
+    window.show()?;
+    focus(window);
+    Ok(())
+}
+
+fn create(app: &AppHandle, panel: Option<&str>) -> tauri::Result<WebviewWindow> {
+    let page = panel.map_or_else(
+        || "index.html".to_owned(),
+        |panel| format!("index.html#{panel}"),
+    );
+    let window = WebviewWindowBuilder::new(app, LABEL, WebviewUrl::App(page.into()))
+        .title("Ecto")
+        .inner_size(SIZE.0, SIZE.1)
+        .resizable(false)
+        .maximizable(false)
+        .minimizable(false)
+        .decorations(false)
+        .always_on_top(true)
+        .skip_taskbar(true)
+        .visible(false)
+        .focused(true)
+        // The page shows what it is given and goes nowhere.
+        .on_navigation(|address| {
+            matches!(address.scheme(), "tauri") || address.host_str() == Some("tauri.localhost")
+        })
+        .build()?;
+    #[cfg(target_os = "macos")]
+    crate::macos::panel::make(&window)?;
+    Ok(window)
+}
+
+fn dress(window: &WebviewWindow, manner: Manner) -> tauri::Result<()> {
+    let is_window = manner == Manner::Window;
+    window.set_decorations(is_window)?;
+    window.set_always_on_top(!is_window)?;
+    window.set_skip_taskbar(!is_window)
+}
+
+fn place(
+    app: &AppHandle,
+    window: &WebviewWindow,
+    icon: Option<Icon>,
+    manner: Manner,
+) -> tauri::Result<()> {
+    let monitors = in_order(window)?;
+    let screens: Vec<Screen> = monitors.iter().map(screen).collect();
+    if manner == Manner::Window {
+        return put(window, placement::centre(&screens, SIZE));
+    }
+    let icon = icon.or_else(|| crate::tray::place(app)).map(|icon| icon.0);
+    #[cfg(target_os = "macos")]
+    let icon = {
+        let pixels: Vec<f64> = monitors.iter().map(tauri::Monitor::scale_factor).collect();
+        icon.and_then(|icon| placement::to_points(icon, &screens, &pixels))
+    };
+    put(window, placement::place(icon, &screens, SIZE))
+}
+
+fn put(window: &WebviewWindow, place: Option<Rectangle>) -> tauri::Result<()> {
+    let Some(place) = place else {
+        return Ok(());
+    };
+    #[cfg(target_os = "macos")]
+    {
+        window.set_size(tauri::LogicalSize::new(place.width, place.height))?;
+        window.set_position(tauri::LogicalPosition::new(place.x, place.y))
+    }
+    #[cfg(not(target_os = "macos"))]
+    {
+        window.set_size(tauri::PhysicalSize::new(place.width, place.height))?;
+        window.set_position(PhysicalPosition::new(place.x, place.y))
+    }
+}
+
+/// The screens, the first of them the one with the menu bar.
+fn in_order(window: &WebviewWindow) -> tauri::Result<Vec<tauri::Monitor>> {
+    let mut monitors = window.available_monitors()?;
+    if let Some(primary) = window.primary_monitor()? {
+        monitors.sort_by_key(|monitor| monitor.position() != primary.position());
+    }
+    Ok(monitors)
+}
+
+fn screen(monitor: &tauri::Monitor) -> Screen {
+    // A Mac's screens have points in common, other systems' have pixels.
+    let (unit, scale) = if cfg!(target_os = "macos") {
+        (1.0 / monitor.scale_factor(), 1.0)
+    } else {
+        (1.0, monitor.scale_factor())
+    };
+    let rectangle = |position: &PhysicalPosition<i32>, size: &tauri::PhysicalSize<u32>| Rectangle {
+        x: f64::from(position.x) * unit,
+        y: f64::from(position.y) * unit,
+        width: f64::from(size.width) * unit,
+        height: f64::from(size.height) * unit,
+    };
+    let area = monitor.work_area();
+    Screen {
+        bounds: rectangle(monitor.position(), monitor.size()),
+        work_area: rectangle(&area.position, &area.size),
+        scale,
+    }
+}
+
+/// Gives the shown window the focus, without which it would never lose it.
+///
+/// GTK works off `show` later and drops a `set_focus` that comes before (tao 0.37), so this tries until it has effect.
+#[cfg(target_os = "linux")]
+fn focus(window: WebviewWindow) {
+    tauri::async_runtime::spawn(async move {
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if window.is_visible().unwrap_or(false) {
+                let _ = window.set_focus();
+                if window.is_focused().unwrap_or(true) {
+                    return;
+                }
+            }
+        }
+    });
+}
+
+#[cfg(target_os = "macos")]
+fn focus(window: WebviewWindow) {
+    crate::macos::panel::focus(&window);
+}
+
+/// Hides it.
+pub fn hide(window: &WebviewWindow) {
+    let app = window.app_handle().clone();
+    if let Err(fault) = window.hide() {
+        tracing::warn!(%fault, "the popover could not be hidden");
+    }
+    let application = app.state::<Arc<Application>>();
+    if application.is_uninstalling() {
+        // The last words were read.
+        return app.exit(0);
+    }
+    let opening = app.state::<Popover>().openings.load(Ordering::SeqCst);
+    tauri::async_runtime::spawn(async move {
+        tokio::time::sleep(KEPT).await;
+        let unused = app.state::<Popover>().openings.load(Ordering::SeqCst) == opening;
+        if unused {
+            let held = app.clone();
+            // Windows end on the main thread alone.
+            let _ = app.run_on_main_thread(move || let_go(&held));
+        }
+    });
+}
+
+fn let_go(app: &AppHandle) {
+    let Some(window) = app.get_webview_window(LABEL) else {
+        return;
+    };
+    #[cfg(target_os = "macos")]
+    let ended = crate::macos::panel::destroy(&window);
+    #[cfg(not(target_os = "macos"))]
+    let ended = window.destroy();
+    if let Err(fault) = ended {
+        tracing::warn!(%fault, "the page could not be let go of");
+    }
+}
+
+/// Tells the page, where somebody sees it.
+pub fn tell(app: &AppHandle, view: &AppView) {
+    let Some(window) = app.get_webview_window(LABEL) else {
+        return;
+    };
+    if let Err(fault) = window.emit_to(LABEL, EVENT, view) {
+        tracing::warn!(%fault, "the page could not be told");
+    }
+}
+
+/// Whether somebody sees it.
+pub fn is_seen(app: &AppHandle) -> bool {
+    app.get_webview_window(LABEL)
+        .is_some_and(|window| window.is_visible().unwrap_or(false))
+}
+
+/// Hides it when it loses the focus, and hides it in place of closing it.
+pub fn on_window_event(window: &Window, event: &WindowEvent) {
+    if window.label() != LABEL {
+        return;
+    }
+    let Some(page) = window.get_webview_window(LABEL) else {
+        return;
+    };
+    let state = window.state::<Popover>();
+    if let WindowEvent::CloseRequested { api, .. } = event {
+        api.prevent_close();
+        hide(&page);
+    } else if matches!(event, WindowEvent::Focused(false))
+        && !state.is_window.load(Ordering::SeqCst)
+        && page.is_visible().unwrap_or(false)
+    {
+        *hidden_at(&state) = Some(Instant::now());
+        hide(&page);
+    }
+}
+
+fn hidden_at(state: &Popover) -> std::sync::MutexGuard<'_, Option<Instant>> {
+    state
+        .hidden_at
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}

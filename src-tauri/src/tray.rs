@@ -1,0 +1,166 @@
+//! The icon in the menu bar, its menu and its tooltip.
+
+#[cfg(target_os = "linux")]
+pub mod host;
+pub mod menu;
+
+use std::sync::{Mutex, PoisonError};
+
+use tauri::image::Image;
+use tauri::menu::{CheckMenuItem, IsMenuItem, MenuItem, PredefinedMenuItem};
+use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, TrayIconEvent};
+use tauri::{AppHandle, Manager, Wry};
+
+use crate::desktop;
+use crate::popover;
+use crate::view::{AppView, Mood};
+use menu::{Action, Entry, Menu};
+
+const ID: &str = "ecto";
+
+/// The width and height that build.rs draws with.
+const SIZE: u32 = 44;
+
+macro_rules! drawn {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/tray-", $name, ".rgba"))
+    };
+}
+
+/// What the icon shows now, so that only what changed is sent to the system.
+#[derive(Debug, Default)]
+pub struct Shown(Mutex<Option<(Mood, String, Menu)>>);
+
+fn picture(mood: Mood) -> Image<'static> {
+    let pixels: &[u8] = match mood {
+        Mood::Private => drawn!("private"),
+        Mood::Working => drawn!("working"),
+        Mood::Public => drawn!("public"),
+        Mood::NeedsYou => drawn!("needs-you"),
+        Mood::Failed => drawn!("failed"),
+    };
+    Image::new(pixels, SIZE, SIZE)
+}
+
+/// Puts the icon into the menu bar. Fails on Linux where nothing shows such icons.
+pub fn build(app: &AppHandle, view: &AppView) -> tauri::Result<()> {
+    let looks = looks_of(view);
+    let menu = system_menu(app, &looks.2)?;
+    TrayIconBuilder::with_id(ID)
+        .icon(picture(looks.0))
+        .icon_as_template(true)
+        .tooltip(&looks.1)
+        .menu(&menu)
+        .show_menu_on_left_click(false)
+        .on_menu_event(|app, event| {
+            if let Some(action) = Action::named(event.id().as_ref()) {
+                desktop::act(app, action);
+            }
+        })
+        .on_tray_icon_event(|tray, event| {
+            if let TrayIconEvent::Click {
+                button: MouseButton::Left,
+                button_state: MouseButtonState::Up,
+                position,
+                rect,
+                ..
+            } = event
+            {
+                popover::toggle(tray.app_handle(), popover::Icon::clicked(position, rect));
+            }
+        })
+        .build(app)?;
+    *shown(app) = Some(looks);
+    Ok(())
+}
+
+/// Whether the icon is there.
+pub fn is_there(app: &AppHandle) -> bool {
+    app.tray_by_id(ID).is_some()
+}
+
+/// Where the icon is, as far as the system tells.
+pub fn place(app: &AppHandle) -> Option<popover::Icon> {
+    let rect = app.tray_by_id(ID)?.rect().ok()??;
+    Some(popover::Icon::of(rect))
+}
+
+/// Brings the icon in line with what is to be shown.
+pub fn show(app: &AppHandle, view: &AppView) {
+    let Some(tray) = app.tray_by_id(ID) else {
+        return;
+    };
+    let looks = looks_of(view);
+    let before = shown(app).replace(looks.clone());
+    if let Err(fault) = change(app, &tray, before.as_ref(), &looks) {
+        tracing::warn!(%fault, "the icon was not changed");
+    }
+}
+
+fn change(
+    app: &AppHandle,
+    tray: &TrayIcon,
+    before: Option<&(Mood, String, Menu)>,
+    (mood, tooltip, menu): &(Mood, String, Menu),
+) -> tauri::Result<()> {
+    if before.is_none_or(|(shown, _, _)| shown != mood) {
+        tray.set_icon_with_as_template(Some(picture(*mood)), true)?;
+    }
+    if before.is_none_or(|(_, shown, _)| shown != tooltip) {
+        tray.set_tooltip(Some(tooltip))?;
+    }
+    if before.is_none_or(|(_, _, shown)| shown != menu) {
+        tray.set_menu(Some(system_menu(app, menu)?))?;
+    }
+    Ok(())
+}
+
+fn looks_of(view: &AppView) -> (Mood, String, Menu) {
+    (
+        Mood::of(&view.report.snapshot.exposure),
+        menu::tooltip(view),
+        Menu::of(view, std::process::id()),
+    )
+}
+
+fn shown(app: &AppHandle) -> std::sync::MutexGuard<'_, Option<(Mood, String, Menu)>> {
+    let shown: &Shown = app.state::<Shown>().inner();
+    shown.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn system_menu(app: &AppHandle, menu: &Menu) -> tauri::Result<tauri::menu::Menu<Wry>> {
+    let built = tauri::menu::Menu::new(app)?;
+    for entry in &menu.0 {
+        let item: Box<dyn IsMenuItem<Wry>> = match entry {
+            Entry::State(text) => Box::new(MenuItem::new(app, plain(text), false, None::<&str>)?),
+            Entry::Item { action, label } => Box::new(MenuItem::with_id(
+                app,
+                action.name(),
+                plain(label),
+                true,
+                None::<&str>,
+            )?),
+            Entry::Check {
+                action,
+                label,
+                on,
+                enabled,
+            } => Box::new(CheckMenuItem::with_id(
+                app,
+                action.name(),
+                plain(label),
+                *enabled,
+                *on,
+                None::<&str>,
+            )?),
+            Entry::Separator => Box::new(PredefinedMenuItem::separator(app)?),
+        };
+        built.append(&*item)?;
+    }
+    Ok(built)
+}
+
+/// A label as it stands: `&` would mark the next letter.
+fn plain(label: &str) -> String {
+    label.replace('&', "&&")
+}

@@ -1,0 +1,271 @@
+//! The menu as data: made from what is shown, compared before anything is redrawn.
+
+use ecto_core::exposure::{Closed, Exposure};
+use ecto_core::step::Step;
+use ecto_core::words;
+use serde::Serialize;
+
+use crate::view::{AppView, LoginItem, Mood};
+
+const CONNECT: &str = "Connect";
+const DISCONNECT: &str = "Disconnect";
+const CANCEL: &str = "Cancel";
+const COPY_URL: &str = "Copy URL";
+const COPY_KEY: &str = "Copy Key";
+const COPY_CURL: &str = "Copy as curl";
+const OPEN: &str = "Open Ecto";
+const OPEN_AT_LOGIN: &str = "Open at Login";
+const SETTINGS: &str = "Settings…";
+const QUIT: &str = "Quit";
+const QUIT_AND_CLOSE: &str = "Quit and Close the Door";
+const QUIT_BESIDE: &str = "Quit (Ecto in the Terminal Goes On)";
+
+/// What choosing an entry does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Opens the door.
+    Connect,
+    /// Closes it, or gives up opening it.
+    Disconnect,
+    /// Copies the address.
+    CopyUrl,
+    /// Copies the key.
+    CopyKey,
+    /// Copies an example with address and key.
+    CopyCurl,
+    /// Shows the popover.
+    Open,
+    /// Has Ecto opened at login, or no longer.
+    OpenAtLogin,
+    /// Shows the popover with its settings.
+    Settings,
+    /// Closes the door and ends the app.
+    Quit,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Connect,
+        Self::Disconnect,
+        Self::CopyUrl,
+        Self::CopyKey,
+        Self::CopyCurl,
+        Self::Open,
+        Self::OpenAtLogin,
+        Self::Settings,
+        Self::Quit,
+    ];
+
+    /// The name by which the system gives it back.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Disconnect => "disconnect",
+            Self::CopyUrl => "copy_url",
+            Self::CopyKey => "copy_key",
+            Self::CopyCurl => "copy_curl",
+            Self::Open => "open",
+            Self::OpenAtLogin => "open_at_login",
+            Self::Settings => "settings",
+            Self::Quit => "quit",
+        }
+    }
+
+    /// The action of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+}
+
+/// One line of the menu.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// Tells something and cannot be chosen.
+    State(String),
+    /// Can be chosen.
+    Item {
+        /// What it does.
+        action: Action,
+        /// What it says.
+        label: String,
+    },
+    /// Can be turned on and off.
+    Check {
+        /// What it does.
+        action: Action,
+        /// What it says.
+        label: String,
+        /// Whether it is on.
+        on: bool,
+        /// Whether it can be chosen.
+        enabled: bool,
+    },
+    /// A line between groups.
+    Separator,
+}
+
+/// The menu.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Menu(pub Vec<Entry>);
+
+impl Menu {
+    /// Makes the menu. `process` is this process's own, to tell a host in it from one in a terminal.
+    pub fn of(view: &AppView, process: u32) -> Self {
+        let item = |action, label: &str| Entry::Item {
+            action,
+            label: label.to_owned(),
+        };
+        let exposure = &view.report.snapshot.exposure;
+        let mut entries = vec![Entry::State(state(exposure)), Entry::Separator];
+        entries.push(match exposure {
+            Exposure::Private => item(Action::Connect, CONNECT),
+            Exposure::Preparing { .. } => item(Action::Disconnect, CANCEL),
+            Exposure::Public { .. } | Exposure::Closing => item(Action::Disconnect, DISCONNECT),
+            Exposure::Blocked { .. } if view.report.snapshot.wanted.is_public() => {
+                item(Action::Disconnect, CANCEL)
+            }
+            Exposure::Blocked {
+                closed: Closed::Unconfirmed,
+                ..
+            } => item(Action::Disconnect, DISCONNECT),
+            Exposure::Blocked {
+                closed: Closed::Yes,
+                ..
+            } => item(Action::Connect, CONNECT),
+        });
+        if view.report.url.is_some() {
+            entries.push(Entry::Separator);
+            entries.push(item(Action::CopyUrl, COPY_URL));
+            entries.push(item(Action::CopyKey, COPY_KEY));
+            entries.push(item(Action::CopyCurl, COPY_CURL));
+        }
+        entries.push(Entry::Separator);
+        entries.push(item(Action::Open, OPEN));
+        entries.push(Entry::Check {
+            action: Action::OpenAtLogin,
+            label: OPEN_AT_LOGIN.to_owned(),
+            on: view.launch_at_login == LoginItem::On,
+            enabled: view.launch_at_login != LoginItem::Unavailable,
+        });
+        entries.push(item(Action::Settings, SETTINGS));
+        entries.push(Entry::Separator);
+        entries.push(item(Action::Quit, quit(view, process)));
+        Self(entries)
+    }
+}
+
+fn quit(view: &AppView, process: u32) -> &'static str {
+    let elsewhere = view.report.host.is_some_and(|host| host != process);
+    let closed = view.report.snapshot.exposure == Exposure::Private;
+    match (elsewhere, closed) {
+        (true, _) => QUIT_BESIDE,
+        (false, true) => QUIT,
+        (false, false) => QUIT_AND_CLOSE,
+    }
+}
+
+/// How it is, in a few words.
+pub fn state(exposure: &Exposure) -> String {
+    let doing = |step: &Step| {
+        let line = words::step(*step);
+        let mut characters = line.chars();
+        let first: String = characters
+            .next()
+            .into_iter()
+            .flat_map(char::to_lowercase)
+            .collect();
+        first + characters.as_str()
+    };
+    match (exposure, Mood::of(exposure)) {
+        (Exposure::Private, _) => "Private".to_owned(),
+        (Exposure::Preparing { step, .. }, Mood::NeedsYou) => format!("Needs you: {}", doing(step)),
+        (Exposure::Preparing { step, .. }, _) => format!("Getting ready: {}", doing(step)),
+        (Exposure::Public { .. }, Mood::Failed) => "Public, but not reachable".to_owned(),
+        (Exposure::Public { .. }, Mood::Working) => {
+            "Public, but nobody gets through right now".to_owned()
+        }
+        (Exposure::Public { .. }, _) => "Public".to_owned(),
+        (Exposure::Closing, _) => "Closing the door".to_owned(),
+        (
+            Exposure::Blocked {
+                closed: Closed::Unconfirmed,
+                ..
+            },
+            _,
+        ) => "Not seen to close".to_owned(),
+        (Exposure::Blocked { .. }, Mood::NeedsYou) => "Needs you".to_owned(),
+        (Exposure::Blocked { .. }, Mood::Private) => "Private".to_owned(),
+        (Exposure::Blocked { .. }, _) => "Not connected".to_owned(),
+    }
+}
+
+/// What the icon says when it is pointed at.
+pub fn tooltip(view: &AppView) -> String {
+    let exposure = &view.report.snapshot.exposure;
+    let detail = match exposure {
+        Exposure::Blocked { .. } | Exposure::Preparing { .. } => view.report.message.to_string(),
+        Exposure::Private | Exposure::Public { .. } | Exposure::Closing => String::new(),
+    };
+    let title = format!("Ecto: {}", state(exposure));
+    if detail.is_empty() {
+        title
+    } else {
+        format!("{title}. {detail}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::tests::{EVERY_STATE, view_of};
+
+    /// The menu as it would be read aloud.
+    fn lines(menu: &Menu) -> String {
+        let line = |entry: &Entry| match entry {
+            Entry::State(text) => format!("({text})"),
+            Entry::Item { label, .. } => label.clone(),
+            Entry::Check {
+                label, on, enabled, ..
+            } => {
+                let mark = if *on { "[x]" } else { "[ ]" };
+                let away = if *enabled { "" } else { " (not here)" };
+                format!("{mark} {label}{away}")
+            }
+            Entry::Separator => "-".to_owned(),
+        };
+        menu.0.iter().map(line).collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn every_state_has_its_menu_and_its_tooltip() {
+        let told: Vec<String> = EVERY_STATE
+            .iter()
+            .map(|name| {
+                let view = view_of(name);
+                format!(
+                    "{name}\n  {}\n  {}",
+                    lines(&Menu::of(&view, 7)),
+                    tooltip(&view)
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn a_host_in_a_terminal_is_not_said_to_be_closed() {
+        let menu = Menu::of(&view_of("public"), 8);
+        assert!(lines(&menu).ends_with(QUIT_BESIDE));
+    }
+
+    #[test]
+    fn every_action_is_found_by_its_name() {
+        for action in Action::ALL {
+            assert_eq!(Action::named(action.name()), Some(action));
+        }
+        assert_eq!(Action::named("shell"), None);
+    }
+}

@@ -1,0 +1,315 @@
+//! What the app shows: the one source for icon, menu, popover and notifications.
+
+use ecto_core::cause::{Cause, Remedy, Severity};
+use ecto_core::exposure::{Closed, Exposure, Reach};
+use ecto_core::ports::VaultPlace;
+use ecto_core::snapshot::Snapshot;
+use ecto_core::step::Waiting;
+use ecto_core::tailnet::Link;
+use ecto_host::preferences::Preferences;
+use ecto_host::report::{Report, WorldKind};
+use ecto_platform::System;
+use serde::Serialize;
+
+/// What the app shows. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AppView {
+    /// The host's report.
+    pub report: Report,
+    /// What the person chose.
+    pub preferences: Preferences,
+    /// Which system's manners the page follows.
+    pub system: SystemName,
+    /// Whether Ecto opens at login.
+    pub launch_at_login: LoginItem,
+    /// Whether there is an icon to click.
+    pub tray: bool,
+    /// Whether nobody has chosen anything yet.
+    pub first_run: bool,
+}
+
+/// A system, as the page knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SystemName {
+    /// macOS.
+    Mac,
+    /// Linux.
+    Linux,
+}
+
+impl From<System> for SystemName {
+    fn from(system: System) -> Self {
+        match system {
+            System::MacOs => Self::Mac,
+            System::Linux => Self::Linux,
+        }
+    }
+}
+
+/// Whether Ecto opens at login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginItem {
+    /// It does.
+    On,
+    /// It does not.
+    Off,
+    /// The person or an administrator forbade it in the system's settings.
+    #[cfg_attr(
+        target_os = "linux",
+        expect(dead_code, reason = "nobody forbids it there")
+    )]
+    Refused,
+    /// This system has no such thing.
+    Unavailable,
+}
+
+/// The report before a host was started.
+pub fn report_at_start(world: WorldKind) -> Report {
+    let vault = match (world, System::current()) {
+        (WorldKind::Sandbox, _) => VaultPlace::Memory,
+        (WorldKind::Real | WorldKind::Lab, System::MacOs) => VaultPlace::Keychain,
+        (WorldKind::Real | WorldKind::Lab, System::Linux) => VaultPlace::SecretService,
+    };
+    Report::without_host(Snapshot::new(vault), world)
+}
+
+/// The report where no host can be started.
+pub fn report_of_failure(cause: Cause, world: WorldKind) -> Report {
+    let mut snapshot = report_at_start(world).snapshot;
+    snapshot.exposure = Exposure::Blocked {
+        cause,
+        closed: Closed::Yes,
+    };
+    Report::without_host(snapshot, world)
+}
+
+/// How it is, in a word: each has an icon of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// Nothing is reachable.
+    Private,
+    /// On the way, there or back.
+    Working,
+    /// Reachable.
+    Public,
+    /// Waits for a person.
+    NeedsYou,
+    /// Not as it should be.
+    Failed,
+}
+
+impl Mood {
+    /// The mood of what is.
+    pub fn of(exposure: &Exposure) -> Self {
+        match exposure {
+            Exposure::Private => Self::Private,
+            Exposure::Preparing {
+                waiting: Some(waiting),
+                ..
+            } if needs_person(waiting) => Self::NeedsYou,
+            Exposure::Preparing { .. } | Exposure::Closing => Self::Working,
+            Exposure::Public { held: Some(_), .. } => Self::Working,
+            Exposure::Public {
+                reach: Reach::Unreachable { cause, .. },
+                ..
+            } if !is_settling(cause) => Self::Failed,
+            Exposure::Public { .. } => Self::Public,
+            Exposure::Blocked { cause, closed } => Self::of_blocked(cause, *closed),
+        }
+    }
+
+    fn of_blocked(cause: &Cause, closed: Closed) -> Self {
+        match (closed, cause.severity(), cause.remedy()) {
+            (Closed::Unconfirmed, _, _) | (Closed::Yes, Severity::Danger, _) => Self::Failed,
+            (Closed::Yes, Severity::Quiet, _) => Self::Private,
+            (Closed::Yes, Severity::Problem, Remedy::Act) => Self::NeedsYou,
+            (Closed::Yes, Severity::Problem, Remedy::Wait | Remedy::Ask) => Self::Failed,
+        }
+    }
+}
+
+/// Whether a person has to do something before it goes on.
+pub fn needs_person(waiting: &Waiting) -> bool {
+    match waiting {
+        Waiting::SignIn { .. }
+        | Waiting::Approval { .. }
+        | Waiting::FunnelPermission { .. }
+        | Waiting::AdministratorPrompt => true,
+        Waiting::Tailscale | Waiting::Gateway => false,
+    }
+}
+
+/// Whether the check from outside fails only because the first minutes are not over.
+pub fn is_settling(cause: &ecto_core::cause::ReachCause) -> bool {
+    use ecto_core::cause::ReachCause;
+    match cause {
+        ReachCause::NotPublished | ReachCause::CertificatePending => true,
+        ReachCause::Offline { .. }
+        | ReachCause::PrivateAddress { .. }
+        | ReachCause::NotAnswering
+        | ReachCause::RelayRefuses
+        | ReachCause::CertificateInvalid { .. }
+        | ReachCause::NotTheGuard { .. }
+        | ReachCause::GuardAway
+        | ReachCause::GatewayAway
+        | ReachCause::KeyRefused
+        | ReachCause::LockedOut => false,
+    }
+}
+
+/// The link a person is asked to open now.
+pub fn link(exposure: &Exposure) -> Option<&Link> {
+    match exposure {
+        Exposure::Preparing { waiting, .. } => waiting.as_ref()?.link(),
+        Exposure::Blocked { cause, .. } => link_of_cause(cause),
+        Exposure::Private | Exposure::Public { .. } | Exposure::Closing => None,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a new cause has no link unless it is listed"
+)]
+fn link_of_cause(cause: &Cause) -> Option<&Link> {
+    match cause {
+        Cause::MachineNotApproved { link } | Cause::FunnelNotAllowed { link, .. } => link.as_ref(),
+        _ => None,
+    }
+}
+
+/// What a person is asked to type in a terminal now.
+pub fn command(exposure: &Exposure) -> Option<&str> {
+    match exposure {
+        Exposure::Blocked { cause, .. } => command_of_cause(cause),
+        Exposure::Private
+        | Exposure::Preparing { .. }
+        | Exposure::Public { .. }
+        | Exposure::Closing => None,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a new cause has no command unless it is listed"
+)]
+fn command_of_cause(cause: &Cause) -> Option<&str> {
+    match cause {
+        Cause::TailscaleMissing { command }
+        | Cause::AdministratorNeeded { command }
+        | Cause::TailscaleDenied { command } => Some(command),
+        Cause::ShieldsUp => Some("tailscale set --shields-up=false"),
+        Cause::CouldNotClose { .. } => Some("tailscale down"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use ecto_core::wanted::Wanted;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The names that [`view_of`] knows.
+    pub const EVERY_STATE: [&str; 13] = [
+        "private",
+        "preparing",
+        "sign in",
+        "allow funnel",
+        "public",
+        "settling",
+        "unreachable",
+        "held",
+        "closing",
+        "cancelled",
+        "missing",
+        "not started",
+        "could not close",
+    ];
+
+    /// A view in a state, of a host in process 7.
+    pub fn view_of(name: &str) -> AppView {
+        let at = "2026-11-22T10:00:00Z";
+        let public = |reach, held| {
+            json!({
+                "state": "public", "address": { "host": "ecto.example.ts.net", "port": 443 },
+                "since": at, "until": null, "reach": reach, "held": held,
+            })
+        };
+        let preparing = |step, waiting| json!({ "state": "preparing", "step": step, "since": at, "waiting": waiting, "progress": null });
+        let blocked =
+            |cause, closed: &str| json!({ "state": "blocked", "cause": cause, "closed": closed });
+        let reachable = json!({ "reach": "reachable", "at": at });
+        let unreachable =
+            |cause: &str| json!({ "reach": "unreachable", "cause": { "code": cause }, "at": at });
+        let none = serde_json::Value::Null;
+        let exposure = match name {
+            "private" => json!({ "state": "private" }),
+            "preparing" => preparing("start_open_claw", json!({ "for": "gateway" })),
+            "sign in" => preparing(
+                "sign_in",
+                json!({ "for": "sign_in", "link": "https://login.tailscale.com/a/1" }),
+            ),
+            "allow funnel" => preparing(
+                "allow_funnel",
+                json!({ "for": "funnel_permission", "link": "https://login.tailscale.com/f/1" }),
+            ),
+            "public" => public(reachable, none),
+            "settling" => public(unreachable("not_published"), none),
+            "unreachable" => public(unreachable("not_answering"), none),
+            "held" => public(reachable, json!({ "code": "tailscale_lost" })),
+            "closing" => json!({ "state": "closing" }),
+            "cancelled" => blocked(json!({ "code": "administrator_cancelled" }), "yes"),
+            "missing" => blocked(
+                json!({ "code": "tailscale_missing", "command": "apt-get install tailscale" }),
+                "yes",
+            ),
+            "not started" => blocked(
+                json!({ "code": "tailscale_not_started", "detail": "no room" }),
+                "yes",
+            ),
+            "could not close" => blocked(
+                json!({ "code": "could_not_close", "detail": "no answer" }),
+                "unconfirmed",
+            ),
+            other => panic!("there is no state {other}"),
+        };
+        let exposure: Exposure = serde_json::from_value(exposure).unwrap();
+        let mut snapshot = report_at_start(WorldKind::Sandbox).snapshot;
+        snapshot.wanted = match name {
+            "private" | "closing" | "cancelled" | "could not close" => Wanted::Private,
+            _ => Wanted::Public {
+                until: None,
+                node: Default::default(),
+            },
+        };
+        snapshot.exposure = exposure;
+        AppView {
+            report: Report::of_host(snapshot, WorldKind::Sandbox, 7, None),
+            preferences: Preferences::default(),
+            system: SystemName::Linux,
+            launch_at_login: LoginItem::Off,
+            tray: true,
+            first_run: false,
+        }
+    }
+
+    #[test]
+    fn every_state_has_a_mood_and_only_those_that_wait_for_a_person_a_link() {
+        let told: Vec<String> = EVERY_STATE
+            .iter()
+            .map(|name| {
+                let exposure = view_of(name).report.snapshot.exposure;
+                format!(
+                    "{name}: {:?}, link {:?}, command {:?}",
+                    Mood::of(&exposure),
+                    link(&exposure).map(Link::as_str),
+                    command(&exposure)
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+}
