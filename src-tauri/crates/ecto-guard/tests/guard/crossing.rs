@@ -1,8 +1,6 @@
 //! What crosses the guard, in both directions.
 
-use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use ecto_core::ports::Guard as _;
@@ -262,50 +260,4 @@ async fn each_request_leaves_one_line_without_a_secret() {
     assert_eq!(line.route.as_str(), "GET (a path with a key in it)");
     assert_eq!(line.address.as_str(), "this machine");
     assert_eq!((line.key, line.status), (None, 404));
-}
-
-/// A log that the test reads.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut log = self
-            .0
-            .lock()
-            .map_err(|_| io::Error::other("a test failed while it wrote"))?;
-        log.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn the_log_says_of_each_request_that_it_is_one() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .without_time()
-        .with_writer(move || writer.clone())
-        .finish();
-    let _here = tracing::subscriber::set_default(subscriber);
-    let gateway = TinyGateway::ordinary().await;
-    let setting = Setting::new(gateway.address, Limits::default()).await;
-    let mut activity = setting.guard.activity();
-    let mut client = setting.connect().await;
-    client.send(&request("GET /v1/models", &[], "")).await;
-    client.answer().await;
-    soon(
-        "a line",
-        activity.wait_for(|activity| activity.last.is_some()),
-    )
-    .await
-    .unwrap();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(
-        text.contains("INFO ecto_guard::request: request at="),
-        "{text}"
-    );
 }
