@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::workspace::{Workspace, exit_code};
+use crate::{
+    requirements,
+    workspace::{Workspace, exit_code},
+};
 
 /// What is measured.
 #[derive(Subcommand)]
@@ -16,33 +19,55 @@ pub enum Subject {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The menu-bar app on a private desktop, against a bare GTK tray and a bare Qt tray; until it is there, those alone.
+    App {
+        /// Passed on to the measurement.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
-/// Builds the measurement for release and runs it.
+/// The app's package.
+const APP: &str = "ecto";
+
+/// Builds what is measured and the measurement for release, and runs it.
 pub fn run(workspace: &Workspace, subject: &Subject) -> Result<ExitCode> {
-    let (binary, arguments) = match subject {
-        Subject::Connect { arguments } => ("bench-connect", arguments),
-    };
-    // The measurement starts the command from beside itself.
-    let built = workspace
-        .cargo()
-        .args(["build", "--release", "--package", "ecto-cli"])
-        .status()?;
-    if !built.success() {
-        return Ok(exit_code(built));
+    match subject {
+        Subject::Connect { arguments } => {
+            // The measurement starts the command from beside itself.
+            build(workspace, &["--package", "ecto-cli"])?;
+            measure(workspace, "bench-connect", arguments)
+        }
+        Subject::App { arguments } => {
+            requirements::desktop()?;
+            requirements::peers()?;
+            let mut arguments = arguments.clone();
+            if workspace
+                .metadata()?
+                .packages
+                .iter()
+                .any(|package| package.name == APP)
+            {
+                build(
+                    workspace,
+                    &["--package", APP, "--features", "custom-protocol"],
+                )?;
+            } else if !arguments.iter().any(|argument| argument == "--peers") {
+                println!("The app is not part of this version yet; measuring the others alone.");
+                arguments.push("--peers".to_owned());
+            }
+            measure(workspace, "bench-app", &arguments)
+        }
     }
-    let status = workspace
-        .cargo()
-        .args([
-            "run",
-            "--release",
-            "--package",
-            "ecto-tests",
-            "--bin",
-            binary,
-            "--",
-        ])
-        .args(arguments)
-        .status()?;
-    Ok(exit_code(status))
+}
+
+fn build(workspace: &Workspace, what: &[&str]) -> Result<()> {
+    crate::workspace::run(workspace.cargo().args(["build", "--release"]).args(what))
+}
+
+fn measure(workspace: &Workspace, binary: &str, arguments: &[String]) -> Result<ExitCode> {
+    let mut command = workspace.cargo();
+    command.args(["run", "--release", "--package", "ecto-tests", "--bin"]);
+    command.arg(binary).arg("--").args(arguments);
+    Ok(exit_code(command.status()?))
 }

@@ -47,6 +47,20 @@ const POPOVER: [(&str, &str); 6] = [
     ("xvfb", "/usr/bin/Xvfb"),
 ];
 
+/// Packages of the programs that the app is measured against, with a file that shows each is there.
+const PEERS: [(&str, &str); 4] = [
+    ("python3-gi", "/usr/lib/python3/dist-packages/gi"),
+    (
+        "gir1.2-gtk-3.0",
+        "/usr/lib/*/girepository-1.0/Gtk-3.0.typelib",
+    ),
+    (
+        "gir1.2-ayatanaappindicator3-0.1",
+        "/usr/lib/*/girepository-1.0/AyatanaAppIndicator3-0.1.typelib",
+    ),
+    ("python3-pyqt5", "/usr/lib/python3/dist-packages/PyQt5"),
+];
+
 /// Fails with what to install where Go, Node or npm is missing; the lab builds with them.
 pub fn language_tools() -> Result<Count> {
     for (program, install) in [
@@ -147,6 +161,22 @@ pub fn web_view() -> bool {
     }
     println!("The app is left out: install what Debian calls {PACKAGE} to build it.");
     false
+}
+
+/// Installs what the app is measured against, or fails with what to install.
+pub fn peers() -> Result<()> {
+    let missing: Vec<&str> = PEERS
+        .iter()
+        .filter(|(_, file)| !is_there(file))
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() || (which::which("apt-get").is_ok() && install(&missing)) {
+        return Ok(());
+    }
+    bail!(
+        "What Ecto is measured against is missing. Install what Debian calls {} and run this again.",
+        missing.join(" ")
+    )
 }
 
 fn is_there(file: &str) -> bool {
