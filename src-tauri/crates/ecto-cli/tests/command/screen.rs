@@ -16,7 +16,9 @@ const COLUMNS: u16 = 100;
 
 /// Starts `ecto` in a terminal of its own.
 fn start(machine: &Machine, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
-    let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    // A program that kept this end open would keep its own terminal from ending; macOS takes no flag for it at opening.
+    rustix::io::fcntl_setfd(&near, rustix::io::FdFlags::CLOEXEC).unwrap();
     grantpt(&near).unwrap();
     unlockpt(&near).unwrap();
     let name = ptsname(&near, Vec::new()).unwrap().into_string().unwrap();
