@@ -9,13 +9,16 @@ use crate::{
     workspace::{Workspace, exit_code},
 };
 
+/// Has the app built: without it the package is empty, so that the workspace builds where there is no web view.
+pub const FEATURE: &str = "ecto/app";
+
 /// Opens the app where there is a desktop; elsewhere, and where arguments for it are given, runs `ecto connect` in the
 /// terminal.
 pub fn run(workspace: &Workspace, sandbox: bool, arguments: &[String]) -> Result<ExitCode> {
     let mut command = workspace.cargo();
     if arguments.is_empty() && has_desktop() && requirements::web_view() {
         println!("The app is starting; look for the ghost in the menu bar.");
-        command.args(["run", "--quiet", "--package", "ecto", "--features", "app"]);
+        command.args(["run", "--quiet", "--package", "ecto", "--features", FEATURE]);
         if sandbox {
             command.args(["--", "--sandbox"]);
         }

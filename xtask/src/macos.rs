@@ -28,7 +28,15 @@ const STAND_IN_COMPILER: &str = include_str!("macos/stand-in-compiler.sh");
 
 /// Runs clippy for the Mac on the whole workspace, tests included; a warning is an error.
 pub fn check(workspace: &Workspace) -> Result<()> {
-    run(clippy(workspace)?.args(["--workspace", "--all-targets", "--", "-D", "warnings"]))
+    run(clippy(workspace)?.args([
+        "--workspace",
+        "--all-targets",
+        "--features",
+        crate::app::FEATURE,
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 /// Seeds a type error in macOS-only code and fails unless the check finds it.

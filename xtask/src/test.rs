@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::{
-    dependencies, house, links, macos, popover, requirements,
+    app, dependencies, house, links, macos, popover, requirements,
     step::{self, Count, Steps},
     workspace::Workspace,
 };
@@ -17,40 +17,60 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
     steps.run("tools for the secret store", requirements::secret_service);
     steps.run("tools for the desktop", requirements::desktop);
     steps.run("tools for the popover", requirements::popover);
+    // Where there is no web view, everything but the app is tested.
+    let features: &[&str] = if requirements::web_view() {
+        &["--features", app::FEATURE]
+    } else {
+        &[]
+    };
     steps.run("formatting", || {
         step::check(workspace.cargo().args(["fmt", "--all", "--", "--check"]))
     });
     steps.run("clippy", || {
-        step::check(workspace.cargo().args([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))
+        step::check(
+            workspace
+                .cargo()
+                .args(["clippy", "--workspace", "--all-targets"])
+                .args(features)
+                .args(["--", "-D", "warnings"]),
+        )
     });
     steps.run("documentation", || {
-        step::check(workspace.cargo().env("RUSTDOCFLAGS", "-D warnings").args([
-            "doc",
-            "--no-deps",
-            "--workspace",
-        ]))
+        step::check(
+            workspace
+                .cargo()
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .args(["doc", "--no-deps", "--workspace"])
+                .args(features),
+        )
     });
     steps.run("dependencies", || dependencies::check_rules(workspace));
     steps.run("advisories", || dependencies::check_advisories(workspace));
     steps.run("links", || links::check(workspace));
     steps.run("house", || house::check(workspace));
+    if !features.is_empty() {
+        // The desktop tests start the program itself.
+        steps.run("the app", || {
+            let build = ["build", "--workspace", "--bin", "ecto-app"];
+            step::check(workspace.cargo().args(build).args(features))
+        });
+    }
     steps.run("tests", || {
         // Snapshots are compared and never written.
-        step::tests(workspace.cargo().env("INSTA_UPDATE", "no").args([
-            "test",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--no-fail-fast",
-        ]))
+        step::tests(
+            workspace
+                .cargo()
+                .env("INSTA_UPDATE", "no")
+                .args([
+                    "test",
+                    "--workspace",
+                    "--lib",
+                    "--bins",
+                    "--tests",
+                    "--no-fail-fast",
+                ])
+                .args(features),
+        )
     });
     steps.run("popover, types", || popover::check_types(workspace));
     steps.run("popover", || popover::test(workspace));
@@ -62,7 +82,8 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
         step::tests(
             workspace
                 .cargo()
-                .args(["test", "--workspace", "--doc", "--no-fail-fast"]),
+                .args(["test", "--workspace", "--doc", "--no-fail-fast"])
+                .args(features),
         )
     });
     let total = steps.finish();
