@@ -22,7 +22,9 @@ mod limits;
 mod listener;
 mod passage;
 mod prover;
+mod rate;
 mod route;
 
 pub use guard::LoopbackGuard;
 pub use limits::Limits;
+pub use rate::{Allowance, Pace, RetryAfter};
