@@ -180,12 +180,12 @@ export const states = {
   "blocked-act-command": () =>
     blocked({ code: "tailscale_denied", command: "sudo tailscale set --operator=$USER" }, { severity: "problem", remedy: "act" }, {
       what: "Your user may not change Tailscale on this machine.",
-      next: "Run this once in a terminal: sudo tailscale set --operator=$USER. Ecto goes on by itself after that.",
+      next: "Run `sudo tailscale set --operator=$USER` once in a terminal. Ecto goes on by itself after that.",
     }),
   "blocked-act-restart": () =>
     blocked({ code: "gateway_token_refused" }, { severity: "problem", remedy: "act" }, {
       what: "The OpenClaw gateway refuses the token in its own configuration.",
-      next: "Restart the gateway with: ecto restart. Ecto goes on by itself after that.",
+      next: "Restart the gateway with `ecto restart`. Ecto goes on by itself after that.",
     }),
   "blocked-ask": () =>
     blocked({ code: "sign_in_timed_out" }, { severity: "problem", remedy: "ask" }, { what: "Nobody signed in to Tailscale in time.", next: "Connect again for a new link." }),
@@ -205,7 +205,7 @@ export const states = {
       { severity: "danger", remedy: "wait" },
       {
         what: "The door could not be seen to close: tailscaled does not answer. Whoever comes finds nobody: the guard has ended.",
-        next: "Ecto goes on trying. To be sure at once, run: tailscale down",
+        next: "Ecto goes on trying. To be sure at once, run `tailscale down`.",
       },
       "unconfirmed",
     ),

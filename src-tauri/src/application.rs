@@ -353,7 +353,7 @@ impl Application {
             Refusal::new(
                 "not_uninstalled",
                 format!("Ecto could not be taken off: {detail}."),
-                "Run this in a terminal, which tells more: ecto uninstall",
+                "Run `ecto uninstall` in a terminal, which tells more.",
             )
         };
         let program = std::env::current_exe().map_err(|fault| not_done(fault.to_string()))?;

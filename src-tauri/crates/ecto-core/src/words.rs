@@ -242,7 +242,7 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::TailscaleMissing { command } => Message::new(
             "Tailscale is not installed.",
-            format!("Install it with: {command}. {CONTINUES}"),
+            format!("Install it with `{command}`. {CONTINUES}"),
         ),
         Cause::InstallFailed { detail } => Message::new(
             format!("Tailscale could not be installed: {}.", clause(detail)),
@@ -254,7 +254,7 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::AdministratorNeeded { command } => Message::new(
             "An administrator of this machine is needed for the next step.",
-            format!("Run this in a terminal: {command}. {CONTINUES}"),
+            format!("Run `{command}` in a terminal. {CONTINUES}"),
         ),
         Cause::TailscaleNotStarted { detail } => Message::new(
             format!("Tailscale did not start: {}.", clause(detail)),
@@ -269,7 +269,7 @@ pub fn cause(cause: &Cause) -> Message {
         }
         Cause::TailscaleDenied { command } => Message::new(
             "Your user may not change Tailscale on this machine.",
-            format!("Run this once in a terminal: {command}. {CONTINUES}"),
+            format!("Run `{command}` once in a terminal. {CONTINUES}"),
         ),
         Cause::TailscaleBroken { version } => Message::new(
             format!("Funnel does not work in Tailscale {version}."),
@@ -318,7 +318,7 @@ pub fn cause(cause: &Cause) -> Message {
         }
         Cause::ShieldsUp => Message::new(
             "Tailscale blocks incoming connections on this machine, and with them Funnel.",
-            format!("Turn that off with: tailscale set --shields-up=false. {CONTINUES}"),
+            format!("Turn that off with `tailscale set --shields-up=false`. {CONTINUES}"),
         ),
         Cause::NoHostName => Message::new(
             "This machine has no name in your tailnet.",
@@ -343,7 +343,7 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::CouldNotClose { detail } => Message::new(
             format!("The door could not be seen to close: {}.", clause(detail)),
-            "Ecto goes on trying. To be sure at once, run: tailscale down",
+            "Ecto goes on trying. To be sure at once, run `tailscale down`.",
         ),
 
         Cause::OpenClawMissing => Message::new(
@@ -435,7 +435,7 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::GatewayTokenRefused => Message::new(
             "The OpenClaw gateway refuses the token in its own configuration.",
-            format!("Restart the gateway with: ecto restart. {CONTINUES}"),
+            format!("Restart the gateway with `ecto restart`. {CONTINUES}"),
         ),
         Cause::GatewayOpen => Message::new(
             "The OpenClaw gateway answers without a token, so Ecto does not open the door.",
@@ -443,7 +443,7 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::GatewayRejectsProxy => Message::new(
             "The OpenClaw gateway takes Ecto for a foreign proxy (proxy_attribution_required).",
-            "Restart the gateway with: ecto restart. Ecto goes on by itself after that.",
+            "Restart the gateway with `ecto restart`. Ecto goes on by itself after that.",
         ),
         Cause::GatewayLockedOut { seconds } => Message::new(
             format!(
@@ -497,7 +497,7 @@ pub fn cause(cause: &Cause) -> Message {
                 "What is in the secret store cannot be read: {}. It was left as it is.",
                 clause(detail)
             ),
-            "Make a new key with: ecto token --regenerate",
+            "Make a new key with `ecto token --regenerate`.",
         ),
         Cause::OpenWithoutKey => Message::new(
             "The check from outside got in without a key, so the door was closed at once.",
