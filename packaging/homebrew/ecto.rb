@@ -8,7 +8,6 @@ cask "ecto" do
   desc "Puts the OpenClaw gateway of this machine on the internet, behind a lock"
   homepage "https://github.com/@REPOSITORY@"
 
-  auto_updates true
   depends_on macos: ">= :ventura"
 
   app "Ecto.app"

@@ -106,10 +106,17 @@ fn mac(workspace: &Workspace, wanted: &Wanted) -> Result<()> {
         )?;
     }
     let resources = serde_json::json!({ folder.display().to_string(): "completions" });
-    let configuration = serde_json::json!({ "bundle": {
+    let mut configuration = serde_json::json!({ "bundle": {
         "resources": resources,
         "createUpdaterArtifacts": wanted.updates,
     } });
+    if wanted.updates {
+        // Without the plugin's settings tauri-cli refuses to make the archive (get_bundle_settings, interface/rust.rs, 2.12).
+        let key = env::var("TAURI_SIGNING_PUBLIC_KEY").context(
+            "TAURI_SIGNING_PUBLIC_KEY is not set; it is the other half of TAURI_SIGNING_PRIVATE_KEY, which signs the update.",
+        )?;
+        configuration["plugins"]["updater"] = serde_json::json!({ "pubkey": key, "endpoints": [] });
+    }
     let mut build = tauri(workspace)?;
     build.args(["build", "--bundles", "app,dmg"]);
     build.args(["--config", &configuration.to_string()]);
