@@ -33,6 +33,7 @@ mod app {
         "save_diagnostics",
         "uninstall",
         "hide",
+        "resize",
     ];
 
     const TRAY: [&str; 5] = ["private", "working", "public", "needs-you", "failed"];

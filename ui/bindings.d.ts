@@ -19,6 +19,8 @@ in_flight: number,
  */
 last: RequestLine | null, };
 
+export type AtSleep = "stay" | "close";
+
 export type Cause = { "code": "homebrew_missing" } | { "code": "tailscale_missing", 
 /**
  * What to type.
@@ -370,6 +372,26 @@ cause: Cause,
  * When.
  */
 at: string, };
+
+export type OpenFor = 15 | 60 | 480 | null;
+
+export type Preferences = { 
+/**
+ * Which tailscaled is to hold the door.
+ */
+node: NodeChoice, 
+/**
+ * What happens when the machine goes to sleep.
+ */
+at_sleep: AtSleep, 
+/**
+ * Whether the desktop is told what matters.
+ */
+notifications: boolean, 
+/**
+ * For how long the door is opened.
+ */
+minutes: OpenFor, };
 
 export type PublicAddress = { 
 /**

@@ -1,17 +1,8 @@
 // What the popover and its host say to each other. The report's types are made from Rust: bindings.d.ts.
-import type { NodeChoice, Report, RestoredKey } from "./bindings.js";
+import type { OpenFor, Preferences, Report, RestoredKey } from "./bindings.js";
 
-export type Minutes = 15 | 60 | 480 | null;
 export type System = "mac" | "linux";
-export type AtSleep = "stay" | "close";
 export type LoginItem = "on" | "off" | "refused" | "unavailable";
-
-export interface Preferences {
-  node: NodeChoice;
-  at_sleep: AtSleep;
-  notifications: boolean;
-  minutes: Minutes;
-}
 
 export interface AppView {
   report: Report;
@@ -19,6 +10,7 @@ export interface AppView {
   system: System;
   launch_at_login: LoginItem;
   tray: boolean;
+  starting: boolean;
   first_run: boolean;
 }
 
@@ -35,7 +27,7 @@ export type CodeWhat = "url" | "url_and_key";
 /** All that the page can ask for. */
 export interface Commands {
   view(): AppView;
-  connect(argument: { minutes: Minutes }): null;
+  connect(argument: { minutes: OpenFor }): null;
   disconnect(): null;
   reveal_key(): string;
   copy(argument: { what: CopyWhat }): null;
@@ -51,7 +43,7 @@ export interface Commands {
   save_diagnostics(): string;
   uninstall(): string[];
   hide(): null;
-  /** Tells how high the page is, in CSS pixels; the window follows up to its limit. */
+  /** Tells how high the page is, in CSS pixels; the window follows between its limits. */
   resize(argument: { height: number }): null;
 }
 
@@ -62,8 +54,8 @@ export type Ask = <Name extends keyof Commands>(
 
 export interface Host {
   ask: Ask;
-  /** Calls back with the whole view on every change. */
-  watch(shown: (view: AppView) => void): Promise<void>;
+  /** Calls back with the whole view on every change that is seen, and when nobody sees the page any more. */
+  watch(shown: (view: AppView) => void, hidden: () => void): Promise<void>;
   /** Milliseconds since 1970. */
   now(): number;
 }

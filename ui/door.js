@@ -20,8 +20,9 @@ import * as words from "./words.js";
  * @param {AppView} view
  * @returns {{ mood: Mood, title: string, sentence: string }}
  */
-export function headline({ report, first_run }) {
+export function headline({ report, first_run, starting }) {
   const { exposure } = report;
+  if (starting) return { mood: "private", title: words.titles.starting, sentence: words.oneMoment };
   if (report.host === null)
     return { mood: "gone", title: words.titles.gone, sentence: words.message(report.message.what) };
   switch (exposure.state) {
@@ -161,6 +162,7 @@ function bigSwitch(report, local) {
 function body(view, local, now) {
   const { report } = view;
   const { exposure } = report;
+  if (view.starting) return [];
   if (report.host === null) return [group(null, row({ key: "gone", mark: mark("warn", "warning"), label: element("span", {}, ...prose(report.message.next ?? report.message.what)) })), single("again", words.tryAgain)];
   switch (exposure.state) {
     case "private":

@@ -9,10 +9,11 @@ export async function findHost() {
   if (!app) return (await import("./stand-in.js")).standIn(new URLSearchParams(location.search));
   return {
     ask: /** @type {Host["ask"]} */ ((name, argument) => app.core.invoke(name, argument)),
-    watch: async (shown) => {
+    watch: async (shown, hidden) => {
       await app.event.listen("report", ({ payload }) =>
         shown(/** @type {import("./commands.js").AppView} */ (payload)),
       );
+      await app.event.listen("hidden", hidden);
     },
     now: Date.now,
   };

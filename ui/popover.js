@@ -7,7 +7,8 @@ import { tick } from "./parts.js";
 import { fresh, render } from "./render.js";
 import * as words from "./words.js";
 
-/** @import { AppView, CodeWhat, CopyWhat, Minutes, Preferences, Refusal } from "./commands.js" */
+/** @import { OpenFor, Preferences } from "./bindings.js" */
+/** @import { AppView, CodeWhat, CopyWhat, Refusal } from "./commands.js" */
 /** @import { Panel } from "./render.js" */
 
 const TICK_SHOWN = 1600;
@@ -31,6 +32,15 @@ let tickTimer;
 
 function show() {
   become(root, render(view, local, host.now()));
+  fit();
+}
+
+let height = 0;
+
+/** Has the window follow the page, whose height is known although part of it may be scrolled away. */
+function fit() {
+  const next = Math.ceil(root.scrollHeight);
+  if (next !== height) host.ask("resize", { height: (height = next) }).catch(() => {});
 }
 
 /** @param {AppView | null} next */
@@ -177,7 +187,7 @@ async function prefer(changes) {
   else show();
 }
 
-/** @param {Minutes} minutes */
+/** @param {OpenFor} minutes */
 function connect(minutes) {
   return attempt("connect", () => host.ask("connect", { minutes }));
 }
@@ -237,11 +247,11 @@ const actions = {
 /** @type {Record<string, (value: never) => unknown>} */
 const choices = {
   at_sleep: (/** @type {Preferences["at_sleep"]} */ at_sleep) => prefer({ at_sleep }),
-  change: async (/** @type {Minutes} */ minutes) => {
+  change: async (/** @type {OpenFor} */ minutes) => {
     await connect(minutes);
     show();
   },
-  minutes: (/** @type {Minutes} */ minutes) => prefer({ minutes }),
+  minutes: (/** @type {OpenFor} */ minutes) => prefer({ minutes }),
   node: (/** @type {Preferences["node"]} */ node) => prefer({ node }),
 };
 
@@ -286,13 +296,24 @@ window.addEventListener("keyup", (event) => {
 });
 window.addEventListener("contextmenu", (event) => event.preventDefault());
 
+/** The panel that the host asks for by the address, once. */
+function openNamed() {
+  const name = location.hash.slice(1);
+  if (name === "") return;
+  history.replaceState(null, "", location.pathname + location.search);
+  if (name === "settings" && local.panel === "door" && local.farewell === null) open("settings", "open-settings");
+}
+window.addEventListener("hashchange", openNamed);
+
 // Nothing ticks while nobody sees it.
-function watchTime() {
+function stop() {
   window.clearInterval(tickTimer);
-  if (document.visibilityState === "hidden") {
-    forget();
-    return;
-  }
+  tickTimer = undefined;
+  forget();
+}
+
+function go() {
+  window.clearInterval(tickTimer);
   show();
   tickTimer = window.setInterval(() => {
     for (const place of root.querySelectorAll("[data-tick]")) {
@@ -301,14 +322,14 @@ function watchTime() {
     }
   }, 1000);
 }
-document.addEventListener("visibilitychange", watchTime);
+document.addEventListener("visibilitychange", () => (document.visibilityState === "hidden" ? stop() : go()));
+new ResizeObserver(fit).observe(root);
 
-let height = 0;
-new ResizeObserver(() => {
-  const next = Math.ceil(root.scrollHeight);
-  if (next !== height) host.ask("resize", { height: (height = next) }).catch(() => {});
-}).observe(root);
-
-await host.watch(take);
+// The host tells only what is seen.
+await host.watch((next) => {
+  take(next);
+  if (tickTimer === undefined) go();
+}, stop);
 await lookAgain();
-watchTime();
+go();
+openNamed();

@@ -57,6 +57,7 @@ function base() {
     system: "mac",
     launch_at_login: "off",
     tray: true,
+    starting: false,
     first_run: false,
   };
 }
@@ -134,6 +135,7 @@ export const states = {
       { tailnet: { tailnet: "missing", installer: { installer: "person", command: "sudo apt-get install tailscale" } }, gateway: { gateway: "missing" }, key: null },
       { first_run: true, system: "linux" },
     ),
+  starting: () => make({ host: null, tailnet: null, gateway: null, key: null }, { starting: true }),
   private: () => make({}),
   "private-notice": () =>
     make({
@@ -268,7 +270,7 @@ function drawing() {
 /**
  * @param {URLSearchParams} query `state`: a name of {@link states}; `pace`: milliseconds a step takes; `still`: time
  * stands still; `silent`: nothing answers; `refuse`: that command is refused; `slow`: milliseconds that an answer takes.
- * @returns {Host & { calls: [string, unknown][], show(state: string): void }}
+ * @returns {Host & { calls: [string, unknown][], sizes: number[], show(state: string): void, hide(): void }}
  */
 export function standIn(query) {
   const began = Date.now();
@@ -279,6 +281,7 @@ export function standIn(query) {
   const calls = [];
   /** @type {(view: AppView) => void} */
   let shown = () => {};
+  let hidden = () => {};
   let view = (states[query.get("state") ?? "first-run"] ?? base)();
   let journeyNumber = 0;
 
@@ -292,7 +295,7 @@ export function standIn(query) {
   /** @param {number} milliseconds */
   const pass = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-  /** @param {import("./commands.js").Minutes} minutes */
+  /** @param {import("./bindings.js").OpenFor} minutes */
   async function walk(minutes) {
     const mine = ++journeyNumber;
     const stamp = (/** @type {number} */ seconds) => new Date(now() + 1000 * seconds).toISOString();
@@ -340,12 +343,19 @@ export function standIn(query) {
     resize: () => null,
   };
 
+  /** @type {number[]} */
+  const sizes = [];
   const standIn = {
     calls,
+    sizes,
     now,
     /** @type {Host["ask"]} */
     async ask(name, ...argument) {
-      if (name === "resize") return /** @type {any} */ (null);
+      if (name === "resize") {
+        // How high the page is says nothing about what a person asked for.
+        sizes.push(/** @type {{ height: number }} */ (argument[0]).height);
+        return /** @type {any} */ (null);
+      }
       calls.push([name, argument[0]]);
       if (slow > 0) await pass(slow);
       if (query.has("silent")) throw new Error("nobody answers");
@@ -353,9 +363,13 @@ export function standIn(query) {
         throw /** @type {Refusal} */ ({ code: "vault_denied", what: "The secret store refused to let Ecto in.", next: "Unlock it and allow Ecto." });
       return /** @type {(...given: typeof argument) => any} */ (commands[name])(...argument);
     },
-    /** @param {(view: AppView) => void} heard */
-    async watch(heard) {
-      shown = heard;
+    /** @type {Host["watch"]} */
+    async watch(...heard) {
+      [shown, hidden] = heard;
+    },
+    /** As the app does it when its window goes. */
+    hide() {
+      hidden();
     },
     /** @param {string} state */
     show(state) {

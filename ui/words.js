@@ -1,8 +1,8 @@
 // @ts-check
 // Every word that the popover itself says. Sentences about causes come with the report.
 
-/** @import { GatewayView, NodeChoice, NodeKind, RequestLine, RestoreOutcome, Step, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
-/** @import { AtSleep, LoginItem, Minutes, System } from "./commands.js" */
+/** @import { AtSleep, GatewayView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Step, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
+/** @import { LoginItem, System } from "./commands.js" */
 
 /** What text from elsewhere may come to at most. */
 const LONGEST = 400;
@@ -45,6 +45,7 @@ export const copied = "Copied";
 export const oneMoment = "One moment…";
 
 export const titles = {
+  starting: "Starting",
   gone: "Not running",
   private: "Private",
   preparing: "Getting ready",
@@ -138,7 +139,7 @@ export const environment = "Env, environment variables";
 export const keepOpen = "Keep open";
 export const change = "Change…";
 export const changeClosing = "Change when the door closes";
-/** @type {[Minutes, string][]} */
+/** @type {[OpenFor, string][]} */
 export const durations = [
   [15, "15 minutes"],
   [60, "1 hour"],

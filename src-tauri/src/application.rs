@@ -1,8 +1,7 @@
 //! What the menu and the page can ask for.
 
 use std::ffi::OsString;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ecto_cli::client_example;
@@ -26,9 +25,6 @@ use crate::qr;
 use crate::refusal::Refusal;
 use crate::view::{self, AppView, SystemName, report_at_start};
 
-/// How long a copied secret stays in the clipboard.
-const CLIPBOARD_TIME: Duration = Duration::from_secs(60);
-
 /// What may be copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,6 +47,21 @@ pub enum CopyWhat {
     Command,
 }
 
+impl CopyWhat {
+    /// All of them.
+    #[cfg(test)]
+    pub const ALL: [Self; 8] = [
+        Self::Url,
+        Self::Key,
+        Self::Curl,
+        Self::Python,
+        Self::Javascript,
+        Self::Environment,
+        Self::Link,
+        Self::Command,
+    ];
+}
+
 /// What may be made into a code to scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,6 +70,24 @@ pub enum CodeWhat {
     Url,
     /// The base address and the key.
     UrlAndKey,
+}
+
+impl CodeWhat {
+    /// All of them.
+    #[cfg(test)]
+    pub const ALL: [Self; 2] = [Self::Url, Self::UrlAndKey];
+}
+
+/// Whether Ecto is being taken off this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Uninstall {
+    /// It is not.
+    #[default]
+    No,
+    /// It is.
+    UnderWay,
+    /// It was, and what was done has still to be read.
+    Done,
 }
 
 /// What the menu and the page can ask for.
@@ -72,7 +101,7 @@ pub struct Application {
     preferences: PreferencesFile,
     login: Login,
     board: Board,
-    uninstalling: AtomicBool,
+    uninstall: Mutex<Uninstall>,
 }
 
 impl Application {
@@ -92,6 +121,7 @@ impl Application {
             system: SystemName::from(System::current()),
             launch_at_login: login.state(),
             tray: true,
+            starting: true,
             first_run: found == Found::Nothing,
         };
         let application = Self {
@@ -100,7 +130,7 @@ impl Application {
             preferences,
             login,
             board: Board::default(),
-            uninstalling: AtomicBool::new(false),
+            uninstall: Mutex::default(),
             launch,
         };
         (Arc::new(application), received)
@@ -118,7 +148,10 @@ impl Application {
 
     /// Takes over a report of the host.
     pub fn take_report(&self, report: Report) {
-        self.change(|view| view.report = report);
+        self.change(|view| {
+            view.report = report;
+            view.starting = false;
+        });
     }
 
     /// Takes over whether there is an icon to click.
@@ -230,8 +263,9 @@ impl Application {
             .copy_secret(System::current(), environment, secret.clone())
             .await?;
         let board = self.board.clone();
+        let kept = Duration::from_secs(self.launch.options.secret_kept);
         tokio::spawn(async move {
-            tokio::time::sleep(CLIPBOARD_TIME).await;
+            tokio::time::sleep(kept).await;
             if let Err(fault) = board.clear_secret(secret).await {
                 tracing::warn!(%fault, "the clipboard was not cleared");
             }
@@ -340,11 +374,12 @@ impl Application {
 
     /// Takes Ecto off this machine, by the command that does the same in a terminal; the app ends afterwards.
     pub async fn uninstall(&self) -> Result<Vec<String>, Refusal> {
-        self.uninstalling.store(true, Ordering::SeqCst);
+        self.set_uninstall(Uninstall::UnderWay);
         let done = self.take_off().await;
-        if done.is_err() {
-            self.uninstalling.store(false, Ordering::SeqCst);
-        }
+        self.set_uninstall(match done {
+            Ok(_) => Uninstall::Done,
+            Err(_) => Uninstall::No,
+        });
         done
     }
 
@@ -379,9 +414,19 @@ impl Application {
         Ok(lines)
     }
 
-    /// Whether the app waits for a person to read what was taken off, although its host has ended.
-    pub fn is_uninstalling(&self) -> bool {
-        self.uninstalling.load(Ordering::SeqCst)
+    /// Whether Ecto is being taken off this machine. Its host ends on the way, and the app does not.
+    pub fn uninstall_state(&self) -> Uninstall {
+        *self
+            .uninstall
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_uninstall(&self, state: Uninstall) {
+        *self
+            .uninstall
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     /// Closes the door and ends the app.

@@ -7,7 +7,7 @@ use ecto_host::preferences::{OpenFor, Preferences};
 use ecto_host::request::Request;
 use secrecy::ExposeSecret;
 use tauri::ipc::Invoke;
-use tauri::{State, WebviewWindow};
+use tauri::{Manager, State, WebviewWindow};
 
 use crate::application::{Application, CodeWhat, CopyWhat};
 use crate::popover;
@@ -36,6 +36,7 @@ pub fn handler() -> impl Fn(Invoke) -> bool + Send + Sync + 'static {
         save_diagnostics,
         uninstall,
         hide,
+        resize,
     ]
 }
 
@@ -117,8 +118,13 @@ async fn save_diagnostics(app: App<'_>) -> Result<String, Refusal> {
 }
 
 #[tauri::command]
-async fn uninstall(app: App<'_>) -> Result<Vec<String>, Refusal> {
-    app.uninstall().await
+async fn uninstall(app: App<'_>, window: WebviewWindow) -> Result<Vec<String>, Refusal> {
+    let lines = app.uninstall().await?;
+    if !popover::is_seen(window.app_handle()) {
+        // Nobody is there to read the last words.
+        window.app_handle().exit(0);
+    }
+    Ok(lines)
 }
 
 #[tauri::command]
@@ -126,12 +132,19 @@ fn hide(window: WebviewWindow) {
     popover::hide(&window);
 }
 
+#[tauri::command]
+fn resize(height: f64, window: WebviewWindow) {
+    if let Err(fault) = popover::resize(&window, height) {
+        tracing::warn!(%fault, "the window did not follow the page");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     /// All that the page can call. Whoever adds one says so here.
-    const AGREED: [&str; 17] = [
+    const AGREED: [&str; 18] = [
         "view",
         "connect",
         "disconnect",
@@ -149,6 +162,7 @@ mod tests {
         "save_diagnostics",
         "uninstall",
         "hide",
+        "resize",
     ];
 
     #[test]
@@ -175,17 +189,101 @@ mod tests {
             serde_json::json!([crate::popover::LABEL])
         );
         assert_eq!(capability.get("remote"), None);
-        // What Tauri is told at build time, and what answers.
-        let told = include_str!("../build.rs");
-        let answers = include_str!("commands.rs");
-        for command in AGREED {
-            assert!(told.contains(&format!("\"{command}\"")), "{command}");
-            assert!(answers.contains(&format!("fn {command}(")), "{command}");
+        // What Tauri is told at build time, what is handed to it, what answers, and what the page is checked with.
+        let build = include_str!("../build.rs");
+        let source = include_str!("commands.rs");
+        let page = include_str!("../../ui/commands.d.ts");
+        let agreed = BTreeSet::from(AGREED);
+        assert_eq!(agreed.len(), AGREED.len());
+        let told = between(build, "const COMMANDS: &[&str] = &[", "];");
+        assert_eq!(words(told, |line| line.trim_matches(['"', ','])), agreed);
+        let handed = between(source, "tauri::generate_handler![", "]\n");
+        assert_eq!(words(handed, |line| line.trim_end_matches(',')), agreed);
+        let typed = between(page, "interface Commands {", "\n}");
+        let before_bracket = |line: &'static str| line.split('(').next().unwrap_or_default();
+        assert_eq!(words(typed, before_bracket), agreed);
+        let answers: BTreeSet<&str> = source
+            .split("\n#[tauri::command]\n")
+            .skip(1)
+            .map(|function| between(function, "fn ", "("))
+            .collect();
+        assert_eq!(answers, agreed);
+    }
+
+    fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
+        let (_, rest) = text.split_once(begin).unwrap();
+        rest.split_once(end).unwrap().0
+    }
+
+    fn words(
+        lines: &'static str,
+        word: impl Fn(&'static str) -> &'static str,
+    ) -> BTreeSet<&'static str> {
+        lines
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('/'))
+            .map(word)
+            .collect()
+    }
+
+    /// What Rust says a type is, beside what the page is told.
+    #[test]
+    fn the_types_of_the_page_are_those_that_cross() {
+        use serde_json::{Value, from_value, json};
+
+        use crate::application::{CodeWhat, CopyWhat};
+        use crate::refusal::Refusal;
+        use crate::view::tests::view_of;
+        use crate::view::{LoginItem, SystemName};
+
+        let page = include_str!("../../ui/commands.d.ts");
+        let union = |name: &str| -> BTreeSet<String> {
+            between(page, &format!("export type {name} = "), ";")
+                .split('|')
+                .map(|word| word.trim().trim_matches('"').to_owned())
+                .collect()
+        };
+        let fields = |name: &str| -> BTreeSet<String> {
+            words(
+                between(page, &format!("export interface {name} {{"), "\n}"),
+                |line| line.split(':').next().unwrap_or_default(),
+            )
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+        };
+        let keys = |value: Value| -> BTreeSet<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        let names = |values: &[Value]| -> BTreeSet<String> {
+            values
+                .iter()
+                .map(|value| value.as_str().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(keys(json!(view_of("private"))), fields("AppView"));
+        assert_eq!(keys(json!(Refusal::nothing(""))), fields("Refusal"));
+        let systems = [json!(SystemName::Mac), json!(SystemName::Linux)];
+        assert_eq!(names(&systems), union("System"));
+        let login = [
+            json!(LoginItem::On),
+            json!(LoginItem::Off),
+            json!(LoginItem::Refused),
+            json!(LoginItem::Unavailable),
+        ];
+        assert_eq!(names(&login), union("LoginItem"));
+        // What comes in: each that the page may say is understood, and there are no more.
+        let copied = union("CopyWhat");
+        for what in &copied {
+            from_value::<CopyWhat>(json!(what)).unwrap();
         }
-        assert_eq!(
-            answers.matches("\n#[tauri::command]\n").count(),
-            AGREED.len()
-        );
+        assert_eq!(copied.len(), CopyWhat::ALL.len());
+        let codes = union("CodeWhat");
+        for what in &codes {
+            from_value::<CodeWhat>(json!(what)).unwrap();
+        }
+        assert_eq!(codes.len(), CodeWhat::ALL.len());
     }
 
     #[test]

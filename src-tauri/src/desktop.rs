@@ -8,7 +8,7 @@ use ecto_host::report::Report;
 use tauri::{AppHandle, Manager, RunEvent};
 use tokio::sync::{mpsc, watch};
 
-use crate::application::{Application, CopyWhat};
+use crate::application::{Application, CopyWhat, Uninstall};
 use crate::hosting::{Shown, ask_for_window};
 use crate::launch::{Launch, Options};
 use crate::login::Login;
@@ -128,7 +128,7 @@ fn start(
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
         hosting.keep(lock).await;
-        if !application.is_uninstalling() {
+        if application.uninstall_state() == Uninstall::No {
             app.exit(0);
         }
     });
@@ -212,6 +212,8 @@ pub fn act(app: &AppHandle, action: Action) {
     match action {
         Action::Open => return popover::show(app, None, Manner::Popover, None),
         Action::Settings => return popover::show(app, None, Manner::Popover, Some("settings")),
+        // The host has ended already then, and nothing waits for its end.
+        Action::Quit if application.uninstall_state() == Uninstall::Done => return app.exit(0),
         Action::Quit => return application.quit(),
         Action::Connect
         | Action::Disconnect

@@ -4,9 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use ecto_host::world::{LabPlaces, WorldChoice};
-use ecto_platform::System;
-use ecto_platform::folders::{Folders, HOME_VARIABLE};
+use ecto_host::world::WorldChoice;
+use ecto_platform::folders::Folders;
 use ecto_platform::vault::VaultChoice;
 
 use crate::refusal::Refusal;
@@ -24,6 +23,12 @@ pub struct Options {
     /// The file of the lab.
     #[arg(long, hide = true, conflicts_with = "sandbox")]
     pub lab: Option<PathBuf>,
+    /// For how many seconds the page is kept after it was hidden. It opens at once meanwhile, and takes no memory afterwards.
+    #[arg(long, hide = true, default_value_t = 180)]
+    pub page_kept: u64,
+    /// For how many seconds a copied secret stays in the clipboard.
+    #[arg(long, hide = true, default_value_t = 60)]
+    pub secret_kept: u64,
 }
 
 /// Where the secrets are kept.
@@ -42,7 +47,7 @@ impl Options {
         Self::try_parse_from(arguments).ok()
     }
 
-    /// What to start this program with so that it does the same again.
+    /// What to start this program with so that it works in the same world again.
     pub fn to_arguments(&self) -> Vec<OsString> {
         let mut arguments = Vec::new();
         if self.sandbox {
@@ -79,23 +84,9 @@ impl Launch {
         options: Options,
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Refusal> {
-        let mut folders = Folders::locate(System::current(), &environment)?;
-        if options.sandbox {
-            let apart = folders.state().join("sandbox");
-            folders = Folders::locate(System::current(), |name| {
-                if name == HOME_VARIABLE {
-                    Some(apart.clone().into_os_string())
-                } else {
-                    environment(name)
-                }
-            })?;
-        }
+        let world = WorldChoice::of(options.sandbox, options.lab.as_deref())?;
+        let folders = world.folders(environment)?;
         folders.create()?;
-        let world = match (&options.lab, options.sandbox) {
-            (_, true) => WorldChoice::Sandbox,
-            (Some(path), false) => WorldChoice::Lab(read_lab(path)?),
-            (None, false) => WorldChoice::Real,
-        };
         Ok(Self {
             socket: folders.socket()?,
             world,
@@ -107,26 +98,6 @@ impl Launch {
             options,
         })
     }
-}
-
-fn read_lab(path: &std::path::Path) -> Result<LabPlaces, Refusal> {
-    let unusable = |detail: String| {
-        Refusal::new(
-            "lab_unusable",
-            format!(
-                "The lab's file {} cannot be used: {detail}.",
-                path.display()
-            ),
-            "Start the lab with: cargo xtask lab --keep",
-        )
-    };
-    let text = std::fs::read(path).map_err(|fault| unusable(fault.to_string()))?;
-    let places: LabPlaces =
-        serde_json::from_slice(&text).map_err(|fault| unusable(fault.to_string()))?;
-    Ok(LabPlaces {
-        file: path.to_owned(),
-        ..places
-    })
 }
 
 #[cfg(test)]

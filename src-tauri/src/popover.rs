@@ -9,7 +9,7 @@ use tauri::{
     WebviewWindowBuilder, Window, WindowEvent,
 };
 
-use crate::application::Application;
+use crate::application::{Application, Uninstall};
 use crate::placement::{self, Rectangle, Screen};
 use crate::view::AppView;
 
@@ -19,14 +19,20 @@ pub const LABEL: &str = "popover";
 /// What the page hears whenever something changed.
 const EVENT: &str = "report";
 
-/// Its width and height, in points.
-const SIZE: (f64, f64) = (360.0, 560.0);
+/// What the page hears when it is no longer seen, so that it forgets: not every web view tells it.
+const HIDDEN: &str = "hidden";
+
+/// Its width, in points.
+const WIDTH: f64 = 360.0;
+
+/// Its least and its largest height, in points. What does not fit is scrolled.
+const HEIGHTS: (f64, f64) = (120.0, 560.0);
+
+/// Its height before the page first told its own, in points: that of the first look.
+const FIRST_HEIGHT: f64 = 170.0;
 
 /// A click on the icon takes the focus away from the popover first; that click must not open it again.
 const SAME_CLICK: Duration = Duration::from_millis(250);
-
-/// How long the page is kept after it was hidden. It opens at once meanwhile, and takes no memory afterwards.
-const KEPT: Duration = Duration::from_secs(3 * 60);
 
 /// What is remembered between openings.
 #[derive(Debug, Default)]
@@ -34,6 +40,14 @@ pub struct Popover {
     hidden_at: Mutex<Option<Instant>>,
     openings: AtomicU64,
     is_window: AtomicBool,
+    icon: Mutex<Option<Icon>>,
+    height: Mutex<Option<f64>>,
+}
+
+impl Popover {
+    fn size(&self) -> (f64, f64) {
+        (WIDTH, locked(&self.height).unwrap_or(FIRST_HEIGHT))
+    }
 }
 
 /// How it is shown.
@@ -84,7 +98,7 @@ pub fn toggle(app: &AppHandle, icon: Icon) {
             return hide(&window);
         }
         let state = app.state::<Popover>();
-        let hidden = hidden_at(&state).take();
+        let hidden = locked(&state.hidden_at).take();
         if hidden.is_some_and(|hidden| hidden.elapsed() < SAME_CLICK) {
             return;
         }
@@ -129,7 +143,8 @@ fn try_to_show(
     } else {
         dress(&window, manner)?;
         if !is_open {
-            place(app, &window, icon, manner)?;
+            *locked(&state.icon) = icon.or_else(|| crate::tray::place(app));
+            place(&window, manner)?;
         }
     }
     window.show()?;
@@ -144,7 +159,7 @@ fn create(app: &AppHandle, panel: Option<&str>) -> tauri::Result<WebviewWindow> 
     );
     let window = WebviewWindowBuilder::new(app, LABEL, WebviewUrl::App(page.into()))
         .title("Ecto")
-        .inner_size(SIZE.0, SIZE.1)
+        .inner_size(WIDTH, FIRST_HEIGHT)
         .resizable(false)
         .maximizable(false)
         .minimizable(false)
@@ -170,24 +185,35 @@ fn dress(window: &WebviewWindow, manner: Manner) -> tauri::Result<()> {
     window.set_skip_taskbar(!is_window)
 }
 
-fn place(
-    app: &AppHandle,
-    window: &WebviewWindow,
-    icon: Option<Icon>,
-    manner: Manner,
-) -> tauri::Result<()> {
+fn place(window: &WebviewWindow, manner: Manner) -> tauri::Result<()> {
+    let state = window.state::<Popover>();
+    let size = state.size();
     let monitors = in_order(window)?;
     let screens: Vec<Screen> = monitors.iter().map(screen).collect();
     if manner == Manner::Window {
-        return put(window, placement::centre(&screens, SIZE));
+        return put(window, placement::centre(&screens, size));
     }
-    let icon = icon.or_else(|| crate::tray::place(app)).map(|icon| icon.0);
+    let icon = locked(&state.icon).map(|icon| icon.0);
     #[cfg(target_os = "macos")]
     let icon = {
         let pixels: Vec<f64> = monitors.iter().map(tauri::Monitor::scale_factor).collect();
         icon.and_then(|icon| placement::to_points(icon, &screens, &pixels))
     };
-    put(window, placement::place(icon, &screens, SIZE))
+    put(window, placement::place(icon, &screens, size))
+}
+
+/// Follows the height of the page, in points. A popover grows away from its icon, a window from where a person put it.
+pub fn resize(window: &WebviewWindow, height: f64) -> tauri::Result<()> {
+    let state = window.state::<Popover>();
+    let height = height.clamp(HEIGHTS.0, HEIGHTS.1);
+    if locked(&state.height).replace(height) == Some(height) {
+        return Ok(());
+    }
+    if state.is_window.load(Ordering::SeqCst) {
+        window.set_size(tauri::LogicalSize::new(WIDTH, height))
+    } else {
+        place(window, Manner::Popover)
+    }
 }
 
 fn put(window: &WebviewWindow, place: Option<Rectangle>) -> tauri::Result<()> {
@@ -262,17 +288,21 @@ fn focus(window: WebviewWindow) {
 /// Hides it.
 pub fn hide(window: &WebviewWindow) {
     let app = window.app_handle().clone();
+    if let Err(fault) = window.emit_to(LABEL, HIDDEN, ()) {
+        tracing::warn!(%fault, "the page was not told to forget");
+    }
     if let Err(fault) = window.hide() {
         tracing::warn!(%fault, "the popover could not be hidden");
     }
     let application = app.state::<Arc<Application>>();
-    if application.is_uninstalling() {
+    if application.uninstall_state() == Uninstall::Done {
         // The last words were read.
         return app.exit(0);
     }
+    let kept = Duration::from_secs(application.launch.options.page_kept);
     let opening = app.state::<Popover>().openings.load(Ordering::SeqCst);
     tauri::async_runtime::spawn(async move {
-        tokio::time::sleep(KEPT).await;
+        tokio::time::sleep(kept).await;
         let unused = app.state::<Popover>().openings.load(Ordering::SeqCst) == opening;
         if unused {
             let held = app.clone();
@@ -327,14 +357,11 @@ pub fn on_window_event(window: &Window, event: &WindowEvent) {
         && !state.is_window.load(Ordering::SeqCst)
         && page.is_visible().unwrap_or(false)
     {
-        *hidden_at(&state) = Some(Instant::now());
+        *locked(&state.hidden_at) = Some(Instant::now());
         hide(&page);
     }
 }
 
-fn hidden_at(state: &Popover) -> std::sync::MutexGuard<'_, Option<Instant>> {
-    state
-        .hidden_at
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+fn locked<Value>(value: &Mutex<Value>) -> std::sync::MutexGuard<'_, Value> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }

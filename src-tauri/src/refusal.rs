@@ -4,7 +4,7 @@ use ecto_core::cause::Cause;
 use ecto_core::words::{self, Message};
 use ecto_host::client::ClientFault;
 use ecto_host::lock::LockFault;
-use ecto_host::world::WorldFault;
+use ecto_host::world::{LabUnusable, WorldFault};
 use ecto_platform::clipboard::CopyFault;
 use ecto_platform::folders::FolderFault;
 use serde::Serialize;
@@ -77,6 +77,12 @@ impl From<FolderFault> for Refusal {
 impl From<WorldFault> for Refusal {
     fn from(fault: WorldFault) -> Self {
         Self::of_message(fault.code(), fault.message())
+    }
+}
+
+impl From<LabUnusable> for Refusal {
+    fn from(fault: LabUnusable) -> Self {
+        Self::of_message(LabUnusable::CODE, fault.message())
     }
 }
 

@@ -24,6 +24,8 @@ pub struct AppView {
     pub launch_at_login: LoginItem,
     /// Whether there is an icon to click.
     pub tray: bool,
+    /// Whether no host has reported yet.
+    pub starting: bool,
     /// Whether nobody has chosen anything yet.
     pub first_run: bool,
 }
@@ -57,7 +59,7 @@ pub enum LoginItem {
     Off,
     /// The person or an administrator forbade it in the system's settings.
     #[cfg_attr(
-        target_os = "linux",
+        all(target_os = "linux", not(test)),
         expect(dead_code, reason = "nobody forbids it there")
     )]
     Refused,
@@ -213,7 +215,7 @@ pub mod tests {
     use super::*;
 
     /// The names that [`view_of`] knows.
-    pub const EVERY_STATE: [&str; 13] = [
+    pub const EVERY_STATE: [&str; 15] = [
         "private",
         "preparing",
         "sign in",
@@ -227,6 +229,8 @@ pub mod tests {
         "missing",
         "not started",
         "could not close",
+        "funnel not allowed",
+        "not approved",
     ];
 
     /// A view in a state, of a host in process 7.
@@ -274,6 +278,14 @@ pub mod tests {
                 json!({ "code": "could_not_close", "detail": "no answer" }),
                 "unconfirmed",
             ),
+            "funnel not allowed" => blocked(
+                json!({ "code": "funnel_not_allowed", "detail": "", "link": "https://login.tailscale.com/f/2" }),
+                "yes",
+            ),
+            "not approved" => blocked(
+                json!({ "code": "machine_not_approved", "link": "https://login.tailscale.com/admin/machines" }),
+                "yes",
+            ),
             other => panic!("there is no state {other}"),
         };
         let exposure: Exposure = serde_json::from_value(exposure).unwrap();
@@ -292,6 +304,7 @@ pub mod tests {
             system: SystemName::Linux,
             launch_at_login: LoginItem::Off,
             tray: true,
+            starting: false,
             first_run: false,
         }
     }

@@ -166,6 +166,82 @@ test("nothing is remembered when the popover hides: panel, code, diagnostics", a
   await p.getByRole("heading", { name: "Public" }).waitFor();
 });
 
+test("where the browser does not tell, the host says that it is hidden: key, code and panels go, and nothing ticks", async (t) => {
+  const p = await page(t, { state: "public" });
+  await p.getByRole("button", { name: "Show the key while held" }).hover();
+  await p.mouse.down();
+  await p.locator("#key", { hasText: SECRET }).waitFor();
+  await p.evaluate(() => window.standIn.hide());
+  assert.doesNotMatch(await p.content(), new RegExp(SECRET));
+  await p.mouse.up();
+  await p.locator("[data-key='code']").click();
+  await p.locator("img").waitFor();
+  await p.evaluate(() => window.standIn.hide());
+  assert.equal(await p.locator("img").count(), 0);
+  await p.getByRole("heading", { name: "Public" }).waitFor();
+});
+
+test("time stands while the host says that it is hidden, and goes on with the next report", async (t) => {
+  const p = await page(t, {});
+  await p.clock.install();
+  await p.goto(`${server.origin}?state=public`);
+  await p.getByText("Checked 12 s ago").waitFor();
+  await p.evaluate(() => window.standIn.hide());
+  const still = await p.locator("[data-tick=ago]").innerText();
+  await p.clock.runFor(30_000);
+  assert.equal(await p.locator("[data-tick=ago]").innerText(), still);
+  await p.evaluate(() => window.standIn.show("public-deadline"));
+  assert.notEqual(await p.locator("[data-tick=ago]").innerText(), still);
+  const seen = await p.locator("[data-tick=ago]").innerText();
+  await p.clock.runFor(5000);
+  assert.notEqual(await p.locator("[data-tick=ago]").innerText(), seen);
+});
+
+test("the settings open by their name in the address, which is then forgotten", async (t) => {
+  const p = await page(t, { state: "private" });
+  const origin = new URL(p.url());
+  await p.goto("about:blank");
+  await p.goto(`${origin}#settings`);
+  await p.getByRole("heading", { name: "Settings" }).waitFor();
+  assert.equal(await p.evaluate(() => location.hash), "");
+  await p.keyboard.press("Escape");
+  await p.getByRole("heading", { name: "Private" }).waitFor();
+  for (let time = 0; time < 2; time++) {
+    await p.evaluate(() => (location.hash = "#settings"));
+    await p.getByRole("heading", { name: "Settings" }).waitFor();
+    assert.equal(await p.evaluate(() => location.hash), "");
+  }
+  await p.keyboard.press("Escape");
+  await p.getByRole("heading", { name: "Private" }).waitFor();
+  await p.evaluate(() => (location.hash = "#uninstall"));
+  assert.equal(await p.evaluate(() => new Promise((done) => setTimeout(() => done(document.querySelector("h1").textContent), 50))), "Private");
+});
+
+test("the window is told the height of the page, larger and smaller than it is", async (t) => {
+  const p = await page(t, { state: "private" }, { viewport: { width: 360, height: 200 } });
+  const height = () => p.evaluate(() => document.querySelector("main").offsetHeight);
+  const told = () => p.evaluate(() => window.standIn.sizes.at(-1));
+  const seen = [];
+  for (const state of ["public", "closing", "private"]) {
+    await p.evaluate((state) => window.standIn.show(state), state);
+    assert.equal(await told(), await height(), state);
+    seen.push(await told());
+  }
+  await p.locator("[data-key='open-settings']").click();
+  assert.equal(await told(), await height());
+  seen.push(await told());
+  assert.equal(new Set(seen).size, seen.length, String(seen));
+  assert.ok(Math.max(...seen) > 200);
+});
+
+test("before the first report nothing is claimed, and the switch can be used already", async (t) => {
+  const p = await page(t, { state: "starting" });
+  await p.getByRole("heading", { name: "Starting" }).waitFor();
+  assert.doesNotMatch(await p.locator("body").innerText(), /running|Private|internet/);
+  await p.getByRole("switch", { name: "Public" }).click();
+  await p.getByRole("heading", { name: "Getting ready" }).waitFor();
+});
+
 test("the code holds the address alone until the key is asked for", async (t) => {
   const p = await page(t, { state: "public" });
   await p.locator("[data-key='code']").click();

@@ -8,9 +8,8 @@ use ecto_host::client::{Client, ClientFault};
 use ecto_host::host::Host;
 use ecto_host::lock::{HostLock, LockFault};
 use ecto_host::request::{Answer, Request};
-use ecto_host::world::{self, LabPlaces, World, WorldChoice};
-use ecto_platform::System;
-use ecto_platform::folders::{FolderFault, Folders, HOME_VARIABLE};
+use ecto_host::world::{self, LabUnusable, World, WorldChoice};
+use ecto_platform::folders::{FolderFault, Folders};
 use ecto_platform::vault::VaultChoice;
 
 use crate::arguments::{Arguments, VaultArgument};
@@ -59,24 +58,9 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(2);
 impl Session {
     /// Finds the folders and makes them.
     pub fn new(arguments: &Arguments, terminal: Terminal) -> Result<Self, Failure> {
-        let environment = |name: &str| std::env::var_os(name);
-        let mut folders = Folders::locate(System::current(), environment)?;
-        if arguments.sandbox {
-            let apart = folders.state().join("sandbox");
-            folders = Folders::locate(System::current(), |name| {
-                if name == HOME_VARIABLE {
-                    Some(apart.clone().into_os_string())
-                } else {
-                    environment(name)
-                }
-            })?;
-        }
+        let world = WorldChoice::of(arguments.sandbox, arguments.lab.as_deref())?;
+        let folders = world.folders(|name| std::env::var_os(name))?;
         folders.create()?;
-        let world = match (&arguments.lab, arguments.sandbox) {
-            (_, true) => WorldChoice::Sandbox,
-            (Some(path), false) => WorldChoice::Lab(read_places(path)?),
-            (None, false) => WorldChoice::Real,
-        };
         Ok(Self {
             terminal,
             socket: folders.socket()?,
@@ -222,24 +206,14 @@ pub fn settle(answer: Answer) -> Result<Answer, Failure> {
     }
 }
 
-fn read_places(path: &Path) -> Result<LabPlaces, Failure> {
-    let unusable = |detail: String| {
-        Failure::own(
-            "lab_unusable",
-            format!(
-                "The lab's file {} cannot be used: {detail}.",
-                path.display()
-            ),
-            "Start the lab with: cargo xtask lab --keep",
-        )
-    };
-    let text = std::fs::read(path).map_err(|fault| unusable(fault.to_string()))?;
-    let places: LabPlaces =
-        serde_json::from_slice(&text).map_err(|fault| unusable(fault.to_string()))?;
-    Ok(LabPlaces {
-        file: path.to_owned(),
-        ..places
-    })
+impl From<LabUnusable> for Failure {
+    fn from(fault: LabUnusable) -> Self {
+        Self::Own {
+            code: LabUnusable::CODE,
+            message: fault.message(),
+            exit: Exit::Failed,
+        }
+    }
 }
 
 impl From<FolderFault> for Failure {

@@ -14,6 +14,7 @@ const SIZE_LIMIT: u64 = 64 * 1024;
 
 /// What a person chose once and for all. The default is what is safe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Preferences {
     /// Which tailscaled is to hold the door.
     pub node: NodeChoice,
@@ -38,6 +39,7 @@ impl Default for Preferences {
 
 /// What happens when the machine goes to sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum AtSleep {
     /// What is wanted stays wanted; a door that was lost in sleep is opened again, with a new proof.
@@ -48,6 +50,11 @@ pub enum AtSleep {
 
 /// For how long the door is opened. Crosses as a number of minutes; `null` means until somebody says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "typescript",
+    derive(ts_rs::TS),
+    ts(type = "15 | 60 | 480 | null")
+)]
 pub enum OpenFor {
     /// 15 minutes.
     Quarter,
@@ -214,6 +221,9 @@ mod tests {
             assert_eq!(serde_json::from_str::<OpenFor>(&text).unwrap(), minutes);
         }
         assert!(serde_json::from_str::<OpenFor>("7").is_err());
+        // The popover is checked with these.
+        let typed = OpenFor::ALL.map(|minutes| serde_json::to_string(&minutes).unwrap());
+        assert_eq!(typed.join(" | "), "15 | 60 | 480 | null");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use ecto_platform::System;
 use ecto_platform::administrator::Administrator;
 use ecto_platform::clock::SystemClock;
 use ecto_platform::desktop::SystemDesktop;
-use ecto_platform::folders::Folders;
+use ecto_platform::folders::{FolderFault, Folders};
 use ecto_platform::vault::{self, MemoryVault, OpenedVault, VaultChoice};
 use ecto_tailscale::{Places, Tailscale};
 use rand::rngs::SysRng;
@@ -45,6 +45,26 @@ pub enum WorldChoice {
 }
 
 impl WorldChoice {
+    /// Chooses as a person said: the sandbox, the lab that a file describes, or else this machine.
+    pub fn of(sandbox: bool, lab: Option<&Path>) -> Result<Self, LabUnusable> {
+        match (sandbox, lab) {
+            (true, _) => Ok(Self::Sandbox),
+            (false, Some(file)) => LabPlaces::read(file).map(Self::Lab),
+            (false, None) => Ok(Self::Real),
+        }
+    }
+
+    /// Finds the folders of this world, without touching them.
+    pub fn folders(
+        &self,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Folders, FolderFault> {
+        match self {
+            Self::Real | Self::Lab(_) => Folders::locate(System::current(), environment),
+            Self::Sandbox => Folders::of_sandbox(System::current(), environment),
+        }
+    }
+
     /// Which kind of world it is.
     pub fn kind(&self) -> WorldKind {
         match self {
@@ -69,6 +89,45 @@ pub struct LabPlaces {
     pub root_certificate: PathBuf,
     /// Where the public address is reached.
     pub edge: SocketAddr,
+}
+
+impl LabPlaces {
+    fn read(file: &Path) -> Result<Self, LabUnusable> {
+        let unusable = |detail: String| LabUnusable {
+            file: file.to_owned(),
+            detail,
+        };
+        let text = std::fs::read(file).map_err(|fault| unusable(fault.to_string()))?;
+        let places: Self =
+            serde_json::from_slice(&text).map_err(|fault| unusable(fault.to_string()))?;
+        Ok(Self {
+            file: file.to_owned(),
+            ..places
+        })
+    }
+}
+
+/// The file of the lab cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("The lab's file {} cannot be used: {detail}.", file.display())]
+pub struct LabUnusable {
+    /// Which.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl LabUnusable {
+    /// The stable code.
+    pub const CODE: &'static str = "lab_unusable";
+
+    /// What happened and what to do.
+    pub fn message(&self) -> words::Message {
+        words::Message {
+            what: self.to_string(),
+            next: Some("Start the lab with: cargo xtask lab --keep".to_owned()),
+        }
+    }
 }
 
 /// A world, and what keeps it alive.
@@ -329,4 +388,44 @@ impl WorldFault {
 pub(crate) fn sandbox_folder(folders: &Folders) -> PathBuf {
     let folder: &Path = folders.state();
     folder.join("stand-ins")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_world_is_the_one_that_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lab.json");
+        assert_eq!(WorldChoice::of(false, None).unwrap(), WorldChoice::Real);
+        assert_eq!(
+            WorldChoice::of(true, Some(&file)).unwrap(),
+            WorldChoice::Sandbox
+        );
+        for text in [None, Some("{"), Some("{}")] {
+            if let Some(text) = text {
+                std::fs::write(&file, text).unwrap();
+            }
+            let fault = WorldChoice::of(false, Some(&file)).unwrap_err();
+            let said = fault.message().to_string();
+            assert!(
+                said.contains("lab.json") && said.contains("cargo xtask lab"),
+                "{said}"
+            );
+        }
+        let places = serde_json::json!({
+            "tailscaled_socket": "/s", "resolvers": [], "root_certificate": "/r", "edge": "127.0.0.1:1",
+        });
+        std::fs::write(&file, places.to_string()).unwrap();
+        let chosen = WorldChoice::of(false, Some(&file)).unwrap();
+        assert!(matches!(chosen, WorldChoice::Lab(places) if places.file == file));
+    }
+
+    #[test]
+    fn only_the_sandbox_has_folders_of_its_own() {
+        let home = |name: &str| (name == "HOME").then(|| "/home/ada".into());
+        assert!(WorldChoice::Sandbox.folders(home).unwrap().are_apart());
+        assert!(!WorldChoice::Real.folders(home).unwrap().are_apart());
+    }
 }

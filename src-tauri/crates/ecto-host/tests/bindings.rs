@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ecto_core::gateway::RestoredKey;
+use ecto_host::preferences::Preferences;
 use ecto_host::report::Report;
 use ts_rs::{Config, TS, TypeVisitor};
 
@@ -35,6 +36,7 @@ fn the_popover_is_checked_with_the_types_that_the_host_sends() {
     };
     declarations.visit::<Report>();
     declarations.visit::<RestoredKey>();
+    declarations.visit::<Preferences>();
     let made = declarations
         .by_name
         .into_values()

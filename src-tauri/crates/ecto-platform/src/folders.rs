@@ -125,6 +125,22 @@ impl Folders {
         })
     }
 
+    /// Finds the sandbox's folders: all of them inside the state folder, so that nothing in the sandbox touches what is
+    /// a person's own.
+    pub fn of_sandbox(
+        system: System,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, FolderFault> {
+        let apart = Self::locate(system, &environment)?.state.join("sandbox");
+        Self::locate(system, |name| {
+            if name == HOME_VARIABLE {
+                Some(apart.clone().into_os_string())
+            } else {
+                environment(name)
+            }
+        })
+    }
+
     /// Makes the folders of state, logs and control socket where they are missing, for their owner alone (0700).
     pub fn create(&self) -> Result<(), FolderFault> {
         [&self.state, &self.logs, &self.runtime]
@@ -280,6 +296,33 @@ mod tests {
                 .code(),
             "folders.not_absolute"
         );
+    }
+
+    #[test]
+    fn the_sandbox_has_everything_inside_the_state_folder() {
+        for variables in [
+            &[("HOME", "/home/ada"), ("XDG_STATE_HOME", "/state")][..],
+            &[("HOME", "/home/ada"), ("ECTO_HOME", "/state/ecto")],
+        ] {
+            let folders = Folders::of_sandbox(System::Linux, |name| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| value.into())
+            })
+            .unwrap();
+            for path in [
+                folders.state(),
+                folders.logs(),
+                folders.runtime(),
+                folders.credentials(),
+            ] {
+                assert!(
+                    path.starts_with("/state/ecto/sandbox"),
+                    "{}",
+                    path.display()
+                );
+            }
+            assert!(folders.are_apart());
+        }
     }
 
     #[test]

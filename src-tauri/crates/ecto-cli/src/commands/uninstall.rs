@@ -16,10 +16,11 @@ use crate::failure::Failure;
 use crate::session::{Session, Turn, settle};
 
 /// What Ecto keeps in its state folder.
-const KEPT: [&str; 8] = [
+const KEPT: [&str; 9] = [
     "wanted.json",
     "vault.json",
     "settings.json",
+    "settings.json.bad",
     "openclaw-journal.json",
     "tailscale",
     "sandbox",
