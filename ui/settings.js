@@ -2,7 +2,7 @@
 // The panels behind the first one: settings, questions, diagnostics, the QR code, the farewell.
 import { element } from "./element.js";
 import { icon, spinner } from "./icons.js";
-import { button, choice, doorway, group, question, refusal, row, switchRow, titleBar } from "./parts.js";
+import { button, choice, doorway, group, prose, question, refusal, row, switchRow, titleBar } from "./parts.js";
 import * as words from "./words.js";
 
 /** @import { AppView } from "./commands.js" */
@@ -136,7 +136,7 @@ export function uninstall({ system }, local) {
     "main",
     { class: "panel", "data-key": "farewell" },
     element("header", { class: "bar" }, element("h1", { tabindex: "-1" }, words.uninstall.done)),
-    element("ul", { class: "prose" }, ...local.farewell.map((line) => element("li", {}, words.message(line)))),
+    element("ul", { class: "prose" }, ...local.farewell.map((line) => element("li", {}, ...prose(line)))),
     element("p", { class: "prose" }, system === "mac" ? words.uninstall.farewell : words.uninstall.farewellElsewhere),
   );
 }

@@ -376,8 +376,8 @@ export const uninstall = {
   ],
   confirm: "Uninstall",
   done: "Ecto is uninstalled",
-  farewell: "It quits now. Drag the app to the Trash.",
-  farewellElsewhere: "It quits now.",
+  farewell: "It quits when you close this. Drag the app to the Trash.",
+  farewellElsewhere: "It quits when you close this.",
 };
 
 /**

@@ -209,11 +209,39 @@ pub fn resize(window: &WebviewWindow, height: f64) -> tauri::Result<()> {
     if locked(&state.height).replace(height) == Some(height) {
         return Ok(());
     }
+    fit(window)?;
+    #[cfg(target_os = "linux")]
+    keep_fitting(window.clone(), height);
+    Ok(())
+}
+
+fn fit(window: &WebviewWindow) -> tauri::Result<()> {
+    let state = window.state::<Popover>();
     if state.is_window.load(Ordering::SeqCst) {
-        window.set_size(tauri::LogicalSize::new(WIDTH, height))
+        let (width, height) = state.size();
+        window.set_size(tauri::LogicalSize::new(width, height))
     } else {
         place(window, Manner::Popover)
     }
+}
+
+/// GTK drops a size that it is given while it is still busy with the one before (tao 0.37), so this tries until it has
+/// effect or another one is wanted. What it never makes as low is left.
+#[cfg(target_os = "linux")]
+fn keep_fitting(window: WebviewWindow, height: f64) {
+    tauri::async_runtime::spawn(async move {
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let is_wanted = *locked(&window.state::<Popover>().height) == Some(height);
+            let is_so = match (window.inner_size(), window.scale_factor()) {
+                (Ok(size), Ok(scale)) => (f64::from(size.height) / scale - height).abs() < 1.0,
+                (Ok(_) | Err(_), _) => true,
+            };
+            if is_so || !is_wanted || fit(&window).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 fn put(window: &WebviewWindow, place: Option<Rectangle>) -> tauri::Result<()> {

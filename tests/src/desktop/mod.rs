@@ -5,17 +5,25 @@
 //! register with it, and it reads and clicks them. An [`App`] is the program under test, a [`Driver`] drives the page in its
 //! window. [`Usage`] is what a program and its children take from the machine. Everything started here ends with the test.
 
+mod clipboard;
 mod display;
 mod driver;
+mod notifications;
 mod process;
 mod screen;
+mod scripted_host;
+mod sleep;
 mod tray_host;
 mod usage;
 
+pub use clipboard::Clipboard;
 pub use display::{Display, missing_programs};
 pub use driver::{Driver, Element, Session};
+pub use notifications::{Notifications, Shown};
 pub use process::{App, Child, Output, program};
 pub use screen::{OtherWindow, Picture, Screen, Window};
+pub use scripted_host::ScriptedHost;
+pub use sleep::{Delay, SleepService};
 pub use tray_host::{Entry, Icon, Item, Kind, ToolTip, TrayHost};
 pub use usage::{Memory, Usage, memory, processes, usage};
 

@@ -144,6 +144,7 @@ pub struct App {
     program: PathBuf,
     arguments: Vec<OsString>,
     home: PathBuf,
+    variables: Vec<(OsString, OsString)>,
 }
 
 impl App {
@@ -161,7 +162,21 @@ impl App {
             program: program.to_owned(),
             arguments: arguments.iter().map(OsString::from).collect(),
             home,
+            variables: Vec::new(),
         })
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Everything that the app keeps in the sandbox.
+    #[must_use]
+    pub fn sandbox(&self) -> PathBuf {
+        self.home.join("sandbox")
     }
 
     /// Everything that the app keeps.
@@ -187,6 +202,7 @@ impl App {
     pub fn environment(&self, display: &Display) -> Vec<(OsString, OsString)> {
         let mut environment = display.environment().to_vec();
         environment.push(("ECTO_HOME".into(), self.home.clone().into()));
+        environment.extend(self.variables.iter().cloned());
         environment
     }
 

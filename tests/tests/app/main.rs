@@ -1,4 +1,4 @@
-//! The real app on a private desktop, against the sandbox: icon, menu, popover, a second start, no tray.
+//! The real app on a private desktop, against the sandbox or a host that reports what a test wants.
 
 #![cfg(target_os = "linux")]
 #![expect(
@@ -8,15 +8,30 @@
 )]
 #![expect(clippy::print_stdout, reason = "what is skipped is said")]
 
+mod clipboard;
+mod host;
+mod menu;
+mod notifications;
+mod page;
+mod popover;
+mod settings;
+mod sleep;
+mod uninstall;
+
 use std::time::Duration;
 
 use ecto_tests::desktop::{
-    App, Display, Driver, Entry, Item, LIMIT, Screen, Session, TrayHost, missing_programs, program,
+    App, Child, Display, Driver, Entry, Item, LIMIT, Screen, Session, TrayHost, missing_programs,
+    program,
 };
 use serde_json::{Value, json};
 
 /// A desktop with the app prepared; `None` where this machine has none, or the app is not built.
 async fn desktop() -> Option<(Display, App)> {
+    desktop_for(&["--sandbox"]).await
+}
+
+async fn desktop_for(arguments: &[&str]) -> Option<(Display, App)> {
     let missing = missing_programs();
     if !missing.is_empty() {
         println!("skipped: {} missing on this machine", missing.join(", "));
@@ -27,7 +42,7 @@ async fn desktop() -> Option<(Display, App)> {
         return None;
     };
     let display = Display::start().await.unwrap();
-    let app = App::new(&display, &program, &["--sandbox"]).unwrap();
+    let app = App::new(&display, &program, arguments).unwrap();
     Some((display, app))
 }
 
@@ -60,192 +75,137 @@ async fn dismiss(display: &Display, screen: &Screen, pid: u32) {
     panic!("Escape does not hide the window");
 }
 
-/// Calls something from the page and gives what it is answered, or why it is refused.
-async fn call(session: &Session, command: &str) -> String {
-    let begin = "window.answer = null; window.__TAURI_INTERNALS__.invoke(arguments[0]).then(() => window.answer = 'done', error => window.answer = String(error))";
-    session.execute(begin, &[json!(command)]).await.unwrap();
-    for _ in 0..200 {
-        if let Value::String(answer) = session.execute("return window.answer", &[]).await.unwrap() {
-            return answer;
+/// Asks from the page and gives what is answered, or what is refused.
+async fn ask(session: &Session, command: &str, argument: Value) -> Result<Value, Value> {
+    let begin = "window.answer = null; window.__TAURI_INTERNALS__.invoke(arguments[0], arguments[1]).then(answer => window.answer = { done: answer }, error => window.answer = { refused: error })";
+    session
+        .execute(begin, &[json!(command), argument])
+        .await
+        .unwrap();
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < LIMIT {
+        let answer = session.execute("return window.answer", &[]).await.unwrap();
+        if let Value::Object(mut answer) = answer {
+            return match answer.remove("refused") {
+                Some(refused) => Err(refused),
+                None => Ok(answer.remove("done").unwrap_or_default()),
+            };
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{command} is not answered");
 }
 
-#[tokio::test]
-async fn the_menu_connects_and_disconnects_and_quits() {
-    let Some((display, app)) = desktop().await else {
-        return;
-    };
-    let mut host = TrayHost::start(&display).await.unwrap();
-    let mut process = app.start(&display).unwrap();
-    let item = host.item().await.unwrap();
-    assert!(
-        item.tooltip()
-            .await
-            .unwrap()
-            .text
-            .starts_with("Ecto: Private")
-    );
-    assert_eq!(
-        item.menu().await.unwrap().labels(),
-        [
-            "Private",
-            "--",
-            "Connect",
-            "--",
-            "Open Ecto",
-            "Open at Login",
-            "Settings…",
-            "--",
-            "Quit"
-        ]
-    );
-    let private = item.icon().await.unwrap();
-
-    // The first run shows itself.
-    let screen = Screen::of(&display).unwrap();
-    screen.wait_for_window(process.pid()).await.unwrap();
-    dismiss(&display, &screen, process.pid()).await;
-
-    item.click("Connect").await.unwrap();
-    wait_for(&item, "Cancel").await;
-    wait_for(&item, "Copy URL").await;
-    let menu = item
-        .wait_for_menu(|menu| says(menu, "Public"))
-        .await
-        .unwrap();
-    assert!(
-        says(&menu, "Quit and Close the Door"),
-        "{:?}",
-        menu.labels()
-    );
-    assert_ne!(item.icon().await.unwrap(), private);
-
-    item.click("Open at Login").await.unwrap();
-    let ticked = |menu: &Entry| {
-        menu.find("Open at Login")
-            .is_some_and(|line| line.ticked == Some(true))
-    };
-    item.wait_for_menu(ticked).await.unwrap();
-
-    item.click("Disconnect").await.unwrap();
-    wait_for(&item, "Connect").await;
-    assert_eq!(item.icon().await.unwrap(), private);
-    item.click("Quit").await.unwrap();
-    assert!(process.ended(LIMIT).await.unwrap().success());
+/// The app with its page open and driven.
+struct Opened {
+    session: Session,
+    driver: Driver,
+    item: Item,
+    pid: u32,
+    screen: Screen,
+    _tray: TrayHost,
+    app: App,
+    display: Display,
 }
 
-#[tokio::test]
-async fn the_popover_goes_from_private_to_public_and_back() {
-    let Some((display, app)) = desktop().await else {
-        return;
-    };
-    let mut host = TrayHost::start(&display).await.unwrap();
-    let driver = Driver::start(&display, &app).await.unwrap();
-    // The first run opens the page that the driver waits for.
-    let (session, item) = tokio::join!(driver.open(&app), host.item());
-    let (session, item) = (session.unwrap(), item.unwrap());
-    let pid = item.pid().await.unwrap();
-    let screen = Screen::of(&display).unwrap();
-    screen.wait_for_text(pid).await.unwrap();
-    session.wait_for("[data-do=connect]").await.unwrap();
-    picture(&display, "app-private.png");
-
-    // Only what the capability names can be called.
-    for refused in [
-        "plugin:window|close",
-        "plugin:event|emit",
-        "plugin:webview|create_webview_window",
-        "plugin:shell|open",
-        "shell",
-    ] {
-        let answer = call(&session, refused).await;
-        assert!(
-            answer.contains("not allowed") || answer.contains("not found"),
-            "{refused}: {answer}"
-        );
+impl Opened {
+    async fn start(display: Display, app: App) -> Self {
+        let mut tray = TrayHost::start(&display).await.unwrap();
+        let driver = Driver::start(&display, &app).await.unwrap();
+        // The driver waits for the page, and the page for a click where it is not the first run.
+        let (session, item) = tokio::join!(driver.open(&app), async {
+            let item = tray.item().await.unwrap();
+            item.click("Open Ecto").await.unwrap();
+            item
+        });
+        let pid = item.pid().await.unwrap();
+        let screen = Screen::of(&display).unwrap();
+        screen.wait_for_text(pid).await.unwrap();
+        Self {
+            session: session.unwrap(),
+            driver,
+            item,
+            pid,
+            screen,
+            _tray: tray,
+            app,
+            display,
+        }
     }
 
-    session
-        .wait_for("[data-do=connect]")
-        .await
-        .unwrap()
-        .click()
-        .await
-        .unwrap();
-    wait_for(&item, "Cancel").await;
-    picture(&display, "app-preparing.png");
-    wait_for(&item, "Copy URL").await;
-    wait_for(&item, "Public").await;
-    session
-        .wait_for("[data-do=copy][data-what=url]")
-        .await
-        .unwrap();
-    let shown = session
-        .execute("return document.body.innerText", &[])
-        .await
-        .unwrap();
-    assert!(shown.as_str().unwrap().contains("https://"), "{shown}");
-    picture(&display, "app-public.png");
+    /// Clicks what a selector finds.
+    async fn click(&self, selector: &str) {
+        let begun = std::time::Instant::now();
+        // What is just being drawn anew cannot be clicked.
+        loop {
+            let found = self.session.wait_for(selector).await.unwrap();
+            match found.click().await {
+                Ok(()) => return,
+                Err(fault) => assert!(begun.elapsed() < LIMIT, "{selector}: {fault}"),
+            }
+        }
+    }
 
-    // Hidden by Escape, opened by a click on the icon, hidden by a second one.
-    dismiss(&display, &screen, pid).await;
-    item.activate(900, 10).await.unwrap();
-    let window = screen.wait_for_window(pid).await.unwrap();
-    assert_eq!((window.x, window.y), (720, 16));
-    screen.wait_for_text(pid).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    item.activate(900, 10).await.unwrap();
-    screen.wait_for_no_window(pid).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    item.activate(900, 10).await.unwrap();
-    screen.wait_for_window(pid).await.unwrap();
+    async fn connect(&self) {
+        self.click("[data-do=connect]").await;
+        self.session
+            .wait_for("[data-mood=public] [data-what=key]")
+            .await
+            .unwrap();
+    }
 
-    session
-        .wait_for("[data-do=disconnect]")
-        .await
-        .unwrap()
-        .click()
-        .await
-        .unwrap();
-    wait_for(&item, "Connect").await;
-    session.wait_for("[data-do=connect]").await.unwrap();
-    session.close().await.unwrap();
+    async fn title(&self, title: &str) {
+        let is_title = |text: &str| text == title;
+        self.session.wait_for_text("h1", is_title).await.unwrap();
+    }
+
+    /// All text in the page; the driver does not read text in lines that are limited in number.
+    async fn text(&self) -> String {
+        let script = "return document.getElementById('popover').textContent";
+        let text = self.session.execute(script, &[]).await.unwrap();
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the text in the page is as wanted.
+    async fn wait_for_text(&self, wanted: impl Fn(&str) -> bool) {
+        let begun = std::time::Instant::now();
+        while !wanted(&self.text().await) {
+            assert!(begun.elapsed() < LIMIT, "the page stays");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn report(&self) -> Value {
+        let mut view = ask(&self.session, "view", json!({})).await.unwrap();
+        view["report"].take()
+    }
 }
 
-#[tokio::test]
-async fn a_second_start_shows_the_first_as_a_window() {
-    let Some((display, app)) = desktop().await else {
-        return;
-    };
-    let mut host = TrayHost::start(&display).await.unwrap();
-    let mut process = app.start(&display).unwrap();
-    let item = host.item().await.unwrap();
-    let screen = Screen::of(&display).unwrap();
-    screen.wait_for_window(process.pid()).await.unwrap();
-    dismiss(&display, &screen, process.pid()).await;
-
-    let mut again = app.start(&display).unwrap();
-    assert!(again.ended(LIMIT).await.unwrap().success());
-    screen.wait_for_window(process.pid()).await.unwrap();
-    picture(&display, "app-window.png");
-    item.click("Quit").await.unwrap();
-    assert!(process.ended(LIMIT).await.unwrap().success());
+/// The app with its icon in the tray and its page hidden.
+struct Running {
+    process: Child,
+    item: Item,
+    screen: Screen,
+    tray: TrayHost,
+    app: App,
+    display: Display,
 }
 
-#[tokio::test]
-async fn without_a_tray_there_is_a_window_and_the_icon_comes_when_there_is_one() {
-    let Some((display, app)) = desktop().await else {
-        return;
-    };
-    let mut process = app.start(&display).unwrap();
-    let screen = Screen::of(&display).unwrap();
-    screen.wait_for_text(process.pid()).await.unwrap();
-    picture(&display, "app-no-tray.png");
-    let mut host = TrayHost::start(&display).await.unwrap();
-    let item = host.item().await.unwrap();
-    item.click("Quit").await.unwrap();
-    assert!(process.ended(LIMIT).await.unwrap().success());
+impl Running {
+    async fn start(display: Display, app: App) -> Self {
+        let mut tray = TrayHost::start(&display).await.unwrap();
+        let process = app.start(&display).unwrap();
+        let item = tray.item().await.unwrap();
+        let screen = Screen::of(&display).unwrap();
+        screen.wait_for_window(process.pid()).await.unwrap();
+        dismiss(&display, &screen, process.pid()).await;
+        Self {
+            process,
+            item,
+            screen,
+            tray,
+            app,
+            display,
+        }
+    }
 }

@@ -1,0 +1,91 @@
+//! The part of a desktop that shows notifications: Desktop Notifications Specification 1.2.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::mpsc;
+use zbus::zvariant::OwnedValue;
+use zbus::{Connection, connection};
+
+use super::{Display, LIMIT};
+
+/// What a person would see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Who shows it.
+    pub program: String,
+    /// In a few words.
+    pub title: String,
+    /// In a sentence; may be markup.
+    pub body: String,
+}
+
+/// Takes notifications. It goes when this is dropped.
+pub struct Notifications {
+    _connection: Connection,
+    shown: mpsc::UnboundedReceiver<Shown>,
+}
+
+struct Server {
+    shown: mpsc::UnboundedSender<Shown>,
+}
+
+#[zbus::interface(name = "org.freedesktop.Notifications")]
+impl Server {
+    #[expect(clippy::too_many_arguments, reason = "the specification has as many")]
+    fn notify(
+        &self,
+        program: String,
+        _replaces: u32,
+        _icon: &str,
+        title: String,
+        body: String,
+        _actions: Vec<String>,
+        _hints: HashMap<String, OwnedValue>,
+        _timeout: i32,
+    ) -> u32 {
+        let _ = self.shown.send(Shown {
+            program,
+            title,
+            body,
+        });
+        1
+    }
+}
+
+impl Notifications {
+    /// Begins to take them.
+    ///
+    /// # Errors
+    ///
+    /// Where the bus does not answer.
+    pub async fn start(display: &Display) -> Result<Self> {
+        let (tell, shown) = mpsc::unbounded_channel();
+        let connection = connection::Builder::address(display.bus())?
+            .serve_at("/org/freedesktop/Notifications", Server { shown: tell })?
+            .name("org.freedesktop.Notifications")?
+            .build()
+            .await?;
+        Ok(Self {
+            _connection: connection,
+            shown,
+        })
+    }
+
+    /// Waits for the next one.
+    ///
+    /// # Errors
+    ///
+    /// Where none comes.
+    pub async fn next(&mut self) -> Result<Shown> {
+        tokio::time::timeout(LIMIT, self.shown.recv())
+            .await
+            .context("no notification comes")?
+            .context("the bus has gone")
+    }
+
+    /// Those that came and were not taken yet.
+    pub fn rest(&mut self) -> Vec<Shown> {
+        std::iter::from_fn(|| self.shown.try_recv().ok()).collect()
+    }
+}

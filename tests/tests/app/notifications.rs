@@ -1,0 +1,128 @@
+//! What the desktop is told.
+
+use ecto_core::cause::{Cause, ReachCause};
+use ecto_core::exposure::{Exposure, Reach};
+use ecto_core::snapshot::Notice;
+use ecto_tests::desktop::{App, Display, Notifications, ScriptedHost};
+use serde_json::json;
+
+use super::{Opened, Running, desktop, wait_for};
+
+#[tokio::test]
+async fn what_needs_a_person_and_what_is_reached_is_told() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let mut notifications = Notifications::start(&display).await.unwrap();
+    let running = Running::start(display, app).await;
+    running.item.click("Connect").await.unwrap();
+    let mut titles = Vec::new();
+    loop {
+        let shown = notifications.next().await.unwrap();
+        assert_eq!(shown.program, "Ecto");
+        assert!(!shown.body.contains("ecto_"), "a key is told");
+        titles.push(shown.title);
+        if titles.last().is_some_and(|title| title == "Public") {
+            break;
+        }
+    }
+    assert_eq!(titles, ["Ecto needs you", "Ecto needs you", "Public"]);
+    wait_for(&running.item, "Public").await;
+    running.item.click("Disconnect").await.unwrap();
+    wait_for(&running.item, "Connect").await;
+    assert_eq!(notifications.rest(), []);
+}
+
+fn public(reach: &serde_json::Value) -> Exposure {
+    serde_json::from_value(json!({
+        "state": "public", "address": { "host": "ecto.example.ts.net", "port": 443 },
+        "since": "2026-11-22T10:00:00Z", "until": null, "reach": reach, "held": null,
+    }))
+    .unwrap()
+}
+
+/// Brings a scripted host to Public, unreachable, and closed by itself.
+async fn go_wrong(host: &ScriptedHost, running: &ecto_tests::desktop::Item) {
+    host.report(public(&json!({ "reach": "unchecked" })));
+    wait_for(running, "Public").await;
+    host.change(|snapshot| {
+        if let Exposure::Public { reach, since, .. } = &mut snapshot.exposure {
+            *reach = Reach::Unreachable {
+                cause: ReachCause::NotAnswering,
+                at: *since,
+            };
+        }
+    });
+    wait_for(running, "Public, but not reachable").await;
+    host.change(|snapshot| {
+        if let Exposure::Public { since, .. } = &snapshot.exposure {
+            snapshot.notice = Some(Notice::ClosedUnexpectedly {
+                cause: Cause::TailscaleLost,
+                at: *since,
+            });
+        }
+        snapshot.exposure = Exposure::Private;
+    });
+    wait_for(running, "Private").await;
+}
+
+fn scripted(desktop: Option<(Display, App)>) -> Option<(Display, App, ScriptedHost)> {
+    let (display, app) = desktop?;
+    let host = ScriptedHost::start(&app).unwrap();
+    Some((display, app, host))
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_told_to_those_who_do_not_look() {
+    let Some((display, app, host)) = scripted(desktop().await) else {
+        return;
+    };
+    let mut notifications = Notifications::start(&display).await.unwrap();
+    let running = Running::start(display, app).await;
+    go_wrong(&host, &running.item).await;
+    for title in [
+        "Public",
+        "Not reachable from the internet",
+        "The door closed unexpectedly",
+    ] {
+        assert_eq!(notifications.next().await.unwrap().title, title);
+    }
+    assert_eq!(notifications.rest(), []);
+}
+
+#[tokio::test]
+async fn nothing_is_told_to_those_who_look_or_do_not_want_it() {
+    let Some((display, app, host)) = scripted(desktop().await) else {
+        return;
+    };
+    let mut notifications = Notifications::start(&display).await.unwrap();
+    let opened = Opened::start(display, app).await;
+    go_wrong(&host, &opened.item).await;
+    assert_eq!(notifications.rest(), []);
+
+    let Some((display, app, host)) = scripted(desktop().await) else {
+        return;
+    };
+    let settings = json!({ "version": 1, "node": "auto", "at_sleep": "stay", "notifications": false, "minutes": null });
+    std::fs::write(app.sandbox().join("settings.json"), settings.to_string()).unwrap();
+    let mut notifications = Notifications::start(&display).await.unwrap();
+    let opened = Opened::start(display, app).await;
+    super::dismiss(&opened.display, &opened.screen, opened.pid).await;
+    go_wrong(&host, &opened.item).await;
+    assert_eq!(notifications.rest(), []);
+}
+
+#[tokio::test]
+async fn a_desktop_that_takes_no_notifications_loses_nothing() {
+    let Some((display, app, host)) = scripted(desktop().await) else {
+        return;
+    };
+    let running = Running::start(display, app).await;
+    go_wrong(&host, &running.item).await;
+    running.item.activate(900, 10).await.unwrap();
+    running
+        .screen
+        .wait_for_text(running.process.pid())
+        .await
+        .unwrap();
+}

@@ -1,0 +1,151 @@
+//! What the page shows of what it is told, and what it forgets.
+
+use ecto_core::cause::Cause;
+use ecto_core::exposure::{Closed, Exposure};
+use ecto_core::tailnet::Link;
+use ecto_tests::desktop::{Clipboard, OtherWindow, ScriptedHost};
+use serde_json::json;
+
+use super::{Opened, ask, desktop, dismiss, picture, wait_for};
+
+#[tokio::test]
+async fn it_forgets_key_and_panels_when_it_is_hidden_and_hears_nothing_until_it_is_seen() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let opened = Opened::start(display, app).await;
+    opened.connect().await;
+    let hold = "document.querySelector('[data-hold]').dispatchEvent(new PointerEvent('pointerdown', { bubbles: true, button: 0 }))";
+    opened.session.execute(hold, &[]).await.unwrap();
+    let key = ask(&opened.session, "reveal_key", json!({})).await.unwrap();
+    let key = key.as_str().unwrap();
+    opened.wait_for_text(|text| text.contains(key)).await;
+    // Only what the host says counts here.
+    let deaf = "window.heard = 0; for (const name of ['blur', 'visibilitychange']) for (const place of [window, document]) place.addEventListener(name, event => event.stopImmediatePropagation(), { capture: true }); return window.__TAURI__.event.listen('report', () => window.heard += 1).then(() => null)";
+    opened.session.execute(deaf, &[]).await.unwrap();
+    let other = OtherWindow::open(&opened.display).unwrap();
+    opened.screen.wait_for_no_window(opened.pid).await.unwrap();
+    opened.wait_for_text(|text| !text.contains(key)).await;
+    let source = opened.session.source().await.unwrap();
+    assert!(!source.contains(key), "the key stays");
+    drop(other);
+
+    let heard = || async {
+        opened
+            .session
+            .execute("return window.heard", &[])
+            .await
+            .unwrap()
+    };
+    let before = heard().await;
+    opened.item.click("Disconnect").await.unwrap();
+    wait_for(&opened.item, "Connect").await;
+    assert_eq!(heard().await, before);
+    // Later than the click that took the focus away.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    opened.item.activate(900, 10).await.unwrap();
+    opened.title("Private").await;
+    assert_ne!(heard().await, before);
+
+    opened.click("[data-key=open-settings]").await;
+    opened.title("Settings").await;
+    let other = OtherWindow::open(&opened.display).unwrap();
+    opened.screen.wait_for_no_window(opened.pid).await.unwrap();
+    drop(other);
+    opened.title("Private").await;
+}
+
+#[tokio::test]
+async fn a_blocked_cause_gives_its_link_and_nothing_that_is_no_link() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let host = ScriptedHost::start(&app).unwrap();
+    let opened = Opened::start(display, app).await;
+    let clipboard = Clipboard::of(&opened.display).unwrap();
+    let funnel = "https://login.tailscale.com/f/funnel?node=n1";
+    let machines = "https://login.tailscale.com/admin/machines";
+    let link = |text: &str| serde_json::from_value::<Link>(json!(text)).ok();
+    for (cause, wanted) in [
+        (
+            Cause::FunnelNotAllowed {
+                detail: String::new().into(),
+                link: link(funnel),
+            },
+            funnel,
+        ),
+        (
+            Cause::MachineNotApproved {
+                link: link(machines),
+            },
+            machines,
+        ),
+    ] {
+        host.report(Exposure::Blocked {
+            cause,
+            closed: Closed::Yes,
+        });
+        opened.title("Needs you").await;
+        opened
+            .session
+            .wait_for("[data-do=open_link]")
+            .await
+            .unwrap();
+        let is_it = |text: &str| text == wanted;
+        opened.click("[data-do=copy][data-what=link]").await;
+        clipboard.wait_for(is_it).await.unwrap();
+    }
+    picture(&opened.display, "app-blocked-link.png");
+    host.report(Exposure::Private);
+    opened.title("Private").await;
+    for (command, argument) in [
+        ("open_link", json!({})),
+        ("copy", json!({ "what": "link" })),
+    ] {
+        let refusal = ask(&opened.session, command, argument).await.unwrap_err();
+        assert_eq!(refusal["code"], "nothing_there");
+    }
+}
+
+#[tokio::test]
+async fn hostile_texts_stay_text() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let hostile = format!(
+        "<img src=x onerror=\"window.reached=1\"><b>bold</b> \"quotes\" 'single' &amp; \u{202e}gnp.exe\u{202c} {}",
+        "long".repeat(2500)
+    );
+    let host = ScriptedHost::start(&app).unwrap();
+    let opened = Opened::start(display, app).await;
+    let detail = hostile.clone();
+    host.report(Exposure::Blocked {
+        cause: Cause::CouldNotClose {
+            detail: detail.into(),
+        },
+        closed: Closed::Unconfirmed,
+    });
+    opened.title("Could not close").await;
+    let seen = "return { markup: document.querySelectorAll('#popover img, #popover b, #popover a').length, reached: 'reached' in window, text: document.body.innerText, wide: document.documentElement.scrollWidth }";
+    let seen = opened.session.execute(seen, &[]).await.unwrap();
+    let text = seen["text"].as_str().unwrap();
+    assert_eq!(
+        (&seen["markup"], &seen["reached"]),
+        (&json!(0), &json!(false))
+    );
+    assert!(text.contains("<b>bold</b>"), "{text}");
+    assert!(
+        !text.contains('\u{202e}'),
+        "a mark that reorders text is shown"
+    );
+    assert!(text.len() < 5000, "{} bytes are shown", text.len());
+    assert_eq!(seen["wide"], 360);
+    picture(&opened.display, "app-hostile.png");
+    // The tray and the menu hold it too.
+    let tooltip = opened.item.tooltip().await.unwrap().text;
+    assert!(tooltip.starts_with("Ecto: Not seen to close"), "{tooltip}");
+    assert!(!tooltip.contains('\u{202e}'), "{tooltip}");
+    host.report(Exposure::Private);
+    dismiss(&opened.display, &opened.screen, opened.pid).await;
+    assert!(host.asked().len() > 1);
+}

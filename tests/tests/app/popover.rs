@@ -1,0 +1,213 @@
+//! The popover: from Private to Public and back, and where it stands.
+
+use std::time::Duration;
+
+use ecto_tests::desktop::{Driver, OtherWindow, Screen, TrayHost};
+
+use super::{Opened, Running, ask, desktop, dismiss, picture, wait_for};
+
+#[tokio::test]
+async fn the_popover_goes_from_private_to_public_and_back() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let mut host = TrayHost::start(&display).await.unwrap();
+    let driver = Driver::start(&display, &app).await.unwrap();
+    // The first run opens the page that the driver waits for.
+    let (session, item) = tokio::join!(driver.open(&app), host.item());
+    let (session, item) = (session.unwrap(), item.unwrap());
+    let pid = item.pid().await.unwrap();
+    let screen = Screen::of(&display).unwrap();
+    screen.wait_for_text(pid).await.unwrap();
+    session.wait_for("[data-do=connect]").await.unwrap();
+    picture(&display, "app-private.png");
+
+    // Only what the capability names can be called.
+    for refused in [
+        "plugin:window|close",
+        "plugin:event|emit",
+        "plugin:webview|create_webview_window",
+        "plugin:shell|open",
+        "shell",
+    ] {
+        let answer = ask(&session, refused, serde_json::json!({})).await;
+        let answer = answer.unwrap_err().to_string();
+        assert!(
+            answer.contains("not allowed") || answer.contains("not found"),
+            "{refused}: {answer}"
+        );
+    }
+
+    session
+        .wait_for("[data-do=connect]")
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
+    wait_for(&item, "Cancel").await;
+    picture(&display, "app-preparing.png");
+    wait_for(&item, "Copy URL").await;
+    wait_for(&item, "Public").await;
+    session
+        .wait_for("[data-do=copy][data-what=url]")
+        .await
+        .unwrap();
+    let shown = session
+        .execute("return document.body.innerText", &[])
+        .await
+        .unwrap();
+    assert!(shown.as_str().unwrap().contains("https://"), "{shown}");
+    picture(&display, "app-public.png");
+
+    // Hidden by Escape, opened by a click on the icon, hidden by a second one.
+    dismiss(&display, &screen, pid).await;
+    item.activate(900, 10).await.unwrap();
+    let window = screen.wait_for_window(pid).await.unwrap();
+    assert_eq!((window.x, window.y), (720, 16));
+    screen.wait_for_text(pid).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    item.activate(900, 10).await.unwrap();
+    screen.wait_for_no_window(pid).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    item.activate(900, 10).await.unwrap();
+    screen.wait_for_window(pid).await.unwrap();
+
+    session
+        .wait_for("[data-do=disconnect]")
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
+    wait_for(&item, "Connect").await;
+    session.wait_for("[data-do=connect]").await.unwrap();
+    session.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn it_follows_the_height_of_its_page_from_under_its_icon_and_from_above() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let opened = Opened::start(display, app).await;
+    let (screen, pid) = (&opened.screen, opened.pid);
+    let page = || async {
+        let script = "return document.querySelector('main').offsetHeight";
+        opened
+            .session
+            .execute(script, &[])
+            .await
+            .unwrap()
+            .as_u64()
+            .unwrap()
+    };
+    let fits = |selector: &'static str| {
+        let page = &page;
+        let session = &opened.session;
+        async move {
+            session.wait_for(selector).await.unwrap();
+            let wanted = page().await.clamp(120, 560);
+            for _ in 0..500 {
+                let window = screen.window(pid).unwrap().unwrap();
+                if u64::from(window.height) == wanted {
+                    return window;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!(
+                "{:?} while the page takes {wanted}",
+                screen.window(pid).unwrap()
+            );
+        }
+    };
+    // The same icon on a panel at the top, and one at the bottom.
+    for (y, is_above) in [(10, true), (790, false)] {
+        dismiss(&opened.display, screen, pid).await;
+        opened.item.activate(900, y).await.unwrap();
+        screen.wait_for_window(pid).await.unwrap();
+        let door = fits("[data-do=connect]").await;
+        opened.click("[data-key=open-settings]").await;
+        let settings = fits("[data-key=launch]").await;
+        assert!(settings.height > door.height, "{door:?} {settings:?}");
+        let bottom = |window: ecto_tests::desktop::Window| window.y + i32::from(window.height);
+        if is_above {
+            assert_eq!((door.x, door.y), (settings.x, settings.y));
+        } else {
+            assert_eq!((door.x, bottom(door)), (settings.x, bottom(settings)));
+        }
+        picture(&opened.display, &format!("app-settings-{y}.png"));
+        opened.click("[data-do=back]").await;
+        fits("[data-do=connect]").await;
+    }
+    // Whatever the page says; GTK makes no window of this kind lower than 200.
+    for (asked, given) in [(5.0, 120..=200), (9e99, 560..=560)] {
+        let argument = serde_json::json!({ "height": asked });
+        ask(&opened.session, "resize", argument).await.unwrap();
+        let begun = std::time::Instant::now();
+        loop {
+            let height = screen.window(pid).unwrap().unwrap().height;
+            if given.contains(&height) {
+                break;
+            }
+            assert!(
+                begun.elapsed() < ecto_tests::desktop::LIMIT,
+                "{asked}: {height}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_windows_focus_hides_it_and_the_menu_opens_its_settings() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let opened = Opened::start(display, app).await;
+    let other = OtherWindow::open(&opened.display).unwrap();
+    opened.screen.wait_for_no_window(opened.pid).await.unwrap();
+    drop(other);
+    opened.item.click("Settings…").await.unwrap();
+    opened.screen.wait_for_window(opened.pid).await.unwrap();
+    opened.title("Settings").await;
+    let address = opened.session.execute("return location.hash", &[]).await;
+    assert_eq!(address.unwrap(), "");
+    drop(opened.driver);
+    drop(opened.app);
+}
+
+#[tokio::test]
+async fn its_page_is_let_go_of_when_nobody_opens_it_and_made_anew_when_somebody_does() {
+    let Some((display, app)) = super::desktop_for(&["--sandbox", "--page-kept", "1"]).await else {
+        return;
+    };
+    let running = Running::start(display, app).await;
+    let pid = running.process.pid();
+    let pages = || {
+        ecto_tests::desktop::processes(pid)
+            .unwrap()
+            .into_iter()
+            .filter(|process| {
+                std::fs::read_to_string(format!("/proc/{process}/comm"))
+                    .is_ok_and(|name| name.starts_with("WebKitWebProces"))
+            })
+            .count()
+    };
+    for _ in 0..2 {
+        let begun = std::time::Instant::now();
+        while pages() > 0 {
+            assert!(
+                begun.elapsed() < ecto_tests::desktop::LIMIT,
+                "the page stays"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        running.item.activate(900, 10).await.unwrap();
+        running.screen.wait_for_text(pid).await.unwrap();
+        assert_eq!(pages(), 1);
+        dismiss(&running.display, &running.screen, pid).await;
+    }
+    wait_for(&running.item, "Connect").await;
+    drop((running.tray, running.app));
+}

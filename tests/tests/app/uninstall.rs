@@ -1,0 +1,118 @@
+//! Taking Ecto off, undoing what it changed, and diagnostics.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use ecto_tests::desktop::LIMIT;
+use serde_json::json;
+
+use super::{Opened, ask, desktop, dismiss, picture};
+
+#[tokio::test]
+async fn uninstall_closes_the_door_leaves_nothing_behind_and_ends_when_it_was_read() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let opened = Opened::start(display, app).await;
+    opened.connect().await;
+    let login = opened
+        .display
+        .folder()
+        .join("config/autostart/ecto.desktop");
+    ask(
+        &opened.session,
+        "set_launch_at_login",
+        json!({ "on": true }),
+    )
+    .await
+    .unwrap();
+    let chosen = json!({ "preferences": { "node": "auto", "at_sleep": "stay", "notifications": false, "minutes": 15 } });
+    ask(&opened.session, "set_preferences", chosen)
+        .await
+        .unwrap();
+    assert!(login.exists() && opened.app.sandbox().join("settings.json").exists());
+
+    opened.click("[data-key=open-settings]").await;
+    opened.click("[data-key=open-uninstall]").await;
+    picture(&opened.display, "app-uninstall.png");
+    opened.click("button[data-do=uninstall]").await;
+    opened.title("Ecto is uninstalled").await;
+    picture(&opened.display, "app-uninstalled.png");
+    let said = opened
+        .session
+        .find("main")
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        said.contains("The key, the logs and the settings are removed."),
+        "{said}"
+    );
+    assert!(!login.exists());
+    let left: Vec<_> = std::fs::read_dir(opened.app.sandbox())
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(Path::new(&format!("/proc/{}", opened.pid)).exists());
+    dismiss(&opened.display, &opened.screen, opened.pid).await;
+    let begun = std::time::Instant::now();
+    while opened.item.pid().await.is_ok() {
+        assert!(begun.elapsed() < LIMIT, "the app stays");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn restore_closes_the_door_and_says_what_became_of_each_key() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let opened = Opened::start(display, app).await;
+    opened.connect().await;
+    opened.click("[data-key=open-settings]").await;
+    opened.click("[data-key=open-restore]").await;
+    opened.click("button[data-do=restore]").await;
+    opened.title("Ecto’s changes are undone").await;
+    let said = opened.text().await;
+    assert!(said.contains("gateway.http.endpoints"), "{said}");
+    assert!(said.contains("As it was before"), "{said}");
+    picture(&opened.display, "app-restored.png");
+    assert_eq!(opened.report().await["exposure"]["state"], "private");
+}
+
+#[tokio::test]
+async fn diagnostics_are_shown_and_what_was_shown_is_saved_for_its_owner_alone() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    std::fs::create_dir(display.folder().join("home/Downloads")).unwrap();
+    let opened = Opened::start(display, app).await;
+    opened.connect().await;
+    let key = ask(&opened.session, "reveal_key", json!({})).await.unwrap();
+    opened.click("[data-key=open-settings]").await;
+    opened.click("[data-key=open-diagnostics]").await;
+    let has_all = |text: &str| text.contains("exposure") && text.contains("Log");
+    let shown = opened.session.wait_for_text("pre", has_all).await.unwrap();
+    assert!(!shown.contains(key.as_str().unwrap()), "a key is shown");
+    assert!(!shown.contains("ecto-sandbox.sandbox.ts.net"), "{shown}");
+    picture(&opened.display, "app-diagnostics.png");
+    opened.click("[data-do=save_diagnostics]").await;
+    let is_saved = |text: &str| text.starts_with("Saved as ");
+    let saved = opened
+        .session
+        .wait_for_text(".saved", is_saved)
+        .await
+        .unwrap();
+    let path = Path::new(saved.trim_start_matches("Saved as ").trim());
+    assert!(
+        path.starts_with(opened.display.folder().join("home/Downloads")),
+        "{saved}"
+    );
+    assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains("exposure") && !text.contains(key.as_str().unwrap()));
+}
