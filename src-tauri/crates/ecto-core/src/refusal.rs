@@ -6,6 +6,10 @@
 pub enum Refusal {
     /// The request breaks the rules of HTTP or is ambiguous.
     Malformed,
+    /// The head, or the trailer of a body, is longer than the guard takes or has too many fields.
+    HeadTooLarge,
+    /// The head stopped coming.
+    HeadTooSlow,
     /// Another version of HTTP than 1.1.
     VersionNotSupported,
     /// A path that the guard does not offer, or an upgrade to another protocol.
@@ -24,6 +28,12 @@ pub enum Refusal {
     BodyTooLarge,
     /// The body stopped coming.
     BodyTooSlow,
+    /// Too many requests from one address.
+    AddressRateReached,
+    /// As many requests under way from one address as it may have.
+    AddressBusy,
+    /// Too many wrong keys from one address.
+    TooManyWrongKeys,
     /// More connections than the guard serves at once.
     TooBusy,
     /// The gateway could not be reached; it has not seen the request.
@@ -38,8 +48,10 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
+        Self::HeadTooLarge,
+        Self::HeadTooSlow,
         Self::VersionNotSupported,
         Self::UnknownRoute,
         Self::WrongMethod,
@@ -49,6 +61,9 @@ impl Refusal {
         Self::Held,
         Self::BodyTooLarge,
         Self::BodyTooSlow,
+        Self::AddressRateReached,
+        Self::AddressBusy,
+        Self::TooManyWrongKeys,
         Self::TooBusy,
         Self::GatewayAway,
         Self::GatewayBrokeOff,
@@ -60,13 +75,15 @@ impl Refusal {
     pub fn status(self) -> u16 {
         match self {
             Self::Malformed => 400,
+            Self::HeadTooLarge => 431,
             Self::VersionNotSupported => 505,
             Self::UnknownRoute => 404,
             Self::WrongMethod => 405,
             Self::MissingKey | Self::WrongKey => 401,
             Self::RouteNotAllowed => 403,
             Self::BodyTooLarge => 413,
-            Self::BodyTooSlow => 408,
+            Self::HeadTooSlow | Self::BodyTooSlow => 408,
+            Self::AddressRateReached | Self::AddressBusy | Self::TooManyWrongKeys => 429,
             Self::Held | Self::TooBusy | Self::GatewayAway => 503,
             Self::GatewayBrokeOff | Self::GatewayRefusedToken | Self::GatewayUnexpected => 502,
         }
@@ -76,6 +93,8 @@ impl Refusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::Malformed => "malformed_request",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HeadTooSlow => "head_too_slow",
             Self::VersionNotSupported => "version_not_supported",
             Self::UnknownRoute => "unknown_route",
             Self::WrongMethod => "wrong_method",
@@ -85,6 +104,9 @@ impl Refusal {
             Self::Held => "held",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
+            Self::AddressRateReached => "address_rate_reached",
+            Self::AddressBusy => "address_busy",
+            Self::TooManyWrongKeys => "too_many_wrong_keys",
             Self::TooBusy => "too_busy",
             Self::GatewayAway => "gateway_away",
             Self::GatewayBrokeOff => "gateway_broke_off",
@@ -97,6 +119,8 @@ impl Refusal {
     pub fn kind(self) -> &'static str {
         match self {
             Self::Malformed
+            | Self::HeadTooLarge
+            | Self::HeadTooSlow
             | Self::VersionNotSupported
             | Self::UnknownRoute
             | Self::WrongMethod
@@ -104,6 +128,9 @@ impl Refusal {
             | Self::BodyTooSlow => "invalid_request_error",
             Self::MissingKey | Self::WrongKey => "authentication_error",
             Self::RouteNotAllowed => "permission_error",
+            Self::AddressRateReached | Self::AddressBusy | Self::TooManyWrongKeys => {
+                "rate_limit_error"
+            }
             Self::Held
             | Self::TooBusy
             | Self::GatewayAway
@@ -118,6 +145,12 @@ impl Refusal {
         match self {
             Self::Malformed => {
                 "The request is malformed. Send a plain HTTP/1.1 request with one Host and at most one Authorization header."
+            }
+            Self::HeadTooLarge => {
+                "The request's head is too large. Send at most 100 header fields and 32 KB in all."
+            }
+            Self::HeadTooSlow => {
+                "The request's head stopped coming. Try again on a connection that keeps up."
             }
             Self::VersionNotSupported => "Only HTTP/1.1 is spoken here. Use it.",
             Self::UnknownRoute => {
@@ -142,6 +175,15 @@ impl Refusal {
             Self::BodyTooSlow => {
                 "The body stopped coming. Try again on a connection that keeps up."
             }
+            Self::AddressRateReached => {
+                "Too many requests came from your address. The Retry-After header says how long to wait."
+            }
+            Self::AddressBusy => {
+                "Your address has as many requests under way as it may have. Wait until one of them has ended."
+            }
+            Self::TooManyWrongKeys => {
+                "Too many wrong keys came from your address. Check the key, and wait as long as the Retry-After header says."
+            }
             Self::TooBusy => "Too many connections are open. Try again in a moment.",
             Self::GatewayAway => {
                 "OpenClaw's gateway does not run or does not answer. Try again in a few seconds."
@@ -162,9 +204,14 @@ impl Refusal {
     pub fn retry_after(self) -> Option<u64> {
         match self {
             Self::Held => Some(2),
-            Self::TooBusy => Some(1),
+            Self::TooBusy
+            | Self::AddressRateReached
+            | Self::AddressBusy
+            | Self::TooManyWrongKeys => Some(1),
             Self::GatewayAway => Some(5),
             Self::Malformed
+            | Self::HeadTooLarge
+            | Self::HeadTooSlow
             | Self::VersionNotSupported
             | Self::UnknownRoute
             | Self::WrongMethod

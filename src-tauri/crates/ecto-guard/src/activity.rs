@@ -7,12 +7,21 @@ use ecto_core::Timestamp;
 use ecto_core::foreign::ForeignText;
 use ecto_core::key::PREFIX;
 use ecto_core::ports::{Activity, Clock, RequestLine};
+use ecto_core::refusal::Refusal;
 use http::Method;
 use tokio::sync::watch;
+
+use crate::caller::describe_caller;
 
 /// The status in the line of a request whose client went away, or was cut off, before an answer began. Never sent;
 /// nginx uses the same number.
 const CLIENT_WENT_AWAY: u16 = 499;
+
+/// What stands for the route of a connection that there was no room for.
+pub(crate) const TURNED_AWAY: &str = "(a connection too many)";
+
+/// What stands for the route of a request whose head could not be read.
+pub(crate) const UNREADABLE: &str = "(a head that could not be read)";
 
 /// Who keeps the lines.
 #[derive(Clone)]
@@ -35,14 +44,24 @@ impl Register {
         self.activity.subscribe()
     }
 
+    /// Writes the line of something that never became a request. Who called is not known.
+    pub fn note(&self, what: &'static str, refusal: Refusal) {
+        let mut line = self.line(describe_caller(None), ForeignText::new(what));
+        line.set_refused(refusal.status());
+    }
+
     /// Begins the line of a request. It is written when the line is dropped.
     pub fn begin(&self, caller: ForeignText, method: &Method, path: &str) -> Line {
+        self.line(caller, describe_request(method, path))
+    }
+
+    fn line(&self, caller: ForeignText, route: ForeignText) -> Line {
         Line {
             register: self.clone(),
             at: self.clock.now(),
             began: self.clock.uptime(),
             caller,
-            route: describe_request(method, path),
+            route,
             key: None,
             stage: Stage::Arrived,
             status: CLIENT_WENT_AWAY,

@@ -162,6 +162,21 @@ pub(crate) fn refusal_text(refusal: Refusal) -> String {
     serde_json::to_string(&body).unwrap_or_default()
 }
 
+/// A refusal as it is written where hyper does not answer: before a whole head has come, or where there is no room.
+pub(crate) fn refusal_bytes(refusal: Refusal) -> String {
+    let text = refusal_text(refusal);
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let retry = refusal
+        .retry_after()
+        .map(|seconds| format!("retry-after: {seconds}\r\n"))
+        .unwrap_or_default();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n{retry}\
+         connection: close\r\ncontent-length: {}\r\n\r\n{text}",
+        text.len(),
+    )
+}
+
 /// What else a refusal has to say.
 #[derive(Debug, Default)]
 pub(crate) struct RefusalDetails {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use ecto_core::refusal::Refusal;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -13,6 +14,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::activity::UNREADABLE;
+use crate::answer::refusal_bytes;
+use crate::framing::{Breach, Framing};
 use crate::limits::Limits;
 use crate::passage::{Passage, Shared};
 
@@ -31,6 +35,9 @@ struct State {
     turn: u64,
     cut: Option<CancellationToken>,
     client_closed: bool,
+    breach: Option<Breach>,
+    /// Whether anything has come yet.
+    heard: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,6 +59,8 @@ impl Progress {
             turn: 0,
             cut: None,
             client_closed: false,
+            breach: None,
+            heard: false,
         })))
     }
 
@@ -70,10 +79,23 @@ impl Progress {
 
     fn saw_bytes(&self) {
         let mut state = self.state();
+        state.heard = true;
         if let Phase::Resting { .. } = state.phase {
             let until = Instant::now() + state.limits.head_time;
             state.phase = Phase::Head { until };
         }
+    }
+
+    /// What is said of a head that breaks the framing.
+    fn breached_head(&self) -> Option<Refusal> {
+        let breach = self.state().breach?;
+        (!breach.in_body).then_some(breach.refusal)
+    }
+
+    /// Whether a head has begun, and not ended.
+    fn is_inside_head(&self) -> bool {
+        let state = self.state();
+        matches!(state.phase, Phase::Head { .. }) && state.heard
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -103,10 +125,24 @@ impl Drop for Turn {
     }
 }
 
-/// The socket, telling what it sees to [`Progress`].
+/// The socket, telling what it sees to [`Progress`], and keeping from hyper what breaks the framing.
 struct Socket {
     stream: TcpStream,
     progress: Progress,
+    framing: Framing,
+    /// Whether everything that was written before has left.
+    flushed: bool,
+}
+
+impl Socket {
+    /// What is read after a breach. While an answer is under way, or not gone yet, nothing: it is finished first.
+    fn read_after_breach(&self, breach: &Breach) -> Poll<io::Result<()>> {
+        let serving = self.progress.state().phase == Phase::Serving;
+        if !breach.in_body && (serving || !self.flushed) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+    }
 }
 
 impl AsyncRead for Socket {
@@ -115,12 +151,25 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let breach = self.progress.state().breach;
+        if let Some(breach) = breach {
+            return self.read_after_breach(&breach);
+        }
         let before = buffer.filled().len();
         let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
         if result.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0) {
             self.progress.state().client_closed = true;
-        } else {
-            self.progress.saw_bytes();
+            return Poll::Ready(result);
+        }
+        self.progress.saw_bytes();
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        if let Err(breach) = self.framing.follow(read) {
+            self.progress.state().breach = Some(breach);
+            if breach.good == 0 {
+                buffer.set_filled(before);
+                return self.read_after_breach(&breach);
+            }
+            buffer.set_filled(before + breach.good);
         }
         Poll::Ready(result)
     }
@@ -132,10 +181,12 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.flushed = false;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flushed = true;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -148,6 +199,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.flushed = false;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -160,8 +212,10 @@ impl AsyncWrite for Socket {
 enum Ending {
     /// Everything was said, by either side.
     Said,
-    /// Too slow, too long at rest, or its key was taken away.
+    /// Too long at rest, or its key was taken away.
     CutOff,
+    /// A head that began and did not come to its end in time.
+    HeadTooSlow,
 }
 
 /// Serves one client until one side ends the connection, a limit is reached, or the holder of the request under way
@@ -172,11 +226,12 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let socket = Socket {
         stream,
         progress: progress.clone(),
+        framing: Framing::new(limits.head_bytes),
+        flushed: true,
     };
     let passage = Passage::new(shared.clone(), progress.clone());
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
-        .max_header_size(limits.head_bytes)
         .max_buf_size(BUFFER.max(limits.head_bytes).max(SMALLEST_BUFFER))
         .serve_connection(TokioIo::new(socket), passage);
 
@@ -192,7 +247,11 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
                 alarm.as_mut().reset(deadline);
             }
             if alarm.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Ending::CutOff);
+                return Poll::Ready(if progress.is_inside_head() {
+                    Ending::HeadTooSlow
+                } else {
+                    Ending::CutOff
+                });
             }
         }
         {
@@ -213,17 +272,34 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     })
     .await;
 
-    match ending {
-        Ending::CutOff => {}
-        Ending::Said if progress.state().client_closed => {}
-        Ending::Said => say_farewell(connection.into_parts().io.into_inner(), limits).await,
+    let refusal = match ending {
+        Ending::CutOff => return,
+        Ending::Said if progress.state().client_closed => return,
+        Ending::HeadTooSlow => Some(Refusal::HeadTooSlow),
+        Ending::Said => progress.breached_head(),
+    };
+    let socket = connection.into_parts().io.into_inner();
+    if let Some(refusal) = refusal {
+        shared.register.note(UNREADABLE, refusal);
     }
+    say_farewell(socket, refusal, limits).await;
 }
 
 /// Closes the guard's side and reads what the client still sends, for a moment: closing with bytes unread would reset
 /// the connection, and the client might never read why it was refused.
-async fn say_farewell(mut socket: Socket, limits: &Limits) {
+async fn say_farewell(socket: Socket, refusal: Option<Refusal>, limits: &Limits) {
+    let Socket {
+        stream: mut socket,
+        flushed,
+        ..
+    } = socket;
     let _ = timeout(limits.farewell, async {
+        if let Some(refusal) = refusal.filter(|_| flushed) {
+            let answer = refusal_bytes(refusal);
+            if socket.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
         if socket.shutdown().await.is_err() {
             return;
         }

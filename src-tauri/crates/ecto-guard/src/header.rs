@@ -77,13 +77,18 @@ fn goes_to_the_gateway(name: &HeaderName) -> bool {
         || name.as_str().starts_with("openai-")
 }
 
+/// Whether a value is made of what every server reads in the same way: visible ASCII, spaces and tabs.
+fn is_plain(value: &HeaderValue) -> bool {
+    value.to_str().is_ok()
+}
+
 /// The headers of the request to the gateway. The length of the body is not among them: it follows from the body.
 pub(crate) fn headers_to_the_gateway(client: &HeaderMap, gateway: &GatewayHeaders) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(HOST, gateway.host.clone());
     headers.insert(AUTHORIZATION, gateway.authorization.clone());
     for (name, value) in client {
-        if goes_to_the_gateway(name) && !is_named_in_connection(client, name) {
+        if goes_to_the_gateway(name) && is_plain(value) && !is_named_in_connection(client, name) {
             headers.append(name.clone(), value.clone());
         }
     }

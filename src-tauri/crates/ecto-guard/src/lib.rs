@@ -1,6 +1,6 @@
 //! The lock in front of the gateway: lets exact routes through, to the holders of a key, and nothing else.
 //!
-//! Each request goes through the rooms in this order: `connection` limits head and time, `caller` takes
+//! Each request goes through the rooms in this order: `connection` limits time, `framing` head and form, `caller` takes
 //! the source address from what tailscaled sets, `route` finds the destination, `key` the holder, `body` limits what is
 //! sent, `header` chooses what the gateway sees, `gateway` carries it over a kept-alive connection and `answer` streams
 //! what comes back. `activity` keeps one line of it; `prover` asks the questions that prove the lock.
@@ -14,6 +14,7 @@ mod answer;
 mod body;
 mod caller;
 mod connection;
+mod framing;
 mod gateway;
 mod guard;
 mod header;

@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::answer::refusal_text;
+use crate::activity::TURNED_AWAY;
+use crate::answer::refusal_bytes;
 use crate::connection::serve;
 use crate::passage::Shared;
 
@@ -58,7 +59,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) if peer.ip().is_loopback() => {
                     let Ok(place) = places.clone().try_acquire_owned() else {
-                        turn_away(&stream);
+                        turn_away(&stream, &shared);
                         continue;
                     };
                     let _ = stream.set_nodelay(true);
@@ -81,15 +82,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
 }
 
 /// Says that there is no room, as far as that goes without waiting.
-fn turn_away(stream: &TcpStream) {
-    let refusal = Refusal::TooBusy;
-    let text = refusal_text(refusal);
-    let answer = format!(
-        "HTTP/1.1 {} Service Unavailable\r\ncontent-type: application/json\r\nretry-after: {}\r\n\
-         connection: close\r\ncontent-length: {}\r\n\r\n{text}",
-        refusal.status(),
-        refusal.retry_after().unwrap_or_default(),
-        text.len(),
-    );
-    let _ = stream.try_write(answer.as_bytes());
+fn turn_away(stream: &TcpStream, shared: &Shared) {
+    shared.register.note(TURNED_AWAY, Refusal::TooBusy);
+    let _ = stream.try_write(refusal_bytes(Refusal::TooBusy).as_bytes());
 }

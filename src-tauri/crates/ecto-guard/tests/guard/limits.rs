@@ -135,30 +135,37 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     };
     let gateway = TinyGateway::ordinary().await;
     let setting = Setting::new(gateway.address, limits).await;
+    let mut client = setting.connect().await;
+    assert_eq!(client.rest().await, "", "nothing at all");
     for begun in [
-        "",
         "GET /v1/models HTT",
         "GET /v1/models HTTP/1.1\r\nHost: x\r\n",
     ] {
         let mut client = setting.connect().await;
         client.send(begun).await;
+        let answer = client.answer().await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (408, "head_too_slow".to_owned())
+        );
         assert_eq!(client.rest().await, "", "{begun}");
     }
     let mut client = setting.connect().await;
     client.send(&request("GET /v1/models", &[], "")).await;
     assert_eq!(client.answer().await.status, 200);
     client.send("GET /v1/mod").await;
+    assert_eq!(client.answer().await.status, 408);
     assert_eq!(client.rest().await, "", "the second head on a connection");
 
     let mut client = setting.connect().await;
     let drip = async {
         loop {
-            client.send_what_goes("x").await;
-            tokio::time::sleep(SHORT / 10).await;
+            client.send_what_goes("G").await;
+            tokio::time::sleep(SHORT / 2).await;
         }
     };
     let _: Result<(), _> = tokio::time::timeout(SHORT * 4, drip).await;
-    assert_eq!(client.rest().await, "");
+    assert_eq!(client.answer().await.status, 408);
 }
 
 #[tokio::test]

@@ -1,0 +1,598 @@
+//! Where requests begin and end in what a client sends, in the strictest reading: every byte is followed before hyper
+//! sees it, and what two servers might cut up differently is refused. hyper takes both lengths, bare line feeds, folded
+//! lines in part, chunk extensions and fragments (1.12); none of them comes from an honest client, and none gets past
+//! this room.
+
+use ecto_core::refusal::Refusal;
+
+/// The most fields of a head, and of a trailer. hyper takes no more (1.12).
+const MOST_FIELDS: usize = 100;
+
+/// The longest method, in bytes. The longest registered one has 17.
+const LONGEST_METHOD: usize = 32;
+
+/// The longest name that means something here, in bytes: `transfer-encoding`.
+const LONGEST_NAME: usize = 17;
+
+/// The most hexadecimal digits of a chunk's size: fewer than would overflow.
+const MOST_CHUNK_DIGITS: usize = 15;
+
+const VERSION: &[u8] = b"HTTP/1.1";
+
+/// What goes wrong, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Breach {
+    /// What is said of it.
+    pub refusal: Refusal,
+    /// How many of the bytes were good.
+    pub good: usize,
+    /// Whether it is in the body of a request that hyper already has.
+    pub in_body: bool,
+}
+
+/// Follows the bytes of one connection.
+#[derive(Debug)]
+pub(crate) struct Framing {
+    head_bytes: usize,
+    /// Bytes of this head, or of this trailer.
+    seen: usize,
+    fields: usize,
+    place: Place,
+    name: [u8; LONGEST_NAME],
+    name_length: usize,
+    length: Option<u64>,
+    /// How much of `chunked` was read, where there is a `Transfer-Encoding`.
+    coding: Option<usize>,
+    is_chunked: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Head,
+    Trailer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Method(usize),
+    TargetStart,
+    Asterisk,
+    Target,
+    Version(usize),
+    StartLineFeed,
+    FieldStart(Part),
+    Name(Part),
+    ValueStart(Part, Field),
+    Value(Part, Field),
+    FieldLineFeed(Part),
+    EndLineFeed(Part),
+    Length(u64),
+    ChunkSize { size: u64, digits: usize },
+    ChunkSizeLineFeed(u64),
+    Chunk(u64),
+    ChunkEnd,
+    ChunkEndLineFeed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Length,
+    LengthEnded,
+    Coding,
+    CodingEnded,
+    Other,
+}
+
+impl Place {
+    fn is_in_body(self) -> bool {
+        match self {
+            Self::Method(_)
+            | Self::TargetStart
+            | Self::Asterisk
+            | Self::Target
+            | Self::Version(_)
+            | Self::StartLineFeed
+            | Self::FieldStart(Part::Head)
+            | Self::Name(Part::Head)
+            | Self::ValueStart(Part::Head, _)
+            | Self::Value(Part::Head, _)
+            | Self::FieldLineFeed(Part::Head)
+            | Self::EndLineFeed(Part::Head) => false,
+            Self::FieldStart(Part::Trailer)
+            | Self::Name(Part::Trailer)
+            | Self::ValueStart(Part::Trailer, _)
+            | Self::Value(Part::Trailer, _)
+            | Self::FieldLineFeed(Part::Trailer)
+            | Self::EndLineFeed(Part::Trailer)
+            | Self::Length(_)
+            | Self::ChunkSize { .. }
+            | Self::ChunkSizeLineFeed(_)
+            | Self::Chunk(_)
+            | Self::ChunkEnd
+            | Self::ChunkEndLineFeed => true,
+        }
+    }
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What may stand in a target: what a URI may have, and what browsers leave as it is in a query. No fragment, no
+/// backslash, nothing beyond ASCII.
+fn is_target(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"#<>\\^`".contains(&byte)
+}
+
+fn is_value(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+impl Framing {
+    /// Follows a connection from its start. A head, and a trailer, has at most `head_bytes`.
+    pub fn new(head_bytes: usize) -> Self {
+        Self {
+            head_bytes,
+            seen: 0,
+            fields: 0,
+            place: Place::Method(0),
+            name: [0; LONGEST_NAME],
+            name_length: 0,
+            length: None,
+            coding: None,
+            is_chunked: false,
+        }
+    }
+
+    #[cfg(test)]
+    fn is_between_requests(&self) -> bool {
+        self.place == Place::Method(0)
+    }
+
+    /// Takes what came next. After a breach there is nothing more to follow.
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<(), Breach> {
+        let mut good = 0;
+        while let Some(rest) = bytes.get(good..).filter(|rest| !rest.is_empty()) {
+            let place = self.place;
+            match self.step(rest) {
+                Ok(taken) => good += taken,
+                Err(refusal) => {
+                    return Err(Breach {
+                        refusal,
+                        good,
+                        in_body: place.is_in_body(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes at least one byte, and says how many.
+    fn step(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
+        let Some(&byte) = rest.first() else {
+            return Ok(0);
+        };
+        match self.place {
+            Place::Length(left) => {
+                let (taken, left) = skip(rest, left);
+                self.place = if left == 0 {
+                    self.begin_head()
+                } else {
+                    Place::Length(left)
+                };
+                return Ok(taken);
+            }
+            Place::Chunk(left) => {
+                let (taken, left) = skip(rest, left);
+                self.place = if left == 0 {
+                    Place::ChunkEnd
+                } else {
+                    Place::Chunk(left)
+                };
+                return Ok(taken);
+            }
+            Place::ChunkSize { .. }
+            | Place::ChunkSizeLineFeed(_)
+            | Place::ChunkEnd
+            | Place::ChunkEndLineFeed => {
+                self.place = self.after_in_chunks(byte)?;
+                return Ok(1);
+            }
+            Place::Value(_, Field::Other) => {
+                let taken = rest.iter().take_while(|byte| is_value(**byte)).count();
+                if taken > 0 {
+                    return self.count(taken).map(|()| taken);
+                }
+            }
+            Place::Target => {
+                let taken = rest.iter().take_while(|byte| is_target(**byte)).count();
+                if taken > 0 {
+                    return self.count(taken).map(|()| taken);
+                }
+            }
+            Place::Method(_)
+            | Place::TargetStart
+            | Place::Asterisk
+            | Place::Version(_)
+            | Place::StartLineFeed
+            | Place::FieldStart(_)
+            | Place::Name(_)
+            | Place::ValueStart(_, _)
+            | Place::Value(_, Field::Length | Field::LengthEnded)
+            | Place::Value(_, Field::Coding | Field::CodingEnded)
+            | Place::FieldLineFeed(_)
+            | Place::EndLineFeed(_) => {}
+        }
+        self.count(1)?;
+        self.place = self.after_in_head(byte)?;
+        Ok(1)
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.seen += bytes;
+        if self.seen > self.head_bytes {
+            return Err(Refusal::HeadTooLarge);
+        }
+        Ok(())
+    }
+
+    fn after_in_head(&mut self, byte: u8) -> Result<Place, Refusal> {
+        let next = match (self.place, byte) {
+            (Place::Method(1..), b' ') => Place::TargetStart,
+            (Place::Method(length), _) if is_token(byte) && length < LONGEST_METHOD => {
+                Place::Method(length + 1)
+            }
+            (Place::TargetStart, b'/') => Place::Target,
+            (Place::TargetStart, b'*') => Place::Asterisk,
+            (Place::Target | Place::Asterisk, b' ') => Place::Version(0),
+            (Place::Version(at), b'\r') if at == VERSION.len() => Place::StartLineFeed,
+            (Place::Version(at), _) if VERSION.get(at) == Some(&byte) => Place::Version(at + 1),
+            (Place::Version(5..), b'0'..=b'9') => return Err(Refusal::VersionNotSupported),
+            (Place::StartLineFeed, b'\n') => Place::FieldStart(Part::Head),
+            (Place::FieldStart(part), b'\r') => Place::EndLineFeed(part),
+            (Place::FieldStart(part), _) if is_token(byte) => {
+                self.fields += 1;
+                if self.fields > MOST_FIELDS {
+                    return Err(Refusal::HeadTooLarge);
+                }
+                self.name_length = 0;
+                self.add_to_name(byte);
+                Place::Name(part)
+            }
+            (Place::Name(part), b':') => Place::ValueStart(part, self.begin_field(part)?),
+            (Place::Name(part), _) if is_token(byte) => {
+                self.add_to_name(byte);
+                Place::Name(part)
+            }
+            (Place::ValueStart(part, field), b' ' | b'\t') => Place::ValueStart(part, field),
+            (Place::ValueStart(part, field) | Place::Value(part, field), b'\r') => {
+                self.end_field(field)?;
+                Place::FieldLineFeed(part)
+            }
+            (Place::ValueStart(part, field) | Place::Value(part, field), _) if is_value(byte) => {
+                Place::Value(part, self.add_to_value(field, byte)?)
+            }
+            (Place::FieldLineFeed(part), b'\n') => Place::FieldStart(part),
+            (Place::EndLineFeed(Part::Trailer), b'\n') => self.begin_head(),
+            (Place::EndLineFeed(Part::Head), b'\n') => self.begin_body(),
+            (_, _) => return Err(Refusal::Malformed),
+        };
+        Ok(next)
+    }
+
+    fn after_in_chunks(&mut self, byte: u8) -> Result<Place, Refusal> {
+        let next = match (self.place, byte) {
+            (Place::ChunkSize { size, digits: 1.. }, b'\r') => Place::ChunkSizeLineFeed(size),
+            (Place::ChunkSize { size, digits }, _) if digits < MOST_CHUNK_DIGITS => {
+                let digit = char::from(byte).to_digit(16).ok_or(Refusal::Malformed)?;
+                Place::ChunkSize {
+                    size: size * 16 + u64::from(digit),
+                    digits: digits + 1,
+                }
+            }
+            (Place::ChunkSizeLineFeed(0), b'\n') => {
+                self.seen = 0;
+                self.fields = 0;
+                Place::FieldStart(Part::Trailer)
+            }
+            (Place::ChunkSizeLineFeed(size), b'\n') => Place::Chunk(size),
+            (Place::ChunkEnd, b'\r') => Place::ChunkEndLineFeed,
+            (Place::ChunkEndLineFeed, b'\n') => Place::ChunkSize { size: 0, digits: 0 },
+            (_, _) => return Err(Refusal::Malformed),
+        };
+        Ok(next)
+    }
+
+    fn add_to_name(&mut self, byte: u8) {
+        if let Some(place) = self.name.get_mut(self.name_length) {
+            *place = byte.to_ascii_lowercase();
+        }
+        self.name_length += 1;
+    }
+
+    /// One length, or one coding, and not both: a trailer has neither.
+    fn begin_field(&mut self, part: Part) -> Result<Field, Refusal> {
+        let field = match self.name.get(..self.name_length) {
+            Some(b"content-length") => Field::Length,
+            Some(b"transfer-encoding") => Field::Coding,
+            Some(_) | None => return Ok(Field::Other),
+        };
+        if part == Part::Trailer || self.length.is_some() || self.coding.is_some() {
+            return Err(Refusal::Malformed);
+        }
+        if field == Field::Coding {
+            self.coding = Some(0);
+        }
+        Ok(field)
+    }
+
+    fn add_to_value(&mut self, field: Field, byte: u8) -> Result<Field, Refusal> {
+        let is_space = matches!(byte, b' ' | b'\t');
+        match field {
+            Field::Length if byte.is_ascii_digit() => {
+                let digit = u64::from(byte - b'0');
+                let length = self.length.unwrap_or(0).checked_mul(10);
+                let length = length.and_then(|length| length.checked_add(digit));
+                // The largest numbers mean something else in hyper (1.12).
+                let length = length.filter(|length| *length < u64::MAX / 2);
+                self.length = Some(length.ok_or(Refusal::Malformed)?);
+                Ok(Field::Length)
+            }
+            Field::Length | Field::LengthEnded if is_space => Ok(Field::LengthEnded),
+            Field::Coding => {
+                let read = self.coding.unwrap_or(0);
+                if is_space {
+                    return Ok(Field::CodingEnded);
+                }
+                if b"chunked".get(read) != Some(&byte.to_ascii_lowercase()) {
+                    return Err(Refusal::Malformed);
+                }
+                self.coding = Some(read + 1);
+                Ok(Field::Coding)
+            }
+            Field::CodingEnded if is_space => Ok(Field::CodingEnded),
+            Field::Other => Ok(Field::Other),
+            Field::Length | Field::LengthEnded | Field::CodingEnded => Err(Refusal::Malformed),
+        }
+    }
+
+    fn end_field(&mut self, field: Field) -> Result<(), Refusal> {
+        match field {
+            Field::Length | Field::LengthEnded => self.length.map(|_| ()).ok_or(Refusal::Malformed),
+            Field::Coding | Field::CodingEnded => {
+                self.is_chunked = self.coding == Some("chunked".len());
+                if self.is_chunked {
+                    Ok(())
+                } else {
+                    Err(Refusal::Malformed)
+                }
+            }
+            Field::Other => Ok(()),
+        }
+    }
+
+    fn begin_body(&mut self) -> Place {
+        match self.length {
+            Some(length @ 1..) => Place::Length(length),
+            _ if self.is_chunked => Place::ChunkSize { size: 0, digits: 0 },
+            Some(_) | None => self.begin_head(),
+        }
+    }
+
+    fn begin_head(&mut self) -> Place {
+        *self = Self::new(self.head_bytes);
+        self.place
+    }
+}
+
+fn skip(rest: &[u8], left: u64) -> (usize, u64) {
+    let taken = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+    (taken, left.saturating_sub(taken as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn judge(text: &[u8]) -> Result<bool, Refusal> {
+        let mut framing = Framing::new(1024);
+        framing
+            .follow(text)
+            .map(|()| framing.is_between_requests())
+            .map_err(|breach| breach.refusal)
+    }
+
+    const WHOLE: [&str; 7] = [
+        "GET / HTTP/1.1\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /v1/models?a=%00&b=[1]|{2} HTTP/1.1\r\nHost:x\r\nX-Name: J\u{e9}r\u{f4}me \r\nEmpty:\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhelloPOST / HTTP/1.1\r\ncontent-length:\t0 \r\n\r\n",
+        "POST / HTTP/1.1\r\nTRANSFER-encoding: Chunked \r\n\r\n5\r\nhello\r\n00A\r\n0123456789\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length-Not: x\r\nTransfer-Encodings: y\r\n\r\n",
+    ];
+
+    #[test]
+    fn whole_requests_pass_however_they_are_cut() {
+        for text in WHOLE {
+            assert_eq!(judge(text.as_bytes()), Ok(true), "{text:?}");
+            let mut framing = Framing::new(1024);
+            for byte in text.as_bytes() {
+                framing.follow(std::slice::from_ref(byte)).unwrap();
+            }
+            assert!(framing.is_between_requests(), "{text:?}");
+            for cut in 1..text.len() {
+                let (first, second) = text.as_bytes().split_at(cut);
+                let mut framing = Framing::new(1024);
+                framing.follow(first).unwrap();
+                framing.follow(second).unwrap();
+                assert!(framing.is_between_requests(), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_be_cut_up_differently_is_refused() {
+        let fields = [
+            "Content-Length: 1\r\nContent-Length: 1",
+            "Content-Length: 1\r\nContent-Length: 2",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nContent-Length: 1",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked, chunked",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: identity",
+            "Transfer-Encoding: chun ked",
+            "Transfer-Encoding: chunke",
+            "Transfer-Encoding:",
+            "Transfer-Encoding: \u{b}chunked",
+            "Transfer-Encoding : chunked",
+            "Content-Length: +1",
+            "Content-Length: -1",
+            "Content-Length: 1,1",
+            "Content-Length: 1 1",
+            "Content-Length: 0x1",
+            "Content-Length:",
+            "Content-Length: 18446744073709551616",
+            "Content-Length: 18446744073709551614",
+            " Folded: 1",
+            "A: 1\r\n folded",
+            "A: 1\r\n\tfolded",
+            "A: 1\nB: 2",
+            "A: 1\rB: 2",
+            "A: 1\0",
+            "A: 1\u{7f}",
+            "A\0: 1",
+            "A B: 1",
+            "A\u{e9}: 1",
+            ": 1",
+            "A",
+        ];
+        for field in fields {
+            let text = format!("POST / HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n");
+            assert_eq!(judge(text.as_bytes()), Err(Refusal::Malformed), "{field:?}");
+        }
+        for line in [
+            "\r\nGET / HTTP/1.1\r\n",
+            " GET / HTTP/1.1\r\n",
+            "GET  / HTTP/1.1\r\n",
+            "GET /  HTTP/1.1\r\n",
+            "GET / HTTP/1.1 \r\n",
+            "GET / HTTP/1.1\n",
+            "GET /\tHTTP/1.1\r\n",
+            "GET /\r\n",
+            "GET / http/1.1\r\n",
+            "GET http://x/ HTTP/1.1\r\n",
+            "CONNECT x:1 HTTP/1.1\r\n",
+            "GET *x HTTP/1.1\r\n",
+            "GET ? HTTP/1.1\r\n",
+            "GET /#x HTTP/1.1\r\n",
+            "GET /\\ HTTP/1.1\r\n",
+            "GET /\0 HTTP/1.1\r\n",
+            "GET /\u{e9} HTTP/1.1\r\n",
+            "G(T / HTTP/1.1\r\n",
+            "\u{16}\u{3}\u{1}",
+        ] {
+            assert_eq!(judge(line.as_bytes()), Err(Refusal::Malformed), "{line:?}");
+        }
+        for line in [
+            "GET / HTTP/1.0\r\n",
+            "PRI * HTTP/2.0\r\n",
+            "GET / HTTP/1.9\r\n",
+        ] {
+            assert_eq!(
+                judge(line.as_bytes()),
+                Err(Refusal::VersionNotSupported),
+                "{line:?}"
+            );
+        }
+        assert_eq!(
+            judge(b"GET /\xc0\xae HTTP/1.1\r\n"),
+            Err(Refusal::Malformed)
+        );
+    }
+
+    #[test]
+    fn bad_chunks_are_a_breach_in_the_body() {
+        for chunks in [
+            "\r\n",
+            "zz\r\n",
+            "-5\r\nhello\r\n0\r\n\r\n",
+            "0x5\r\nhello\r\n0\r\n\r\n",
+            " 5\r\nhello\r\n0\r\n\r\n",
+            "5 \r\nhello\r\n0\r\n\r\n",
+            "5;a=b\r\nhello\r\n0\r\n\r\n",
+            "5\nhello\r\n0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhelloX\r\n0\r\n\r\n",
+            "0000000000000005\r\nhello\r\n0\r\n\r\n",
+            "0\r\nA: 1\n\r\n",
+            "0\r\nContent-Length: 1\r\n\r\n",
+            "0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            let text = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+            let breach = Framing::new(1024).follow(text.as_bytes()).unwrap_err();
+            assert_eq!(
+                (breach.refusal, breach.in_body),
+                (Refusal::Malformed, true),
+                "{chunks:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn heads_and_trailers_have_an_end() {
+        let head = |fill: usize| format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(fill));
+        let frame = head(0).len();
+        assert_eq!(judge(head(1024 - frame).as_bytes()), Ok(true));
+        assert_eq!(
+            judge(head(1025 - frame).as_bytes()),
+            Err(Refusal::HeadTooLarge)
+        );
+        assert_eq!(
+            judge(format!("GET /{}", "x".repeat(2000)).as_bytes()),
+            Err(Refusal::HeadTooLarge)
+        );
+        let many = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A:1\r\n".repeat(count));
+        assert_eq!(judge(many(100).as_bytes()), Ok(true));
+        assert_eq!(judge(many(101).as_bytes()), Err(Refusal::HeadTooLarge));
+        let trailer = format!(
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: {}",
+            "x".repeat(1100)
+        );
+        assert_eq!(judge(trailer.as_bytes()), Err(Refusal::HeadTooLarge));
+    }
+
+    #[test]
+    fn what_came_before_a_breach_is_told() {
+        let good = "GET / HTTP/1.1\r\n\r\n";
+        let breach = Framing::new(1024)
+            .follow(format!("{good}GET / HTTP/1.1\nHost: x\r\n\r\n").as_bytes())
+            .unwrap_err();
+        assert_eq!(breach.good, good.len() + "GET / HTTP/1.1".len());
+        assert!(!breach.in_body);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_the_same_however_they_are_cut(
+            start in prop::sample::select(WHOLE.to_vec()),
+            place in 0usize..200, byte in any::<u8>(), cut in 0usize..200,
+        ) {
+            let mut bytes = start.as_bytes().to_vec();
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            let whole = Framing::new(1024).follow(&bytes);
+            let (first, second) = bytes.split_at(cut % bytes.len());
+            let mut framing = Framing::new(1024);
+            let in_two = framing.follow(first).and_then(|()| {
+                framing.follow(second).map_err(|breach| Breach { good: breach.good + first.len(), ..breach })
+            });
+            prop_assert_eq!(whole, in_two);
+        }
+    }
+}
