@@ -19,6 +19,8 @@ in_flight: number,
  */
 last: RequestLine | null, };
 
+export type AgentId = string;
+
 export type AtSleep = "stay" | "close";
 
 export type Cause = { "code": "homebrew_missing" } | { "code": "tailscale_missing", 
@@ -201,7 +203,19 @@ detail: ForeignText, } | { "code": "vault_damaged",
 /**
  * What is wrong.
  */
-detail: ForeignText, } | { "code": "open_without_key" } | { "code": "wanted_not_stored", 
+detail: ForeignText, } | { "code": "key_not_found", 
+/**
+ * The name.
+ */
+name: KeyName, } | { "code": "key_name_taken", 
+/**
+ * The name.
+ */
+name: KeyName, } | { "code": "too_many_keys", 
+/**
+ * How many.
+ */
+limit: number, } | { "code": "default_key_stays" } | { "code": "open_without_key" } | { "code": "wanted_not_stored", 
 /**
  * What happened.
  */
@@ -337,15 +351,79 @@ step: Step,
  */
 progress: StepProgress, };
 
-export type KeyView = { 
+export type KeyGrant = { 
+/**
+ * What may be asked for. Empty means nothing.
+ */
+routes: Array<Route>, 
+/**
+ * The only agent that is reached; any where there is none.
+ */
+agent: AgentId | null, 
+/**
+ * How often.
+ */
+rate: Rate | null, 
+/**
+ * The most requests at once.
+ */
+concurrent: number | null, 
+/**
+ * The moment from which it is no longer good.
+ */
+expires: string | null, 
+/**
+ * The addresses from which it may be used; any where there are none.
+ */
+from: Array<string>, };
+
+export type KeyHint = { 
 /**
  * Its name.
  */
-name: string, 
+name: KeyName, 
 /**
  * Its prefix and last four characters.
  */
 hint: string, };
+
+export type KeyName = string;
+
+export type KeyState = "good" | "expired";
+
+export type KeyView = { 
+/**
+ * Its name.
+ */
+name: KeyName, 
+/**
+ * Its prefix and last four characters.
+ */
+hint: string, 
+/**
+ * What its holder may do.
+ */
+grant: KeyGrant, 
+/**
+ * The same in words, but for the end.
+ */
+summary: string, 
+/**
+ * When it was made or last rotated, where that is known.
+ */
+made: string | null, 
+/**
+ * When it was last used, where this host has seen that.
+ */
+last_used: string | null, 
+/**
+ * Until when the key before the last rotation is good, while it is.
+ */
+earlier_until: string | null, 
+/**
+ * Whether it is good.
+ */
+state: KeyState, };
 
 export type Link = string;
 
@@ -375,6 +453,8 @@ at: string, };
 
 export type OpenFor = 15 | 60 | 480 | null;
 
+export type Period = "second" | "minute" | "hour" | "day";
+
 export type Preferences = { 
 /**
  * Which tailscaled is to hold the door.
@@ -402,6 +482,16 @@ host: HostName,
  * The port.
  */
 port: FunnelPort, };
+
+export type Rate = { 
+/**
+ * How many requests.
+ */
+count: number, 
+/**
+ * In which time.
+ */
+per: Period, };
 
 export type Reach = { "reach": "unchecked" } | { "reach": "reachable", 
 /**
@@ -519,7 +609,11 @@ gateway: GatewayView | null,
 /**
  * The key that clients present, as far as it may be shown.
  */
-key: KeyView | null, 
+key: KeyHint | null, 
+/**
+ * All keys, in the order in which they were made; empty until they were first read.
+ */
+keys: Array<KeyView>, 
 /**
  * Where the secrets are.
  */
@@ -574,6 +668,8 @@ key: string,
  * What became of it.
  */
 outcome: RestoreOutcome, };
+
+export type Route = "chat" | "responses" | "models";
 
 export type RunningNode = { 
 /**

@@ -49,6 +49,7 @@ function base() {
       tailnet: { tailnet: "running", kind: "own", host: HOST, version: "1.102.2", funnel: "allowed" },
       gateway: { gateway: "ready", address: "127.0.0.1:18789", version: "2026.8.1", config: "openclaw.json", fingerprint: "1" },
       key: { name: "default", hint: "ecto_…a1b2" },
+      keys: [],
       vault: { kind: "keychain" },
       activity: { passed: 0, refused: 0, in_flight: 0, last: null },
       notice: null,

@@ -208,6 +208,8 @@ impl Application {
             Answer::Key { key } => Ok(key),
             Answer::Report(_)
             | Answer::Done
+            | Answer::Keys { .. }
+            | Answer::NamedKey { .. }
             | Answer::Restored { .. }
             | Answer::Failed { .. }
             | Answer::NotUnderstood => Err(Refusal::nothing("There is no key.")),
@@ -313,6 +315,8 @@ impl Application {
             Answer::Report(_)
             | Answer::Done
             | Answer::Key { .. }
+            | Answer::Keys { .. }
+            | Answer::NamedKey { .. }
             | Answer::Failed { .. }
             | Answer::NotUnderstood => Ok(Vec::new()),
         }

@@ -142,9 +142,12 @@ impl Hosting {
                 detail: "the request".to_owned(),
             }
             .into()),
-            Answer::Report(_) | Answer::Done | Answer::Key { .. } | Answer::Restored { .. } => {
-                Ok(answer)
-            }
+            Answer::Report(_)
+            | Answer::Done
+            | Answer::Key { .. }
+            | Answer::Keys { .. }
+            | Answer::NamedKey { .. }
+            | Answer::Restored { .. } => Ok(answer),
         }
     }
 

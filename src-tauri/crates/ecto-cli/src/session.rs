@@ -200,9 +200,12 @@ pub fn settle(answer: Answer) -> Result<Answer, Failure> {
             detail: "the request".to_owned(),
         }
         .into()),
-        Answer::Report(_) | Answer::Done | Answer::Key { .. } | Answer::Restored { .. } => {
-            Ok(answer)
-        }
+        Answer::Report(_)
+        | Answer::Done
+        | Answer::Key { .. }
+        | Answer::Keys { .. }
+        | Answer::NamedKey { .. }
+        | Answer::Restored { .. } => Ok(answer),
     }
 }
 

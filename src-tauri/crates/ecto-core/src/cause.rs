@@ -6,6 +6,7 @@ pub(crate) mod every;
 use serde::{Deserialize, Serialize};
 
 use crate::foreign::ForeignText;
+use crate::key::KeyName;
 use crate::step::Step;
 use crate::tailnet::Link;
 
@@ -303,6 +304,23 @@ pub enum Cause {
         /// What is wrong.
         detail: ForeignText,
     },
+    /// There is no key with this name.
+    KeyNotFound {
+        /// The name.
+        name: KeyName,
+    },
+    /// There is a key with this name already.
+    KeyNameTaken {
+        /// The name.
+        name: KeyName,
+    },
+    /// There are as many keys as there may be.
+    TooManyKeys {
+        /// How many.
+        limit: u64,
+    },
+    /// The key that is there from the start can be rotated, and neither revoked nor renamed.
+    DefaultKeyStays,
     /// The check from outside came in without a key.
     OpenWithoutKey,
     /// What is wanted could not be remembered.
@@ -424,6 +442,10 @@ impl Cause {
             | Self::ProofFailed { .. }
             | Self::VaultDenied
             | Self::VaultDamaged { .. }
+            | Self::KeyNotFound { .. }
+            | Self::KeyNameTaken { .. }
+            | Self::TooManyKeys { .. }
+            | Self::DefaultKeyStays
             | Self::OpenWithoutKey
             | Self::StepTimedOut { .. } => Remedy::Ask,
         }

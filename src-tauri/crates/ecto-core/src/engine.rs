@@ -9,10 +9,11 @@ pub mod command;
 mod duties;
 mod journey;
 mod keeping;
+mod keys;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -27,15 +28,14 @@ use tokio::time::{Instant, timeout};
 use crate::cause::Cause;
 use crate::exposure::{Exposure, Reach};
 use crate::gateway::{GatewayAccess, GatewayFingerprint, GatewayView};
-use crate::key::{self, NoRandomness};
+use crate::key::{KeyName, KeyRing, NoRandomness, hint};
 use crate::plan::Observation;
 use crate::ports::{
-    Claim, Clock, Desktop, Gateway, Guard, Outside, OutsideFinding, Secrets, Tailnet, Vault,
-    WantedStore,
+    Claim, Clock, Desktop, Gateway, Guard, Outside, OutsideFinding, Tailnet, Vault, WantedStore,
 };
 use crate::proof::Proof;
 use crate::settings::Settings;
-use crate::snapshot::{JourneyStep, KeyView, Notice, Snapshot};
+use crate::snapshot::{JourneyStep, KeyHint, Notice, Snapshot};
 use crate::step::{Step, StepNote, Waiting};
 use crate::tailnet::{Link, NodeChoice, TailnetView};
 use crate::wanted::{RecordDoubt, Wanted};
@@ -124,7 +124,9 @@ pub struct Engine {
     seen: Option<(TailnetView, GatewayView)>,
     notice: Option<Notice>,
 
-    secrets: Option<Secrets>,
+    keys: Option<KeyRing>,
+    /// When each key was last used, of those that the guard has forgotten.
+    uses: BTreeMap<KeyName, Timestamp>,
     guard: Option<RunningGuard>,
     /// Whether the guard may be running: a start that was dropped half way may have got there.
     guard_up: bool,
@@ -180,7 +182,8 @@ impl Engine {
             journey: Vec::new(),
             seen: None,
             notice: None,
-            secrets: None,
+            keys: None,
+            uses: BTreeMap::new(),
             guard: None,
             guard_up: false,
             proof: None,
@@ -495,10 +498,7 @@ impl Engine {
     }
 
     fn publish(&self) {
-        let key = self
-            .secrets
-            .as_ref()
-            .and_then(|secrets| secrets.keys.first());
+        let key = self.keys.as_ref().and_then(KeyRing::first_key);
         let (tailnet, gateway) = match &self.seen {
             Some((tailnet, gateway)) => (Some(tailnet.clone()), Some(gateway.clone())),
             None => (None, None),
@@ -509,10 +509,11 @@ impl Engine {
             journey: self.journey.clone(),
             tailnet,
             gateway,
-            key: key.map(|(name, secret)| KeyView {
-                name: name.clone(),
-                hint: key::hint(secret),
+            key: key.map(|secret| KeyHint {
+                name: KeyName::default(),
+                hint: hint(secret),
             }),
+            keys: self.key_views(),
             vault: self.ports.vault.place(),
             activity: self.activity.borrow().clone(),
             notice: self.notice.clone(),

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::cause::{Cause, ReachCause};
 use crate::foreign::ForeignText;
 use crate::gateway::{GatewayAccess, GatewayView, RestoredKey};
-use crate::key::GuardKey;
+use crate::key::{GuardKey, KeyName, KeyRing};
 use crate::proof::{Opening, ProofAnswer, ProofQuestion};
 use crate::step::Reporter;
 use crate::tailnet::{Link, NodeChoice, PublicAddress, TailnetView};
@@ -98,6 +98,13 @@ pub trait Guard: Send + Sync {
     /// Leaves it held (see [`Guard::hold`]).
     async fn start(&self, access: GatewayAccess, keys: Vec<GuardKey>) -> Result<SocketAddr, Cause>;
 
+    /// Takes over the keys at once, where it runs. Whoever has a key that is not among them is cut off; nobody else
+    /// notices, and nothing is held.
+    fn set_keys(&self, keys: Vec<GuardKey>);
+
+    /// When each key was last used, as far as the guard has seen.
+    fn key_uses(&self) -> Vec<(KeyName, Timestamp)>;
+
     /// Lets nobody through but the prover: requests with a valid key get 503 with `Retry-After`. Streams in flight go on.
     fn hold(&self);
 
@@ -170,37 +177,21 @@ pub enum OutsideFinding {
 #[async_trait]
 pub trait Vault: Send + Sync {
     /// Reads the secrets. `Ok(None)` means there are none yet; an error never means that.
-    async fn load(&self) -> Result<Option<Secrets>, VaultFault>;
+    async fn load(&self) -> Result<Option<KeyRing>, VaultFault>;
 
     /// Reads the secrets and changes nothing, not even what [`load`](Self::load) mends on the way.
-    async fn look(&self) -> Result<Option<Secrets>, VaultFault> {
+    async fn look(&self) -> Result<Option<KeyRing>, VaultFault> {
         self.load().await
     }
 
     /// Writes the secrets, if they differ from what is there.
-    async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault>;
+    async fn store(&self, secrets: &KeyRing) -> Result<(), VaultFault>;
 
     /// Removes the secrets. Nothing to remove is fine.
     async fn erase(&self) -> Result<(), VaultFault>;
 
     /// Where it is, for a person.
     fn place(&self) -> VaultPlace;
-}
-
-/// Ecto's own secrets.
-#[derive(Debug, Clone)]
-pub struct Secrets {
-    /// The keys that clients present, by name, in the order in which they were made.
-    pub keys: Vec<(String, SecretString)>,
-}
-
-impl Secrets {
-    /// The key with this name.
-    pub fn key(&self, name: &str) -> Option<&SecretString> {
-        self.keys
-            .iter()
-            .find_map(|(stored, secret)| (stored == name).then_some(secret))
-    }
 }
 
 /// Why the vault could not be used. Missing is not among them.

@@ -20,8 +20,18 @@ pub enum Refusal {
     MissingKey,
     /// A key that is not known.
     WrongKey,
+    /// A known key that has run out.
+    KeyExpired,
+    /// A known key that may not be used from this address.
+    AddressNotAllowed,
     /// A known key that may not use this route.
     RouteNotAllowed,
+    /// A known key that may not know of this model.
+    ModelNotFound,
+    /// A known key that was used too often.
+    KeyRateReached,
+    /// A known key with as many requests under way as it may have.
+    KeyBusy,
     /// The guard is held: nothing passes until the lock is proven.
     Held,
     /// The body is larger than the guard takes.
@@ -48,7 +58,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::Malformed,
         Self::HeadTooLarge,
         Self::HeadTooSlow,
@@ -57,7 +67,12 @@ impl Refusal {
         Self::WrongMethod,
         Self::MissingKey,
         Self::WrongKey,
+        Self::KeyExpired,
+        Self::AddressNotAllowed,
         Self::RouteNotAllowed,
+        Self::ModelNotFound,
+        Self::KeyRateReached,
+        Self::KeyBusy,
         Self::Held,
         Self::BodyTooLarge,
         Self::BodyTooSlow,
@@ -77,10 +92,11 @@ impl Refusal {
             Self::Malformed => 400,
             Self::HeadTooLarge => 431,
             Self::VersionNotSupported => 505,
-            Self::UnknownRoute => 404,
+            Self::UnknownRoute | Self::ModelNotFound => 404,
             Self::WrongMethod => 405,
-            Self::MissingKey | Self::WrongKey => 401,
-            Self::RouteNotAllowed => 403,
+            Self::MissingKey | Self::WrongKey | Self::KeyExpired => 401,
+            Self::AddressNotAllowed | Self::RouteNotAllowed => 403,
+            Self::KeyRateReached | Self::KeyBusy => 429,
             Self::BodyTooLarge => 413,
             Self::HeadTooSlow | Self::BodyTooSlow => 408,
             Self::AddressRateReached | Self::AddressBusy | Self::TooManyWrongKeys => 429,
@@ -100,7 +116,12 @@ impl Refusal {
             Self::WrongMethod => "wrong_method",
             Self::MissingKey => "missing_api_key",
             Self::WrongKey => "invalid_api_key",
+            Self::KeyExpired => "key_expired",
+            Self::AddressNotAllowed => "address_not_allowed",
             Self::RouteNotAllowed => "route_not_allowed",
+            Self::ModelNotFound => "model_not_found",
+            Self::KeyRateReached => "key_rate_reached",
+            Self::KeyBusy => "key_busy",
             Self::Held => "held",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
@@ -124,13 +145,16 @@ impl Refusal {
             | Self::VersionNotSupported
             | Self::UnknownRoute
             | Self::WrongMethod
+            | Self::ModelNotFound
             | Self::BodyTooLarge
             | Self::BodyTooSlow => "invalid_request_error",
-            Self::MissingKey | Self::WrongKey => "authentication_error",
-            Self::RouteNotAllowed => "permission_error",
-            Self::AddressRateReached | Self::AddressBusy | Self::TooManyWrongKeys => {
-                "rate_limit_error"
-            }
+            Self::MissingKey | Self::WrongKey | Self::KeyExpired => "authentication_error",
+            Self::AddressNotAllowed | Self::RouteNotAllowed => "permission_error",
+            Self::KeyRateReached
+            | Self::KeyBusy
+            | Self::AddressRateReached
+            | Self::AddressBusy
+            | Self::TooManyWrongKeys => "rate_limit_error",
             Self::Held
             | Self::TooBusy
             | Self::GatewayAway
@@ -164,6 +188,19 @@ impl Refusal {
             }
             Self::WrongKey => {
                 "The key is not known here. Check that it is complete, or ask its owner for the present one."
+            }
+            Self::KeyExpired => "This key has expired. Ask its owner for a new one.",
+            Self::AddressNotAllowed => {
+                "This key may not be used from this address. Ask its owner for one that may."
+            }
+            Self::ModelNotFound => {
+                "There is no such model for this key. GET /v1/models lists the one there is."
+            }
+            Self::KeyRateReached => {
+                "This key was used more often than it may be. The Retry-After header says how long to wait."
+            }
+            Self::KeyBusy => {
+                "This key has as many requests under way as it may have. Wait until one of them has ended."
             }
             Self::RouteNotAllowed => {
                 "This key may not use this path. Ask its owner for one that may."
@@ -205,6 +242,8 @@ impl Refusal {
         match self {
             Self::Held => Some(2),
             Self::TooBusy
+            | Self::KeyRateReached
+            | Self::KeyBusy
             | Self::AddressRateReached
             | Self::AddressBusy
             | Self::TooManyWrongKeys => Some(1),
@@ -217,7 +256,10 @@ impl Refusal {
             | Self::WrongMethod
             | Self::MissingKey
             | Self::WrongKey
+            | Self::KeyExpired
+            | Self::AddressNotAllowed
             | Self::RouteNotAllowed
+            | Self::ModelNotFound
             | Self::BodyTooLarge
             | Self::BodyTooSlow
             | Self::GatewayBrokeOff

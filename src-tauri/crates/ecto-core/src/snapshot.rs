@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::cause::Cause;
 use crate::exposure::Exposure;
 use crate::gateway::GatewayView;
+use crate::key::{KeyGrant, KeyName};
 use crate::ports::{Activity, VaultPlace};
 use crate::step::Step;
 use crate::tailnet::TailnetView;
@@ -26,7 +27,9 @@ pub struct Snapshot {
     /// The gateway, as last seen.
     pub gateway: Option<GatewayView>,
     /// The key that clients present, as far as it may be shown.
-    pub key: Option<KeyView>,
+    pub key: Option<KeyHint>,
+    /// All keys, in the order in which they were made; empty until they were first read.
+    pub keys: Vec<KeyView>,
     /// Where the secrets are.
     pub vault: VaultPlace,
     /// What went through the guard.
@@ -45,6 +48,7 @@ impl Snapshot {
             tailnet: None,
             gateway: None,
             key: None,
+            keys: Vec::new(),
             vault,
             activity: Activity::default(),
             notice: None,
@@ -80,14 +84,47 @@ pub enum StepProgress {
     Failed,
 }
 
+/// By what a key is told from others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct KeyHint {
+    /// Its name.
+    pub name: KeyName,
+    /// Its prefix and last four characters.
+    pub hint: String,
+}
+
 /// What may be shown of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct KeyView {
     /// Its name.
-    pub name: String,
+    pub name: KeyName,
     /// Its prefix and last four characters.
     pub hint: String,
+    /// What its holder may do.
+    pub grant: KeyGrant,
+    /// The same in words, but for the end.
+    pub summary: String,
+    /// When it was made or last rotated, where that is known.
+    pub made: Option<Timestamp>,
+    /// When it was last used, where this host has seen that.
+    pub last_used: Option<Timestamp>,
+    /// Until when the key before the last rotation is good, while it is.
+    pub earlier_until: Option<Timestamp>,
+    /// Whether it is good.
+    pub state: KeyState,
+}
+
+/// Whether a key is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// It is.
+    Good,
+    /// It has run out.
+    Expired,
 }
 
 /// Something that happened and that a person should hear of.

@@ -14,6 +14,7 @@ use crate::cause::{Cause, ConfigProblem, ReachCause, Remedy};
 use crate::exposure::{Closed, Exposure, Reach};
 use crate::foreign::ForeignText;
 use crate::gateway::RestoreOutcome;
+use crate::key::{KeyGrant, Route};
 use crate::ports::VaultPlace;
 use crate::snapshot::Notice;
 use crate::step::{Step, Waiting};
@@ -56,6 +57,35 @@ impl fmt::Display for Message {
 }
 
 /// Text from outside as a part of a sentence, which has its own full stop.
+/// What the holder of a key may do, but for how long.
+pub fn grant(grant: &KeyGrant) -> String {
+    let mut parts = vec![routes(grant)];
+    if let Some(agent) = &grant.agent {
+        parts.push(format!("agent {agent} alone"));
+    }
+    if let Some(rate) = &grant.rate {
+        parts.push(format!("at most {} a {}", rate.count, rate.per.word()));
+    }
+    if let Some(concurrent) = grant.concurrent {
+        parts.push(format!("{concurrent} at once"));
+    }
+    if !grant.from.is_empty() {
+        let from: Vec<_> = grant.from.iter().map(ToString::to_string).collect();
+        parts.push(format!("from {}", from.join(", ")));
+    }
+    parts.join("; ")
+}
+
+fn routes(grant: &KeyGrant) -> String {
+    let words: Vec<_> = grant.routes.iter().map(|route| route.word()).collect();
+    match words.as_slice() {
+        [] => "nothing".to_owned(),
+        all if all.len() == Route::ALL.len() => "everything".to_owned(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
 fn clause(detail: &ForeignText) -> &str {
     detail.as_str().trim_end_matches('.')
 }
@@ -498,6 +528,22 @@ pub fn cause(cause: &Cause) -> Message {
                 clause(detail)
             ),
             "Make a new key with `ecto token --regenerate`.",
+        ),
+        Cause::KeyNotFound { name } => Message::new(
+            format!("There is no key named \"{name}\"."),
+            "See which there are with `ecto key list`.",
+        ),
+        Cause::KeyNameTaken { name } => Message::new(
+            format!("There is a key named \"{name}\" already. Nothing was changed."),
+            "Choose another name, or revoke that key first.",
+        ),
+        Cause::TooManyKeys { limit } => Message::new(
+            format!("There are {limit} keys already, and there can be no more."),
+            "Revoke one that nobody uses; `ecto key list` tells when each was last used.",
+        ),
+        Cause::DefaultKeyStays => Message::new(
+            "The key named \"default\" stays, under its name: Ecto proves its lock with it.",
+            "To make the present one useless, run `ecto key rotate default`.",
         ),
         Cause::OpenWithoutKey => Message::new(
             "The check from outside got in without a key, so the door was closed at once.",

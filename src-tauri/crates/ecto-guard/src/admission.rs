@@ -2,10 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use ecto_core::Timestamp;
 use ecto_core::cause::Cause;
 use ecto_core::gateway::GatewayAccess;
-use ecto_core::key::GuardKey;
+use ecto_core::key::{GuardKey, KeyName};
+use ecto_core::ports::Clock;
+use tokio::sync::Notify;
 
 use crate::gateway::Gateway;
 use crate::key::KnownKeys;
@@ -20,10 +24,14 @@ pub(crate) struct Admission {
     pub keys: Arc<KnownKeys>,
 }
 
+/// How often the clock is looked at while a key is going to end: clocks jump, and machines sleep.
+const CLOCK_LOOK: Duration = Duration::from_secs(15);
+
 /// The present admission, and whether it is in force.
 pub(crate) struct Gate {
     held: AtomicBool,
     present: RwLock<Option<Admission>>,
+    keys_changed: Notify,
 }
 
 impl Gate {
@@ -32,6 +40,7 @@ impl Gate {
         Self {
             held: AtomicBool::new(true),
             present: RwLock::new(None),
+            keys_changed: Notify::new(),
         }
     }
 
@@ -65,7 +74,39 @@ impl Gate {
             gateway,
             keys: Arc::new(keys),
         });
+        self.keys_changed.notify_one();
         Ok(())
+    }
+
+    /// Takes over the keys alone, where there is a gateway. What is in flight for a key that is gone is cut.
+    pub fn set_keys(&self, keys: Vec<GuardKey>) {
+        let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(admission) = &mut *present {
+            admission.keys = Arc::new(admission.keys.replace(keys));
+        }
+        self.keys_changed.notify_one();
+    }
+
+    /// When each key was last used.
+    pub fn key_uses(&self) -> Vec<(KeyName, Timestamp)> {
+        self.admission()
+            .map_or_else(Vec::new, |admission| admission.keys.uses())
+    }
+
+    /// Cuts what was opened with a key at the moment when that key ends. Goes on until it is dropped.
+    pub async fn cut_what_ends(&self, clock: &dyn Clock) {
+        loop {
+            let next = self
+                .admission()
+                .and_then(|admission| admission.keys.cut_ended(clock.now()));
+            match next {
+                None => self.keys_changed.notified().await,
+                Some(left) => tokio::select! {
+                    () = self.keys_changed.notified() => {}
+                    () = tokio::time::sleep(left.min(CLOCK_LOOK)) => {}
+                },
+            }
+        }
     }
 
     /// Lets nobody in and forgets everything.
@@ -82,5 +123,81 @@ impl Gate {
     /// Makes key holders wait, or no longer.
     pub fn set_held(&self, held: bool) {
         self.held.store(held, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ecto_core::gateway::GatewayFingerprint;
+    use ecto_core::key::ValidDigest;
+    use secrecy::SecretString;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    struct Paused(Instant);
+
+    impl Clock for Paused {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH + self.uptime()
+        }
+
+        fn uptime(&self) -> Duration {
+            self.0.elapsed()
+        }
+    }
+
+    fn key(name: &str) -> GuardKey {
+        GuardKey::with_all_routes(name.parse().unwrap(), &SecretString::from(name))
+    }
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_open_is_cut_at_the_moment_its_key_ends() {
+        let access = GatewayAccess {
+            address: ([127, 0, 0, 1], 1).into(),
+            token: SecretString::from("token"),
+            fingerprint: GatewayFingerprint("one".to_owned()),
+        };
+        let gate = Arc::new(Gate::new());
+        let clock = Arc::new(Paused(Instant::now()));
+        let mut guest = key("guest");
+        guest.grant.expires = Some(second(3600));
+        let keys = vec![key("default"), guest.clone()];
+        gate.swap(&access, keys, &Limits::default()).unwrap();
+        let cutting = (Arc::clone(&gate), Arc::clone(&clock));
+        tokio::spawn(async move { cutting.0.cut_what_ends(&*cutting.1).await });
+        let open = |secret: &str| {
+            let keys = gate.admission().unwrap().keys;
+            keys.find(secret.as_bytes(), clock.now()).unwrap().cut
+        };
+        let (stays, ends) = (open("default"), open("guest"));
+        tokio::time::sleep(Duration::from_millis(3_599_900)).await;
+        assert!(!ends.is_cancelled());
+        tokio::time::sleep(Duration::from_millis(102)).await;
+        assert!(ends.is_cancelled() && !stays.is_cancelled());
+
+        // A rotation with grace, while the watch rests because nothing is going to end.
+        gate.set_keys(vec![key("default"), key("phone")]);
+        let old = open("phone");
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let mut rotated = key("phone");
+        rotated.digests = vec![
+            key("new phone").digests[0],
+            ValidDigest {
+                until: Some(second(4000)),
+                ..key("phone").digests[0]
+            },
+        ];
+        gate.set_keys(vec![key("default"), rotated]);
+        let new = open("new phone");
+        let left = second(4000).duration_since(clock.now());
+        tokio::time::sleep(Duration::try_from(left).unwrap() - Duration::from_millis(5)).await;
+        assert!(!old.is_cancelled());
+        tokio::time::sleep(Duration::from_millis(8)).await;
+        assert!(old.is_cancelled() && !new.is_cancelled() && !stays.is_cancelled());
     }
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::activity::Line;
 use crate::connection::Turn;
 use crate::gateway::{Gateway, Link};
+use crate::rate::RetryAfter;
 
 /// The body of an answer, with everything that has to end when it ends.
 pub(crate) enum AnswerBody {
@@ -40,7 +41,31 @@ pub(crate) struct Stream {
     link: Option<Link>,
     gateway: Arc<Gateway>,
     line: Line,
+    /// Stands around what the gateway sends.
+    around: Around,
     _turn: Turn,
+}
+
+/// What stands around an answer.
+#[derive(Debug, Default)]
+struct Around {
+    before: Option<Bytes>,
+    after: Option<Bytes>,
+}
+
+impl Around {
+    fn length(&self) -> usize {
+        let length = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+        length(&self.before) + length(&self.after)
+    }
+
+    /// The body of the answer as a list of one, in OpenAI's shape.
+    fn list() -> Self {
+        Self {
+            before: Some(Bytes::from_static(br#"{"object":"list","data":["#)),
+            after: Some(Bytes::from_static(b"]}")),
+        }
+    }
 }
 
 impl Stream {
@@ -57,8 +82,15 @@ impl Stream {
             link: Some(link),
             gateway,
             line,
+            around: Around::default(),
             _turn: turn,
         }
+    }
+
+    /// Makes the answer a list of one.
+    pub fn into_list(mut self) -> Self {
+        self.around = Around::list();
+        self
     }
 
     fn poll_incoming(
@@ -106,8 +138,18 @@ impl Body for AnswerBody {
                 })
             }),
             Self::Stream(stream) => loop {
+                if let Some(before) = stream.around.before.take() {
+                    stream.line.add_bytes(before.len());
+                    return Poll::Ready(Some(Ok(Frame::data(before))));
+                }
                 match std::task::ready!(stream.poll_incoming(context)) {
-                    None => return Poll::Ready(None),
+                    None => {
+                        let after = stream.around.after.take();
+                        return Poll::Ready(after.map(|after| {
+                            stream.line.add_bytes(after.len());
+                            Ok(Frame::data(after))
+                        }));
+                    }
                     Some(Err(fault)) => return Poll::Ready(Some(Err(fault))),
                     Some(Ok(frame)) => {
                         if let Some(data) = frame.data_ref() {
@@ -123,14 +165,23 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Refusal { text, .. } => text.is_end_stream(),
-            Self::Stream(stream) => stream.incoming.is_end_stream(),
+            Self::Stream(stream) => stream.incoming.is_end_stream() && stream.around.length() == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Refusal { text, .. } => text.size_hint(),
-            Self::Stream(stream) => stream.incoming.size_hint(),
+            Self::Stream(stream) => {
+                let mut size = stream.incoming.size_hint();
+                let around = stream.around.length() as u64;
+                if let Some(exact) = size.exact() {
+                    size.set_exact(exact.saturating_add(around));
+                } else {
+                    size.set_lower(size.lower().saturating_add(around));
+                }
+                size
+            }
         }
     }
 }
@@ -182,6 +233,8 @@ pub(crate) fn refusal_bytes(refusal: Refusal) -> String {
 pub(crate) struct RefusalDetails {
     /// The method that the path takes.
     pub allow: Option<Method>,
+    /// How long to wait, where that is known better than by the refusal itself.
+    pub retry: Option<RetryAfter>,
     /// Whether part of the body was left unread, so that the connection cannot go on.
     pub body_unread: bool,
 }
@@ -204,7 +257,8 @@ pub(crate) fn refuse(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(seconds) = refusal.retry_after() {
+    let seconds = details.retry.map(RetryAfter::seconds);
+    if let Some(seconds) = seconds.or(refusal.retry_after()) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if refusal.status() == 401 {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::activity::UNREADABLE;
 use crate::answer::refusal_bytes;
 use crate::framing::{Breach, Framing};
+use crate::key::Place;
 use crate::limits::Limits;
 use crate::passage::{Passage, Shared};
 
@@ -74,7 +75,10 @@ impl Progress {
         state.phase = Phase::Serving;
         state.turn += 1;
         state.cut = None;
-        Turn(self.clone())
+        Turn {
+            progress: self.clone(),
+            place: None,
+        }
     }
 
     fn saw_bytes(&self) {
@@ -107,18 +111,26 @@ impl Progress {
 }
 
 /// One request under way on a connection.
-pub(crate) struct Turn(Progress);
+pub(crate) struct Turn {
+    progress: Progress,
+    place: Option<Place>,
+}
 
 impl Turn {
     /// Ends the connection as soon as `cut` is cancelled.
     pub fn end_with(&self, cut: CancellationToken) {
-        self.0.state().cut = Some(cut);
+        self.progress.state().cut = Some(cut);
+    }
+
+    /// Keeps the place among the requests of its key, until it ends.
+    pub fn keep(&mut self, place: Place) {
+        self.place = Some(place);
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.progress.state();
         state.cut = None;
         let until = Instant::now() + state.limits.rest;
         state.phase = Phase::Resting { until };

@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use ecto_core::Timestamp;
 use ecto_core::cause::Cause;
 use ecto_core::foreign::ForeignText;
 use ecto_core::gateway::GatewayAccess;
-use ecto_core::key::{GuardKey, NoRandomness};
+use ecto_core::key::{GuardKey, KeyName, NoRandomness};
 use ecto_core::ports::{Activity, Clock, Guard};
 use ecto_core::proof::{ProofAnswer, ProofQuestion};
 use rand::TryRng;
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
 
 use crate::activity::Register;
 use crate::admission::Gate;
@@ -24,7 +26,13 @@ use crate::prover::ProverPass;
 /// everything.
 pub struct LoopbackGuard {
     shared: Arc<Shared>,
-    listening: Mutex<Option<Listening>>,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    listening: Listening,
+    // Ends with it.
+    _cutting: JoinSet<()>,
 }
 
 impl LoopbackGuard {
@@ -38,11 +46,12 @@ impl LoopbackGuard {
             limits,
             gate: Gate::new(),
             prover: ProverPass::new(random)?,
-            register: Register::new(clock),
+            register: Register::new(Arc::clone(&clock)),
+            clock,
         };
         Ok(Self {
             shared: Arc::new(shared),
-            listening: Mutex::new(None),
+            running: Mutex::new(None),
         })
     }
 }
@@ -50,10 +59,10 @@ impl LoopbackGuard {
 #[async_trait]
 impl Guard for LoopbackGuard {
     async fn start(&self, access: GatewayAccess, keys: Vec<GuardKey>) -> Result<SocketAddr, Cause> {
-        let mut listening = self.listening.lock().await;
+        let mut running = self.running.lock().await;
         self.shared.gate.swap(&access, keys, &self.shared.limits)?;
-        if let Some(listening) = &*listening {
-            return Ok(listening.address);
+        if let Some(running) = &*running {
+            return Ok(running.listening.address);
         }
         let started = Listening::start(self.shared.clone())
             .await
@@ -64,8 +73,22 @@ impl Guard for LoopbackGuard {
                 }
             })?;
         let address = started.address;
-        *listening = Some(started);
+        let mut cutting = JoinSet::new();
+        let shared = Arc::clone(&self.shared);
+        cutting.spawn(async move { shared.gate.cut_what_ends(&*shared.clock).await });
+        *running = Some(Running {
+            listening: started,
+            _cutting: cutting,
+        });
         Ok(address)
+    }
+
+    fn set_keys(&self, keys: Vec<GuardKey>) {
+        self.shared.gate.set_keys(keys);
+    }
+
+    fn key_uses(&self) -> Vec<(KeyName, Timestamp)> {
+        self.shared.gate.key_uses()
     }
 
     fn hold(&self) {
@@ -77,18 +100,18 @@ impl Guard for LoopbackGuard {
     }
 
     async fn stop(&self) {
-        let mut listening = self.listening.lock().await;
+        let mut running = self.running.lock().await;
         self.shared.gate.shut();
-        let ending = listening.take();
-        drop(listening);
-        if let Some(listening) = ending {
-            listening.stop().await;
+        let ending = running.take();
+        drop(running);
+        if let Some(running) = ending {
+            running.listening.stop().await;
         }
     }
 
     async fn ask(&self, question: ProofQuestion) -> Result<ProofAnswer, Cause> {
-        let address = match &*self.listening.lock().await {
-            Some(listening) => listening.address,
+        let address = match &*self.running.lock().await {
+            Some(running) => running.listening.address,
             None => {
                 return Err(Cause::GuardFailed {
                     detail: "the guard does not listen".into(),

@@ -26,6 +26,9 @@ const ALSO_TO_THE_GATEWAY: [&str; 4] = [
     "x-request-id",
 ];
 
+/// Which agent OpenClaw is to use.
+const AGENT: HeaderName = HeaderName::from_static("x-openclaw-agent-id");
+
 const NOT_TO_THE_CLIENT: [&str; 19] = [
     "alt-svc",
     "authorization",
@@ -83,7 +86,14 @@ fn is_plain(value: &HeaderValue) -> bool {
 }
 
 /// The headers of the request to the gateway. The length of the body is not among them: it follows from the body.
-pub(crate) fn headers_to_the_gateway(client: &HeaderMap, gateway: &GatewayHeaders) -> HeaderMap {
+///
+/// `agent` pins the agent: OpenClaw takes this header before the body's `model`, and the session follows from it
+/// (2026.9.6, `src/gateway/http-utils.ts`).
+pub(crate) fn headers_to_the_gateway(
+    client: &HeaderMap,
+    gateway: &GatewayHeaders,
+    agent: Option<&HeaderValue>,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(HOST, gateway.host.clone());
     headers.insert(AUTHORIZATION, gateway.authorization.clone());
@@ -91,6 +101,9 @@ pub(crate) fn headers_to_the_gateway(client: &HeaderMap, gateway: &GatewayHeader
         if goes_to_the_gateway(name) && is_plain(value) && !is_named_in_connection(client, name) {
             headers.append(name.clone(), value.clone());
         }
+    }
+    if let Some(agent) = agent {
+        headers.insert(AGENT, agent.clone());
     }
     headers
 }
@@ -202,7 +215,11 @@ mod tests {
                     HeaderValue::from_str(value).unwrap(),
                 );
             }
-            let arrived = headers_to_the_gateway(&client, &gateway());
+            let pinned = headers_to_the_gateway(&client, &gateway(), Some(&HeaderValue::from_static("public")));
+            prop_assert_eq!(pinned.get_all(AGENT).iter().collect::<Vec<_>>(), ["public"]);
+            let about: Vec<_> = pinned.keys().filter(|name| name.as_str().starts_with("x-openclaw")).collect();
+            prop_assert_eq!(about, [&AGENT]);
+            let arrived = headers_to_the_gateway(&client, &gateway(), None);
             prop_assert_eq!(arrived.get_all(AUTHORIZATION).iter().count(), 1);
             prop_assert_eq!(&arrived[AUTHORIZATION], "Bearer gateway-token");
             prop_assert_eq!(arrived.get_all(HOST).iter().count(), 1);
@@ -246,7 +263,7 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        let arrived = headers_to_the_gateway(&client, &gateway());
+        let arrived = headers_to_the_gateway(&client, &gateway(), None);
         for (name, value) in &client {
             assert_eq!(arrived.get(name), Some(value));
         }
@@ -260,7 +277,7 @@ mod tests {
         client.insert("x-request-id", "1".parse().unwrap());
         client.insert("accept", "*/*".parse().unwrap());
         client.insert("content-type", "application/json".parse().unwrap());
-        let arrived = headers_to_the_gateway(&client, &gateway());
+        let arrived = headers_to_the_gateway(&client, &gateway(), None);
         assert!(!arrived.contains_key("x-request-id"));
         assert!(!arrived.contains_key("accept"));
         assert!(arrived.contains_key("content-type"));

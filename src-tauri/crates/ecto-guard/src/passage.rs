@@ -1,30 +1,33 @@
 //! The way of one request through the guard, room by room.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use ecto_core::key::Route;
+use ecto_core::ports::Clock;
 use ecto_core::refusal::Refusal;
-use http::header::{HOST, UPGRADE};
+use http::header::{ACCEPT_ENCODING, HOST, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 
 use crate::activity::{Line, Register};
-use crate::admission::{Admission, Gate};
+use crate::admission::Gate;
 use crate::answer::{AnswerBody, RefusalDetails, Stream, refuse};
 use crate::body::{BodyFault, RequestBody};
 use crate::caller::{caller_address, describe_caller};
 use crate::connection::{Progress, Turn};
-use crate::gateway::Silence;
+use crate::gateway::{Gateway, Silence};
 use crate::header::{headers_to_the_gateway, strip_answer};
-use crate::key::presented_key;
+use crate::key::{KeyRefusal, KnownKey, presented_key};
 use crate::limits::Limits;
 use crate::prover::ProverPass;
-use crate::route::{Destination, allowed_method, find_destination};
+use crate::route::{Destination, MODELS, allowed_method, find_destination};
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -36,6 +39,8 @@ pub(crate) struct Shared {
     pub prover: ProverPass,
     /// What went through.
     pub register: Register,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Takes the requests of one connection.
@@ -63,9 +68,10 @@ impl Service<Request<Incoming>> for Passage {
     }
 }
 
-async fn pass(shared: &Shared, request: Request<Incoming>, turn: Turn) -> Response<AnswerBody> {
+async fn pass(shared: &Shared, request: Request<Incoming>, mut turn: Turn) -> Response<AnswerBody> {
     let (head, body) = request.into_parts();
-    let caller = describe_caller(caller_address(&head.headers));
+    let address = caller_address(&head.headers);
+    let caller = describe_caller(address);
     let mut line = shared.register.begin(caller, &head.method, head.uri.path());
     let is_prover = shared.prover.is_shown(&head.headers);
     if is_prover {
@@ -73,11 +79,18 @@ async fn pass(shared: &Shared, request: Request<Incoming>, turn: Turn) -> Respon
     }
     let mut details = RefusalDetails {
         allow: None,
+        retry: None,
         body_unread: !body.is_end_stream(),
     };
-    let (destination, admission) = match admit(shared, &head, is_prover, &mut line, &turn) {
+    let asking = Asking {
+        head: &head,
+        address,
+        is_prover,
+    };
+    let admitted = match admit(shared, asking, &mut line, &mut turn) {
         Ok(admitted) => admitted,
-        Err(refusal) => {
+        Err(KeyRefusal { refusal, retry }) => {
+            details.retry = retry;
             if refusal == Refusal::WrongMethod {
                 details.allow = allowed_method(head.uri.path());
             }
@@ -88,7 +101,7 @@ async fn pass(shared: &Shared, request: Request<Incoming>, turn: Turn) -> Respon
         return refuse(Refusal::BodyTooLarge, &details, line, turn);
     }
     let fault = BodyFault::default();
-    let body = match destination.route {
+    let body = match admitted.destination.route {
         Route::Chat | Route::Responses => RequestBody::new(
             body,
             shared.limits.body_bytes,
@@ -98,8 +111,8 @@ async fn pass(shared: &Shared, request: Request<Incoming>, turn: Turn) -> Respon
         Route::Models => RequestBody::none(),
     };
     line.set_under_way();
-    let gateway = admission.gateway;
-    let outcome = match request_to_the_gateway(&head, destination, body, &gateway.headers) {
+    let (gateway, as_list) = (Arc::clone(&admitted.gateway), admitted.as_list);
+    let outcome = match request_to_the_gateway(&head, admitted, body) {
         Some(request) => gateway.send(request).await,
         None => return refuse(Refusal::Malformed, &details, line, turn),
     };
@@ -111,7 +124,10 @@ async fn pass(shared: &Shared, request: Request<Incoming>, turn: Turn) -> Respon
                 head.extensions.clear();
                 strip_answer(&mut head.headers);
                 line.set_passed(head.status.as_u16());
-                let stream = Stream::new(incoming, link, gateway, line, turn);
+                let mut stream = Stream::new(incoming, link, gateway, line, turn);
+                if as_list && head.status == StatusCode::OK {
+                    stream = stream.into_list();
+                }
                 return Response::from_parts(head, AnswerBody::Stream(Box::new(stream)));
             }
             Some(refusal) => refusal,
@@ -122,28 +138,82 @@ async fn pass(shared: &Shared, request: Request<Incoming>, turn: Turn) -> Respon
     refuse(refusal, &details, line, turn)
 }
 
-/// Everything that is decided by the head alone.
+/// A request as far as it is known before its body.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    head: &'a Parts,
+    address: Option<IpAddr>,
+    is_prover: bool,
+}
+
+/// A request that may go to the gateway.
+struct Admitted {
+    destination: Destination,
+    gateway: Arc<Gateway>,
+    key: Arc<KnownKey>,
+    /// Whether the answer is one model where a list was asked for.
+    as_list: bool,
+}
+
+/// Everything that is decided by the head alone. What the prover asks is not counted, so that no limit of a key decides
+/// whether the lock is proven.
 fn admit(
     shared: &Shared,
-    head: &Parts,
-    is_prover: bool,
+    asking: Asking<'_>,
     line: &mut Line,
-    turn: &Turn,
-) -> Result<(Destination, Admission), Refusal> {
+    turn: &mut Turn,
+) -> Result<Admitted, KeyRefusal> {
+    let head = asking.head;
     check_form(head)?;
     let destination = find_destination(&head.method, head.uri.path())?;
     let presented = presented_key(&head.headers)?;
     let admission = shared.gate.admission().ok_or(Refusal::Held)?;
-    let key = admission.keys.find(presented).ok_or(Refusal::WrongKey)?;
-    line.set_key(key.name.clone());
-    turn.end_with(key.cut.clone());
-    if !key.allows(destination.route) {
-        return Err(Refusal::RouteNotAllowed);
+    let now = shared.clock.now();
+    let holder = admission
+        .keys
+        .find(presented, now)
+        .ok_or(Refusal::WrongKey)?;
+    let key = holder.key;
+    line.set_key(key.label.clone());
+    key.judge(destination.route, asking.address, now)?;
+    turn.end_with(holder.cut);
+    let (destination, as_list) = match key.model() {
+        Some(model) => pin_models(destination, &model)?,
+        None => (destination, false),
+    };
+    if !asking.is_prover {
+        if shared.gate.is_held() {
+            return Err(Refusal::Held.into());
+        }
+        turn.keep(key.count(&*shared.clock)?);
     }
-    if shared.gate.is_held() && !is_prover {
-        return Err(Refusal::Held);
+    Ok(Admitted {
+        destination,
+        gateway: admission.gateway,
+        key,
+        as_list,
+    })
+}
+
+/// Shows the holder of a key with an agent that agent's model alone: in place of the list the gateway is asked for the
+/// one model, and says whether the answer is to be made a list.
+fn pin_models(destination: Destination, model: &str) -> Result<(Destination, bool), Refusal> {
+    if destination.route != Route::Models {
+        return Ok((destination, false));
     }
-    Ok((destination, admission))
+    let path = format!("{MODELS}/{}", model.replace('/', "%2F"));
+    let as_list = destination.path == MODELS;
+    if !as_list && destination.path != path {
+        return Err(Refusal::ModelNotFound);
+    }
+    let path = Cow::Owned(path);
+    Ok((
+        Destination {
+            path,
+            ..destination
+        },
+        as_list,
+    ))
 }
 
 /// Refuses what is not one plain request: other versions, targets that are not a path, more or fewer than one `Host`,
@@ -168,14 +238,19 @@ fn check_form(head: &Parts) -> Result<(), Refusal> {
 /// The request as the gateway gets it: path and headers chosen by the guard, no query.
 fn request_to_the_gateway(
     head: &Parts,
-    destination: Destination,
+    admitted: Admitted,
     body: RequestBody,
-    headers: &crate::header::GatewayHeaders,
 ) -> Option<Request<RequestBody>> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = Uri::try_from(destination.path.into_owned()).ok()?;
-    *request.headers_mut() = headers_to_the_gateway(&head.headers, headers);
+    *request.uri_mut() = Uri::try_from(admitted.destination.path.into_owned()).ok()?;
+    let agent = admitted.key.agent.as_ref();
+    let mut headers = headers_to_the_gateway(&head.headers, &admitted.gateway.headers, agent);
+    if admitted.as_list {
+        // What is put around the answer is not compressed.
+        headers.remove(ACCEPT_ENCODING);
+    }
+    *request.headers_mut() = headers;
     Some(request)
 }
 

@@ -8,6 +8,9 @@ use ecto_core::key::Route;
 use ecto_core::refusal::Refusal;
 use http::Method;
 
+/// Where the models are.
+pub(crate) const MODELS: &str = "/v1/models";
+
 /// The longest part of a model's id, in bytes.
 const MODEL_PART: usize = 128;
 
@@ -29,7 +32,7 @@ fn offered(path: &str) -> Option<(Method, Destination)> {
     match path {
         "/v1/chat/completions" => fixed(Method::POST, Route::Chat, "/v1/chat/completions"),
         "/v1/responses" => fixed(Method::POST, Route::Responses, "/v1/responses"),
-        "/v1/models" => fixed(Method::GET, Route::Models, "/v1/models"),
+        MODELS => fixed(Method::GET, Route::Models, MODELS),
         other => {
             let path = model_path(other.strip_prefix("/v1/models/")?)?;
             let route = Route::Models;

@@ -53,15 +53,21 @@ impl Desk {
     /// Does what a request asks. [`Request::Watch`] gets one report here; the rest is the connection's business.
     pub async fn answer(&self, request: Request) -> Answer {
         let _errand = match request {
-            Request::RegenerateKey | Request::RestartGateway | Request::Restore => {
-                Some(self.errands.read().await)
-            }
+            Request::RegenerateKey
+            | Request::AddKey { .. }
+            | Request::RotateKey { .. }
+            | Request::RevokeKey { .. }
+            | Request::RenameKey { .. }
+            | Request::RestartGateway
+            | Request::Restore => Some(self.errands.read().await),
             Request::Status
             | Request::Watch
             | Request::Look
             | Request::Connect { .. }
             | Request::Disconnect
             | Request::RevealKey
+            | Request::Keys
+            | Request::ShowKey { .. }
             | Request::CheckOutside
             | Request::Show
             | Request::Quit => None,
@@ -81,6 +87,25 @@ impl Desk {
                 Err(cause) => Answer::failed(cause),
             },
             Request::RegenerateKey => Answer::from_done(self.engine.regenerate_key().await),
+            Request::Keys => match self.engine.show_keys().await {
+                Ok(keys) => Answer::Keys { keys },
+                Err(cause) => Answer::failed(cause),
+            },
+            Request::ShowKey { name } => Answer::from_key(self.engine.reveal_named_key(name).await),
+            Request::AddKey { name, grant } => {
+                Answer::from_key(self.engine.add_key(name, grant).await)
+            }
+            Request::RotateKey {
+                name,
+                grace_seconds,
+            } => {
+                let grace = Duration::from_secs(grace_seconds);
+                Answer::from_key(self.engine.rotate_key(name, grace).await)
+            }
+            Request::RevokeKey { name } => Answer::from_done(self.engine.revoke_key(name).await),
+            Request::RenameKey { name, to } => {
+                Answer::from_done(self.engine.rename_key(name, to).await)
+            }
             Request::RestartGateway => Answer::from_done(self.engine.restart_gateway().await),
             Request::Restore => match self.engine.restore().await {
                 Ok(keys) => Answer::Restored { keys },

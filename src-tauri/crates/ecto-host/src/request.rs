@@ -2,7 +2,10 @@
 
 use ecto_core::Timestamp;
 use ecto_core::cause::Cause;
+use ecto_core::engine::command::RevealedKey;
 use ecto_core::gateway::RestoredKey;
+use ecto_core::key::{KeyGrant, KeyName};
+use ecto_core::snapshot::KeyView;
 use ecto_core::tailnet::NodeChoice;
 use ecto_core::words::{self, Message};
 use secrecy::{ExposeSecret, SecretString};
@@ -37,6 +40,40 @@ pub enum Request {
     RevealKey,
     /// Another key in place of this one.
     RegenerateKey,
+    /// All keys, as far as they may be shown.
+    Keys,
+    /// One key itself.
+    ShowKey {
+        /// Which.
+        name: KeyName,
+    },
+    /// Another key beside the ones there are.
+    AddKey {
+        /// What it is called.
+        name: KeyName,
+        /// What its holder may do.
+        grant: KeyGrant,
+    },
+    /// Another secret in place of a key's.
+    RotateKey {
+        /// Which.
+        name: KeyName,
+        /// For how many seconds more the one before is good.
+        #[serde(default)]
+        grace_seconds: u64,
+    },
+    /// Takes a key away.
+    RevokeKey {
+        /// Which.
+        name: KeyName,
+    },
+    /// Gives a key another name.
+    RenameKey {
+        /// Which.
+        name: KeyName,
+        /// What it is called from now on.
+        to: KeyName,
+    },
     /// Restarts the gateway; answered when it is ready.
     RestartGateway,
     /// Private, and OpenClaw as it was.
@@ -63,6 +100,19 @@ pub enum Answer {
         #[serde(serialize_with = "expose")]
         key: SecretString,
     },
+    /// To [`Request::Keys`].
+    Keys {
+        /// All of them.
+        keys: Vec<KeyView>,
+    },
+    /// To [`Request::ShowKey`], [`Request::AddKey`] and [`Request::RotateKey`].
+    NamedKey {
+        /// What the client presents.
+        #[serde(serialize_with = "expose")]
+        secret: SecretString,
+        /// What may be shown of it.
+        key: Box<KeyView>,
+    },
     /// To [`Request::Restore`].
     Restored {
         /// What became of each.
@@ -88,6 +138,17 @@ impl Answer {
         }
     }
 
+    /// Makes the answer that carries a key.
+    pub fn from_key(result: Result<RevealedKey, Cause>) -> Self {
+        match result {
+            Ok(RevealedKey { secret, view }) => Self::NamedKey {
+                secret,
+                key: Box::new(view),
+            },
+            Err(cause) => Self::failed(cause),
+        }
+    }
+
     /// Makes the answer for something that has no other result.
     pub fn from_done(result: Result<(), Cause>) -> Self {
         match result {
@@ -97,7 +158,7 @@ impl Answer {
     }
 }
 
-/// The socket is for its owner alone, and this is the one answer that carries the key over it.
+/// The socket is for its owner alone; no other answers carry a key over it.
 fn expose<S: Serializer>(key: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(key.expose_secret())
 }

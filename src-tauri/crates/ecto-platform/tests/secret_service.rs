@@ -14,7 +14,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::Command;
 
-use ecto_core::ports::{Secrets, VaultFault, VaultPlace};
+use ecto_core::key::{Key, KeyRing};
+use ecto_core::ports::{VaultFault, VaultPlace};
 use ecto_platform::System;
 use ecto_platform::folders::Folders;
 use ecto_platform::vault::{OpenedVault, VaultChoice, VaultNotice, open, system_store};
@@ -160,14 +161,14 @@ async fn vault() -> OpenedVault {
         .unwrap()
 }
 
-fn secrets(secret: &str) -> Secrets {
-    Secrets {
-        keys: vec![("default".to_owned(), SecretString::from(secret))],
+fn secrets(secret: &str) -> KeyRing {
+    KeyRing {
+        keys: vec![Key::first(SecretString::from(secret), None)],
     }
 }
 
-fn default_key(secrets: Option<Secrets>) -> Option<String> {
-    Some(secrets?.key("default")?.expose_secret().to_owned())
+fn default_key(secrets: Option<KeyRing>) -> Option<String> {
+    Some(secrets?.first_key()?.expose_secret().to_owned())
 }
 
 fn no_file(path: &Path) -> bool {

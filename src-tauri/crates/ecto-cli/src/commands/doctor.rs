@@ -82,6 +82,8 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
                 Answer::Report(report) => of_host(&report, &mut findings),
                 Answer::Done
                 | Answer::Key { .. }
+                | Answer::Keys { .. }
+                | Answer::NamedKey { .. }
                 | Answer::Restored { .. }
                 | Answer::Failed { .. }
                 | Answer::NotUnderstood => {}

@@ -30,6 +30,8 @@ pub async fn restore(session: &Session) -> Result<Vec<RestoredKey>, Failure> {
         Answer::Report(_)
         | Answer::Done
         | Answer::Key { .. }
+        | Answer::Keys { .. }
+        | Answer::NamedKey { .. }
         | Answer::Failed { .. }
         | Answer::NotUnderstood => Ok(Vec::new()),
     }

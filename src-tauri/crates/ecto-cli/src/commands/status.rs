@@ -60,6 +60,8 @@ async fn read(session: &Session) -> Result<Report, Failure> {
         Answer::Report(report) => Ok(*report),
         Answer::Done
         | Answer::Key { .. }
+        | Answer::Keys { .. }
+        | Answer::NamedKey { .. }
         | Answer::Restored { .. }
         | Answer::Failed { .. }
         | Answer::NotUnderstood => Ok(without_host(session)),

@@ -72,6 +72,8 @@ pub async fn reveal_key(session: &Session) -> Result<SecretString, Failure> {
         Answer::Key { key } => Ok(key),
         Answer::Report(_)
         | Answer::Done
+        | Answer::Keys { .. }
+        | Answer::NamedKey { .. }
         | Answer::Restored { .. }
         | Answer::Failed { .. }
         | Answer::NotUnderstood => Err(ecto_host::client::ClientFault::NotUnderstood {

@@ -1,6 +1,7 @@
 //! One of each cause. A new variant does not compile before it has a line here.
 
 use super::{Cause, ConfigProblem, ReachCause};
+use crate::key::KeyName;
 use crate::step::Step;
 use crate::tailnet::Link;
 
@@ -96,6 +97,10 @@ one_of_each!(every_cause, Cause, {
     Cause::VaultDenied => Cause::VaultDenied,
     Cause::VaultUnreachable { .. } => Cause::VaultUnreachable { detail: "no session".into() },
     Cause::VaultDamaged { .. } => Cause::VaultDamaged { detail: "not JSON".into() },
+    Cause::KeyNotFound { .. } => Cause::KeyNotFound { name: KeyName::default() },
+    Cause::KeyNameTaken { .. } => Cause::KeyNameTaken { name: KeyName::default() },
+    Cause::TooManyKeys { .. } => Cause::TooManyKeys { limit: 100 },
+    Cause::DefaultKeyStays => Cause::DefaultKeyStays,
     Cause::OpenWithoutKey => Cause::OpenWithoutKey,
     Cause::WantedNotStored { .. } => Cause::WantedNotStored { detail: "the disk is full".into() },
     Cause::PrivateNotStored { .. } => Cause::PrivateNotStored { detail: "the disk is full".into() },

@@ -45,6 +45,7 @@ impl Engine {
                 guard.stop().await;
             }
         };
+        self.uses = self.key_uses();
         let (closing, ()) = tokio::join!(close, stop);
         self.guard_up = false;
         let detail: Option<ForeignText> = match closing {

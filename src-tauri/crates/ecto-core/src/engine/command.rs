@@ -1,13 +1,15 @@
 //! What others may ask of the engine, and the handle with which they do.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cause::Cause;
 use crate::gateway::RestoredKey;
-use crate::key::DEFAULT_KEY;
-use crate::snapshot::Snapshot;
+use crate::key::{KeyGrant, KeyName};
+use crate::snapshot::{KeyView, Snapshot};
 use crate::tailnet::NodeChoice;
 use crate::wanted::Wanted;
 
@@ -38,11 +40,53 @@ pub(super) enum Command {
 /// What is done between two rounds.
 #[derive(Debug)]
 pub(super) enum Action {
-    Look { reply: Reply<()> },
-    RevealKey { reply: Reply<SecretString> },
-    RegenerateKey { reply: Reply<()> },
-    RestartGateway { reply: Reply<()> },
-    Restore { reply: Reply<Vec<RestoredKey>> },
+    Look {
+        reply: Reply<()>,
+    },
+    RegenerateKey {
+        reply: Reply<()>,
+    },
+    ShowKeys {
+        reply: Reply<Vec<KeyView>>,
+    },
+    RevealKey {
+        name: KeyName,
+        reply: Reply<RevealedKey>,
+    },
+    AddKey {
+        name: KeyName,
+        grant: KeyGrant,
+        reply: Reply<RevealedKey>,
+    },
+    RotateKey {
+        name: KeyName,
+        grace: Duration,
+        reply: Reply<RevealedKey>,
+    },
+    RevokeKey {
+        name: KeyName,
+        reply: Reply<()>,
+    },
+    RenameKey {
+        name: KeyName,
+        to: KeyName,
+        reply: Reply<()>,
+    },
+    RestartGateway {
+        reply: Reply<()>,
+    },
+    Restore {
+        reply: Reply<Vec<RestoredKey>>,
+    },
+}
+
+/// A key, and what may be shown of it.
+#[derive(Debug)]
+pub struct RevealedKey {
+    /// What the client presents.
+    pub secret: SecretString,
+    /// What may be shown.
+    pub view: KeyView,
 }
 
 /// The way to the engine. Cheap to clone. When the last one is dropped, the engine closes the door and ends.
@@ -93,7 +137,43 @@ impl Handle {
 
     /// The default key, made where there is none yet.
     pub async fn reveal_key(&self) -> Result<SecretString, Cause> {
-        self.ask(|reply| Command::Act(Action::RevealKey { reply }))
+        let name = KeyName::default();
+        Ok(self.reveal_named_key(name).await?.secret)
+    }
+
+    /// All keys, as far as they may be shown.
+    pub async fn show_keys(&self) -> Result<Vec<KeyView>, Cause> {
+        self.ask(|reply| Command::Act(Action::ShowKeys { reply }))
+            .await
+    }
+
+    /// The key with this name.
+    pub async fn reveal_named_key(&self, name: KeyName) -> Result<RevealedKey, Cause> {
+        self.ask(|reply| Command::Act(Action::RevealKey { name, reply }))
+            .await
+    }
+
+    /// Makes a key. Whoever is connected notices nothing.
+    pub async fn add_key(&self, name: KeyName, grant: KeyGrant) -> Result<RevealedKey, Cause> {
+        self.ask(|reply| Command::Act(Action::AddKey { name, grant, reply }))
+            .await
+    }
+
+    /// Replaces the secret of a key. The one before stays good for `grace`, and what was opened with it is cut then.
+    pub async fn rotate_key(&self, name: KeyName, grace: Duration) -> Result<RevealedKey, Cause> {
+        self.ask(|reply| Command::Act(Action::RotateKey { name, grace, reply }))
+            .await
+    }
+
+    /// Takes a key away and cuts what its holders have open.
+    pub async fn revoke_key(&self, name: KeyName) -> Result<(), Cause> {
+        self.ask(|reply| Command::Act(Action::RevokeKey { name, reply }))
+            .await
+    }
+
+    /// Gives a key another name. Its holders notice nothing.
+    pub async fn rename_key(&self, name: KeyName, to: KeyName) -> Result<(), Cause> {
+        self.ask(|reply| Command::Act(Action::RenameKey { name, to, reply }))
             .await
     }
 
@@ -192,21 +272,26 @@ impl Engine {
                 let _ = reply.send(Ok(()));
                 None
             }
-            Action::RevealKey { reply } => {
-                let known = self
-                    .secrets
-                    .as_ref()
-                    .and_then(|secrets| secrets.key(DEFAULT_KEY));
-                match known {
-                    Some(key) => {
-                        let _ = reply.send(Ok(key.clone()));
-                        None
-                    }
-                    None => Some(Action::RevealKey { reply }),
+            Action::RevealKey { name, reply } => match &self.keys {
+                Some(_) => {
+                    let _ = reply.send(self.known_key(&name));
+                    None
                 }
-            }
+                None => Some(Action::RevealKey { name, reply }),
+            },
+            Action::ShowKeys { reply } => match &self.keys {
+                Some(_) => {
+                    let _ = reply.send(Ok(self.key_views()));
+                    None
+                }
+                None => Some(Action::ShowKeys { reply }),
+            },
             Action::Look { .. }
             | Action::RegenerateKey { .. }
+            | Action::AddKey { .. }
+            | Action::RotateKey { .. }
+            | Action::RevokeKey { .. }
+            | Action::RenameKey { .. }
             | Action::RestartGateway { .. }
             | Action::Restore { .. } => Some(action),
         }

@@ -7,9 +7,8 @@ use tokio::time::Instant;
 
 use crate::cause::{Cause, Remedy, Severity};
 use crate::exposure::{Exposure, Reach};
-use crate::key::{DEFAULT_KEY, GuardKey};
+use crate::key::{GuardKey, Key, KeyRing};
 use crate::plan::{self, Next, Observation};
-use crate::ports::Secrets;
 use crate::proof::{Opening, prove};
 use crate::snapshot::{JourneyStep, Notice, StepProgress};
 use crate::step::{Reporter, Step};
@@ -222,8 +221,8 @@ impl Engine {
     }
 
     async fn do_step(&mut self, step: Step) -> Work<Result<(), Cause>> {
-        if matches!(step, Step::SetUpOpenClaw | Step::StartGuard) && self.secrets.is_none() {
-            match self.ensure_secrets().await {
+        if matches!(step, Step::SetUpOpenClaw | Step::StartGuard) && self.keys.is_none() {
+            match self.ensure_keys().await {
                 Work::Done(Ok(())) => {}
                 unsettled @ (Work::Done(Err(_)) | Work::Interrupted | Work::TimedOut) => {
                     return unsettled;
@@ -279,31 +278,29 @@ impl Engine {
     }
 
     /// Reads the keys from the vault; makes and stores the default one only where the vault said there is none.
-    pub(super) async fn ensure_secrets(&mut self) -> Work<Result<(), Cause>> {
-        if self.secrets.is_some() {
+    pub(super) async fn ensure_keys(&mut self) -> Work<Result<(), Cause>> {
+        if self.keys.is_some() {
             return Work::Done(Ok(()));
         }
         let vault = Arc::clone(&self.ports.vault);
         let make_key = Arc::clone(&self.ports.make_key);
+        let now = self.ports.clock.now();
         let load = async move {
             let stored = vault.load().await.map_err(Cause::from)?;
-            if let Some(secrets) = stored
-                && secrets.key(DEFAULT_KEY).is_some()
-            {
-                return Ok(secrets);
+            let mut keys = stored.unwrap_or_default();
+            if keys.first_key().is_some() {
+                return Ok(keys);
             }
             let key = make_key().map_err(|fault| Cause::Internal {
                 detail: fault.to_string().into(),
             })?;
-            let secrets = Secrets {
-                keys: vec![(DEFAULT_KEY.to_owned(), key)],
-            };
-            vault.store(&secrets).await.map_err(Cause::from)?;
-            Ok(secrets)
+            keys.keys.insert(0, Key::first(key, Some(now)));
+            vault.store(&keys).await.map_err(Cause::from)?;
+            Ok(keys)
         };
         match self.during(Duration::from_secs(120), None, load).await {
-            Work::Done(Ok(secrets)) => {
-                self.secrets = Some(secrets);
+            Work::Done(Ok(keys)) => {
+                self.keys = Some(keys);
                 Work::Done(Ok(()))
             }
             Work::Done(Err(cause)) => Work::Done(Err(cause)),
@@ -315,13 +312,9 @@ impl Engine {
     }
 
     pub(super) fn guard_keys(&self) -> Vec<GuardKey> {
-        self.secrets.as_ref().map_or_else(Vec::new, |secrets| {
-            secrets
-                .keys
-                .iter()
-                .map(|(name, secret)| GuardKey::with_all_routes(name.clone(), secret.clone()))
-                .collect()
-        })
+        self.keys
+            .as_ref()
+            .map_or_else(Vec::new, KeyRing::for_the_guard)
     }
 
     async fn start_guard(&mut self, limit: Duration) -> Work<Result<(), Cause>> {
@@ -348,12 +341,9 @@ impl Engine {
     }
 
     async fn prove_lock(&mut self, limit: Duration) -> Work<Result<(), Cause>> {
-        let (Some(running), Some(key)) = (
-            &self.guard,
-            self.secrets
-                .as_ref()
-                .and_then(|secrets| secrets.key(DEFAULT_KEY)),
-        ) else {
+        let (Some(running), Some(key)) =
+            (&self.guard, self.keys.as_ref().and_then(KeyRing::first_key))
+        else {
             return Work::Done(Err(Cause::GuardFailed {
                 detail: "there is nothing to prove yet".into(),
             }));

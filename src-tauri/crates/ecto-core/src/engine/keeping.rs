@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::cause::{Cause, ReachCause};
 use crate::exposure::{Exposure, Reach};
-use crate::key::DEFAULT_KEY;
+use crate::key::KeyRing;
 use crate::ports::OutsideFinding;
 use crate::snapshot::{Notice, StepProgress};
 use crate::step::Step;
@@ -168,12 +168,8 @@ impl Engine {
 
     fn start_check(&mut self) {
         self.next_check = None;
-        let (Some(door), Some(key)) = (
-            &self.door,
-            self.secrets
-                .as_ref()
-                .and_then(|secrets| secrets.key(DEFAULT_KEY)),
-        ) else {
+        let (Some(door), Some(key)) = (&self.door, self.keys.as_ref().and_then(KeyRing::first_key))
+        else {
             return;
         };
         let outside = Arc::clone(&self.ports.outside);

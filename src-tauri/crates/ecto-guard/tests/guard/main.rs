@@ -8,6 +8,7 @@
 
 mod crossing;
 mod cutting;
+mod granting;
 mod hostile;
 mod limits;
 mod proving;

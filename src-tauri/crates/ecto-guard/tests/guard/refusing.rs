@@ -95,7 +95,7 @@ async fn a_key_passes_only_where_it_may() {
     let mut gateway = TinyGateway::ordinary().await;
     let setting = Setting::new(gateway.address, Limits::default()).await;
     let mut only_models = key("phone", 1);
-    only_models.routes = vec![Route::Models];
+    only_models.grant.routes = [Route::Models].into();
     setting
         .guard
         .start(gateway.access(), vec![only_models])

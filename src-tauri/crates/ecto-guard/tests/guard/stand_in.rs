@@ -200,21 +200,35 @@ pub fn access_to(address: SocketAddr) -> GatewayAccess {
     }
 }
 
-pub struct TestClock(Instant);
+pub struct TestClock {
+    began: Instant,
+    at: Timestamp,
+}
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
+        self.at + self.began.elapsed()
     }
 
     fn uptime(&self) -> Duration {
-        self.0.elapsed()
+        self.began.elapsed()
     }
 }
 
 pub fn new_guard(limits: Limits) -> LoopbackGuard {
-    let clock = Arc::new(TestClock(Instant::now()));
-    LoopbackGuard::new(limits, clock, &mut StdRng::seed_from_u64(99)).unwrap()
+    new_guard_with(limits, Timestamp::UNIX_EPOCH).0
+}
+
+/// A guard whose clock begins at `at`.
+pub fn new_guard_at(at: Timestamp) -> (LoopbackGuard, Arc<TestClock>) {
+    new_guard_with(Limits::default(), at)
+}
+
+fn new_guard_with(limits: Limits, at: Timestamp) -> (LoopbackGuard, Arc<TestClock>) {
+    let began = Instant::now();
+    let clock = Arc::new(TestClock { began, at });
+    let guard = LoopbackGuard::new(limits, clock.clone(), &mut StdRng::seed_from_u64(99));
+    (guard.unwrap(), clock)
 }
 
 pub fn secret(seed: u64) -> SecretString {
@@ -222,7 +236,7 @@ pub fn secret(seed: u64) -> SecretString {
 }
 
 pub fn key(name: &str, seed: u64) -> GuardKey {
-    GuardKey::with_all_routes(name, secret(seed))
+    GuardKey::with_all_routes(name.parse().unwrap(), &secret(seed))
 }
 
 /// A guard that lets `key("phone", 1)` through to a gateway.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use ecto_core::ports::{Secrets, Vault, VaultFault, VaultPlace};
+use ecto_core::key::KeyRing;
+use ecto_core::ports::{Vault, VaultFault, VaultPlace};
 
 use super::document::{Document, Stored, Unreadable};
 use super::unreachable;
@@ -71,18 +72,18 @@ fn read(file: &PrivateFile) -> Result<Option<Content>, VaultFault> {
     Ok(content)
 }
 
-fn secrets(content: Option<Content>) -> Result<Option<Secrets>, VaultFault> {
+fn secrets(content: Option<Content>) -> Result<Option<KeyRing>, VaultFault> {
     let Some(content) = content else {
         return Ok(None);
     };
     match Stored::read(&content.bytes)? {
-        Stored::Document(document) => Ok(Some(document.secrets())),
+        Stored::Document(document) => Ok(Some(document.ring())),
         Stored::Older(_) => Ok(None),
     }
 }
 
 /// Stores the secrets. What is there and cannot be read is put aside first, unless a newer version wrote it.
-fn store(file: &PrivateFile, secrets: &Secrets) -> Result<(), VaultFault> {
+fn store(file: &PrivateFile, secrets: &KeyRing) -> Result<(), VaultFault> {
     let document = match read(file)? {
         None => Document::empty(),
         Some(content) => match Stored::read(&content.bytes) {
@@ -100,15 +101,15 @@ fn store(file: &PrivateFile, secrets: &Secrets) -> Result<(), VaultFault> {
 
 #[async_trait]
 impl Vault for FileVault {
-    async fn load(&self) -> Result<Option<Secrets>, VaultFault> {
+    async fn load(&self) -> Result<Option<KeyRing>, VaultFault> {
         self.with_file(|file| secrets(read(file)?)).await
     }
 
-    async fn look(&self) -> Result<Option<Secrets>, VaultFault> {
+    async fn look(&self) -> Result<Option<KeyRing>, VaultFault> {
         self.with_file(|file| secrets(file.read_unchanged()?)).await
     }
 
-    async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault> {
+    async fn store(&self, secrets: &KeyRing) -> Result<(), VaultFault> {
         let secrets = secrets.clone();
         self.with_file(move |file| store(file, &secrets)).await
     }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use async_trait::async_trait;
-use ecto_core::ports::{Secrets, Vault, VaultFault, VaultPlace};
+use ecto_core::key::KeyRing;
+use ecto_core::ports::{Vault, VaultFault, VaultPlace};
 use keyring_core::{CredentialStore, Entry, Error};
 use zeroize::Zeroizing;
 
@@ -133,7 +134,7 @@ fn read(store: &CredentialStore) -> Result<Option<Zeroizing<Vec<u8>>>, VaultFaul
 }
 
 /// Stores the secrets. What is there and cannot be read is put aside first, unless a newer version wrote it.
-fn store(keyring: &CredentialStore, secrets: &Secrets) -> Result<(), VaultFault> {
+fn store(keyring: &CredentialStore, secrets: &KeyRing) -> Result<(), VaultFault> {
     let document = match read(keyring)? {
         None => Document::empty(),
         Some(bytes) => match Stored::read(&bytes) {
@@ -199,20 +200,20 @@ fn is_refusal(error: &Error) -> bool {
 
 #[async_trait]
 impl Vault for KeyringVault {
-    async fn load(&self) -> Result<Option<Secrets>, VaultFault> {
+    async fn load(&self) -> Result<Option<KeyRing>, VaultFault> {
         self.with_store(|store| {
             let Some(bytes) = read(store)? else {
                 return Ok(None);
             };
             match Stored::read(&bytes)? {
-                Stored::Document(document) => Ok(Some(document.secrets())),
+                Stored::Document(document) => Ok(Some(document.ring())),
                 Stored::Older(_) => Err(Unreadable::NotOurs.into()),
             }
         })
         .await
     }
 
-    async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault> {
+    async fn store(&self, secrets: &KeyRing) -> Result<(), VaultFault> {
         let secrets = secrets.clone();
         self.with_store(move |keyring| store(keyring, &secrets))
             .await

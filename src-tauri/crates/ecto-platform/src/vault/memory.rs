@@ -3,27 +3,28 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use ecto_core::ports::{Secrets, Vault, VaultFault, VaultPlace};
+use ecto_core::key::KeyRing;
+use ecto_core::ports::{Vault, VaultFault, VaultPlace};
 
 /// Secrets in memory alone.
 #[derive(Debug, Default)]
 pub struct MemoryVault {
-    secrets: Mutex<Option<Secrets>>,
+    secrets: Mutex<Option<KeyRing>>,
 }
 
 impl MemoryVault {
-    fn secrets(&self) -> std::sync::MutexGuard<'_, Option<Secrets>> {
+    fn secrets(&self) -> std::sync::MutexGuard<'_, Option<KeyRing>> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Vault for MemoryVault {
-    async fn load(&self) -> Result<Option<Secrets>, VaultFault> {
+    async fn load(&self) -> Result<Option<KeyRing>, VaultFault> {
         Ok(self.secrets().clone())
     }
 
-    async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault> {
+    async fn store(&self, secrets: &KeyRing) -> Result<(), VaultFault> {
         *self.secrets() = Some(secrets.clone());
         Ok(())
     }

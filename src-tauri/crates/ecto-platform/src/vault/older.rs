@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use ecto_core::key::{self, DEFAULT_KEY};
-use ecto_core::ports::{Secrets, Vault, VaultFault, VaultPlace};
+use ecto_core::key::{self, Key, KeyRing};
+use ecto_core::ports::{Vault, VaultFault, VaultPlace};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
@@ -56,16 +56,16 @@ impl<V: Vault> ImportingVault<V> {
 
 #[async_trait]
 impl<V: Vault> Vault for ImportingVault<V> {
-    async fn load(&self) -> Result<Option<Secrets>, VaultFault> {
+    async fn load(&self) -> Result<Option<KeyRing>, VaultFault> {
         self.import().await;
         self.vault.load().await
     }
 
-    async fn look(&self) -> Result<Option<Secrets>, VaultFault> {
+    async fn look(&self) -> Result<Option<KeyRing>, VaultFault> {
         self.vault.look().await
     }
 
-    async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault> {
+    async fn store(&self, secrets: &KeyRing) -> Result<(), VaultFault> {
         self.import().await;
         self.vault.store(secrets).await
     }
@@ -123,8 +123,8 @@ async fn import(file: PrivateFile, vault: &dyn Vault) -> Result<Option<Imported>
     .map_err(unreachable)??;
     if let (Some(key), None) = (found, known) {
         vault
-            .store(&Secrets {
-                keys: vec![(DEFAULT_KEY.to_owned(), key)],
+            .store(&KeyRing {
+                keys: vec![Key::first(key, None)],
             })
             .await?;
     }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use ecto_core::ports::{Secrets, Vault, VaultFault, VaultPlace};
+use ecto_core::key::KeyRing;
+use ecto_core::ports::{Vault, VaultFault, VaultPlace};
 use serde::{Deserialize, Serialize};
 
 use crate::private_file::PrivateFile;
@@ -80,7 +81,7 @@ impl<V: Vault> RecordedVault<V> {
 
 #[async_trait]
 impl<V: Vault> Vault for RecordedVault<V> {
-    async fn load(&self) -> Result<Option<Secrets>, VaultFault> {
+    async fn load(&self) -> Result<Option<KeyRing>, VaultFault> {
         let secrets = self.vault.load().await?;
         if secrets.is_some() {
             self.record.write(self.place);
@@ -88,11 +89,11 @@ impl<V: Vault> Vault for RecordedVault<V> {
         Ok(secrets)
     }
 
-    async fn look(&self) -> Result<Option<Secrets>, VaultFault> {
+    async fn look(&self) -> Result<Option<KeyRing>, VaultFault> {
         self.vault.look().await
     }
 
-    async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault> {
+    async fn store(&self, secrets: &KeyRing) -> Result<(), VaultFault> {
         self.vault.store(secrets).await?;
         self.record.write(self.place);
         Ok(())

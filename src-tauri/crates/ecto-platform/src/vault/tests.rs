@@ -14,20 +14,26 @@ use secrecy::{ExposeSecret, SecretString};
 use super::*;
 use crate::System;
 use crate::private_file::PrivateFile;
-use ecto_core::ports::{Secrets, VaultPlace};
+use ecto_core::Timestamp;
+use ecto_core::key::{EarlierSecret, Key, KeyDigest, KeyGrant, KeyRing};
+use ecto_core::ports::VaultPlace;
+use proptest::prelude::*;
 
-fn secrets(keys: &[(&str, &str)]) -> Secrets {
-    Secrets {
+fn secrets(keys: &[(&str, &str)]) -> KeyRing {
+    KeyRing {
         keys: keys
             .iter()
-            .map(|(name, secret)| ((*name).to_owned(), SecretString::from(*secret)))
+            .map(|(name, secret)| Key {
+                name: name.parse().unwrap(),
+                ..Key::first(SecretString::from(*secret), None)
+            })
             .collect(),
     }
 }
 
-fn shown(secrets: Option<Secrets>) -> Vec<(String, String)> {
+fn shown(secrets: Option<KeyRing>) -> Vec<(String, String)> {
     let keys = secrets.into_iter().flat_map(|secrets| secrets.keys);
-    keys.map(|(name, secret)| (name, secret.expose_secret().to_owned()))
+    keys.map(|key| (key.name.to_string(), key.secret.expose_secret().to_owned()))
         .collect()
 }
 
@@ -197,10 +203,13 @@ async fn the_file_is_for_its_owner_alone_and_keeps_what_a_later_version_added() 
         .unwrap();
     let written: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let all = serde_json::json!({"routes": ["chat", "responses", "models"], "agent": null,
+        "rate": null, "concurrent": null, "expires": null, "from": []});
     assert_eq!(
         written,
-        serde_json::json!({"version": 1, "made": "2026", "keys": [
-            {"name": "new", "secret": "two"}, {"name": "default", "secret": "three", "label": "phone"}]})
+        serde_json::json!({"version": 2, "made": "2026", "keys": [
+            {"name": "new", "secret": "two", "grant": all},
+            {"name": "default", "secret": "three", "grant": all, "label": "phone"}]})
     );
     assert_eq!(
         fs::read_dir(path.parent().unwrap()).unwrap().count(),
@@ -303,7 +312,7 @@ async fn a_damaged_file_is_never_taken_for_a_missing_one() {
 async fn what_a_newer_version_wrote_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ecto-credentials.json");
-    let newer = r#"{"version":2,"vaults":[]}"#;
+    let newer = r#"{"version":3,"vaults":[]}"#;
     fs::write(&path, newer).unwrap();
     let vault = FileVault::new(path.clone());
     for fault in [
@@ -573,4 +582,117 @@ async fn erasing_leaves_no_older_key_to_be_taken_over() {
     let again = older.open(VaultChoice::File, &store).await;
     assert!(again.vault.load().await.unwrap().is_none());
     older.assert_is_aside();
+}
+
+fn moment() -> impl Strategy<Value = Timestamp> {
+    (0i64..4_000_000_000).prop_map(|second| Timestamp::from_second(second).unwrap())
+}
+
+fn grant() -> impl Strategy<Value = KeyGrant> {
+    let route = prop::sample::select(key::Route::ALL.to_vec());
+    let rate = (
+        1u32..5000,
+        prop::sample::select(vec!["sec", "min", "hour", "day"]),
+    );
+    (
+        prop::collection::btree_set(route, 1..=3),
+        prop::option::of("[a-z0-9][a-z0-9_-]{0,20}"),
+        prop::option::of(rate),
+        prop::option::of(1u32..100),
+        prop::option::of(moment()),
+        prop::collection::vec((any::<[u8; 4]>(), 0u8..=32), 0..3),
+    )
+        .prop_map(
+            |(routes, agent, rate, concurrent, expires, from)| KeyGrant {
+                routes,
+                agent: agent.map(|agent| agent.parse().unwrap()),
+                rate: rate.map(|(count, per)| format!("{count}/{per}").parse().unwrap()),
+                concurrent: concurrent.and_then(std::num::NonZeroU32::new),
+                expires,
+                from: from
+                    .into_iter()
+                    .map(|([a, b, c, d], bits)| {
+                        key::grant::parse_range(&format!("{a}.{b}.{c}.{d}/{bits}")).unwrap()
+                    })
+                    .collect(),
+            },
+        )
+}
+
+fn ring() -> impl Strategy<Value = KeyRing> {
+    let name = "[a-zA-Z0-9]([a-zA-Z0-9 @._-]{0,20}[a-zA-Z0-9])?";
+    let earlier = prop::option::of((any::<[u8; 8]>(), moment()));
+    let rest = (earlier, grant(), prop::option::of(moment()));
+    prop::collection::btree_map(name, ("[ -~]{1,60}", rest), 0..6).prop_map(|keys| KeyRing {
+        keys: keys
+            .into_iter()
+            .map(|(name, (secret, (earlier, grant, made)))| Key {
+                name: name.parse().unwrap(),
+                secret: SecretString::from(secret),
+                earlier: earlier.map(|(bytes, until)| EarlierSecret {
+                    digest: KeyDigest::of(&bytes),
+                    until,
+                }),
+                grant,
+                made,
+            })
+            .collect(),
+    })
+}
+
+proptest! {
+    #[test]
+    fn keys_come_back_with_all_their_limits(before in ring(), after in ring()) {
+        let document = document::Document::empty().with(&before).with(&after);
+        let bytes = document.bytes().unwrap();
+        let Ok(document::Stored::Document(read)) = document::Stored::read(&bytes) else {
+            panic!("not a document");
+        };
+        prop_assert!(read.ring().is(&after) && read.has(&after));
+    }
+
+    #[test]
+    fn the_document_of_the_first_version_is_taken_over_whole(keys in prop::collection::btree_map("[a-z]{1,12}", "[ -~]{1,60}", 0..6)) {
+        let first = serde_json::json!({"version": 1, "made": "2026", "keys": keys
+            .iter()
+            .map(|(name, secret)| serde_json::json!({"name": name, "secret": secret, "label": name}))
+            .collect::<Vec<_>>()});
+        let Ok(document::Stored::Document(read)) = document::Stored::read(first.to_string().as_bytes()) else {
+            panic!("not a document");
+        };
+        let ring = read.ring();
+        let shown: Vec<_> = shown(Some(ring.clone()));
+        prop_assert_eq!(shown, keys.into_iter().collect::<Vec<_>>());
+        prop_assert!(ring.keys.iter().all(|key| key.grant == KeyGrant::default() && key.earlier.is_none()));
+        prop_assert!(read.has(&ring));
+        let written = read.with(&ring).bytes().unwrap();
+        let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        prop_assert_eq!(&written["version"], 2);
+        prop_assert_eq!(&written["made"], "2026");
+        for key in written["keys"].as_array().unwrap() {
+            prop_assert_eq!(&key["label"], &key["name"]);
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_and_never_read_as_less_limited(version in 2u64..9, field in "[a-z]{3,9}", value in 0u32..9) {
+        let mut grant = serde_json::json!({"routes": ["chat"]});
+        prop_assume!(!["routes", "agent", "rate", "concurrent", "expires", "from"].contains(&field.as_str()));
+        grant[&field] = value.into();
+        let text = serde_json::json!({"version": version, "keys": [{"name": "phone", "secret": "one", "grant": grant}]});
+        let read = document::Stored::read(text.to_string().as_bytes());
+        let expected = if version == 2 { document::Unreadable::NotOurs } else { document::Unreadable::Newer };
+        prop_assert_eq!(read.err(), Some(expected));
+    }
+}
+
+#[test]
+fn two_keys_of_one_name_are_not_what_ecto_writes() {
+    for version in [1, 2] {
+        let key =
+            serde_json::json!({"name": "phone", "secret": "one", "grant": {"routes": ["chat"]}});
+        let text = serde_json::json!({"version": version, "keys": [key, key]});
+        let read = document::Stored::read(text.to_string().as_bytes());
+        assert_eq!(read.err(), Some(document::Unreadable::NotOurs));
+    }
 }

@@ -11,7 +11,7 @@ use crate::step::{Step, Waiting};
 use crate::tailnet::{FunnelPermission, Installer, NodeChoice, NodeKind, TailnetView};
 
 use super::story::{Story, is_private, is_public, looks, word};
-use super::world::{CONFIG, Call, Fault, World, listing, ready, refusing, running};
+use super::world::{CONFIG, Call, Fault, World, listing, only_key, ready, refusing, running};
 
 #[tokio::test(start_paused = true)]
 async fn from_nothing_to_public() {
@@ -65,7 +65,7 @@ async fn from_nothing_to_public() {
 #[tokio::test(start_paused = true)]
 async fn where_all_is_ready_only_the_door_is_opened() {
     let world = World::ready();
-    world.state().secrets = Some(vec![("default".into(), "ecto_secret_own".into())]);
+    world.state().secrets = Some(only_key("ecto_secret_own"));
     let story = Story::begin(world);
     story.connect().await.unwrap();
     story.until(is_public).await;

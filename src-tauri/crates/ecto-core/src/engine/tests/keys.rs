@@ -5,10 +5,11 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::cause::Cause;
+use crate::key::{AgentId, KeyGrant, KeyName};
 use crate::ports::VaultFault;
 
 use super::story::{Story, is_private, is_public, looks};
-use super::world::{Call, Fault, World};
+use super::world::{Call, Fault, World, only_key};
 
 fn away() -> VaultFault {
     VaultFault::Unreachable {
@@ -32,7 +33,7 @@ async fn a_key_is_stored_before_anything_is_set_up_with_it() {
 #[tokio::test(start_paused = true)]
 async fn an_unreachable_vault_never_makes_a_new_key() {
     let world = World::ready();
-    world.state().secrets = Some(vec![("default".into(), "ecto_secret_mine".into())]);
+    world.state().secrets = Some(only_key("ecto_secret_mine"));
     world.state().vault_fault = Some(away());
     let story = Story::begin(world);
     assert!(matches!(
@@ -113,7 +114,7 @@ async fn a_new_key_is_stored_first_then_the_old_one_is_cut_off() {
         story.world.deeds(),
         [
             Call::StoreSecrets,
-            Call::StartGuard,
+            Call::SetKeys,
             Call::AskGateway,
             Call::Ask
         ]
@@ -168,20 +169,6 @@ async fn a_new_key_that_was_stored_after_all_is_the_one_in_force() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_key_does_not_outlive_a_guard_that_would_not_take_the_new_one() {
-    let story = Story::public(World::ready()).await;
-    let fault = Fault::Fail(Cause::GuardFailed {
-        detail: "no".into(),
-    });
-    story.world.fail(Call::StartGuard, 1, fault);
-    story.handle.regenerate_key().await.unwrap_err();
-    assert!(story.world.is_shut());
-    story.pass(Duration::from_secs(1)).await;
-    story.until(is_public).await;
-    assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0002"]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn disconnecting_while_a_new_key_is_stored_leaves_guard_and_vault_agreed() {
     let story = Story::public(World::ready()).await;
     let slow = Fault::Slow(Duration::from_secs(30));
@@ -197,4 +184,92 @@ async fn disconnecting_while_a_new_key_is_stored_leaves_guard_and_vault_agreed()
     assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
     let key = story.handle.reveal_key().await.unwrap();
     assert_eq!(story.world.stored_keys(), [key.expose_secret()]);
+}
+
+fn name(text: &str) -> KeyName {
+    text.parse().unwrap()
+}
+
+fn pinned() -> KeyGrant {
+    KeyGrant {
+        agent: Some("public".parse::<AgentId>().unwrap()),
+        ..KeyGrant::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_keys_come_and_go_without_a_new_proof_and_without_anybody_noticing() {
+    let story = Story::public(World::ready()).await;
+    story.world.state().guard.as_mut().unwrap().streams = 1;
+    story.world.forget_calls();
+    let phone = story.handle.add_key(name("phone"), pinned()).await.unwrap();
+    assert_eq!(phone.view.hint, "ecto_…0002");
+    assert_eq!(phone.view.summary, "everything; agent public alone");
+    assert_eq!(
+        story.world.keys_of_guard(),
+        ["ecto_secret_0001", "ecto_secret_0002"]
+    );
+    story
+        .handle
+        .rename_key(name("phone"), name("tablet"))
+        .await
+        .unwrap();
+    assert_eq!(story.world.state().guard.as_ref().unwrap().streams, 1);
+    story
+        .handle
+        .rotate_key(name("tablet"), Duration::from_secs(3600))
+        .await
+        .unwrap();
+    let guard = story.world.keys_of_guard();
+    assert_eq!(
+        guard,
+        ["ecto_secret_0001", "ecto_secret_0003", "ecto_secret_0002"]
+    );
+    assert_eq!(story.world.state().guard.as_ref().unwrap().streams, 1);
+    assert!(story.world.lets_callers_in());
+    story.handle.revoke_key(name("tablet")).await.unwrap();
+    assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0001"]);
+    assert!(story.world.lets_callers_in());
+    story.pass(Duration::from_secs(5)).await;
+    story.until(is_public).await;
+    let calls = story.world.state().calls.clone();
+    for call in [Call::StartGuard, Call::Ask, Call::AskGateway, Call::Close] {
+        assert!(!calls.contains(&call), "{call:?}");
+    }
+    let shown = story.handle.show_keys().await.unwrap();
+    assert_eq!(shown, story.now().keys);
+    assert_eq!(shown.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_done_with_a_key_is_said_and_changes_nothing() {
+    let story = Story::begin(World::ready());
+    story.handle.add_key(name("phone"), pinned()).await.unwrap();
+    let before = story.world.stored_keys();
+    let handle = &story.handle;
+    let taken = handle.add_key(name("phone"), KeyGrant::default()).await;
+    assert!(matches!(taken, Err(Cause::KeyNameTaken { .. })));
+    let unknown = handle.revoke_key(name("tablet")).await;
+    assert!(matches!(unknown, Err(Cause::KeyNotFound { .. })));
+    assert_eq!(
+        handle.revoke_key(KeyName::default()).await,
+        Err(Cause::DefaultKeyStays)
+    );
+    let renamed = handle.rename_key(KeyName::default(), name("first")).await;
+    assert_eq!(renamed, Err(Cause::DefaultKeyStays));
+    let onto = handle.rename_key(name("phone"), KeyName::default()).await;
+    assert!(matches!(onto, Err(Cause::KeyNameTaken { .. })));
+    assert_eq!(story.world.stored_keys(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_cannot_be_taken_out_of_the_vault_goes_on_and_that_is_said() {
+    let story = Story::public(World::ready()).await;
+    story.handle.add_key(name("phone"), pinned()).await.unwrap();
+    story
+        .world
+        .fail(Call::StoreSecrets, 1, Fault::Fail(Cause::VaultDenied));
+    let refused = story.handle.revoke_key(name("phone")).await;
+    assert_eq!(refused, Err(Cause::VaultDenied));
+    assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
 }

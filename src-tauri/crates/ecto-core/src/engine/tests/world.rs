@@ -18,10 +18,10 @@ use crate::engine::{Engine, Ports};
 use crate::gateway::{
     GatewayAccess, GatewayFingerprint, GatewayView, ReadyGateway, RestoreOutcome, RestoredKey,
 };
-use crate::key::GuardKey;
+use crate::key::{GuardKey, Key, KeyDigest, KeyName, KeyRing};
 use crate::ports::{
-    Activity, Claim, Clock, Desktop, Gateway, Guard, Outside, OutsideFinding, Secrets, Tailnet,
-    Vault, VaultFault, VaultPlace, WantedStore,
+    Activity, Claim, Clock, Desktop, Gateway, Guard, Outside, OutsideFinding, Tailnet, Vault,
+    VaultFault, VaultPlace, WantedStore,
 };
 use crate::proof::{Opening, ProofAnswer, ProofQuestion};
 use crate::refusal::Refusal;
@@ -60,6 +60,7 @@ pub enum Call {
     Check,
     LoadSecrets,
     StoreSecrets,
+    SetKeys,
     LoadWanted,
     StoreWanted,
     OpenLink,
@@ -87,6 +88,23 @@ pub enum Fault {
     /// Takes effect, and is reported as failed all the same.
     FailAfter(Cause),
     Slow(Duration),
+}
+
+/// The first key alone.
+pub fn only_key(secret: &str) -> KeyRing {
+    KeyRing {
+        keys: vec![Key::first(SecretString::from(secret), None)],
+    }
+}
+
+fn digests(keys: &[GuardKey]) -> impl Iterator<Item = KeyDigest> + '_ {
+    let all = keys.iter().flat_map(|key| &key.digests);
+    all.map(|valid| valid.digest)
+}
+
+/// Whether all that opened the lock before still does.
+fn keeps(before: &[GuardKey], now: &[GuardKey]) -> bool {
+    digests(before).all(|known| digests(now).any(|digest| digest == known))
 }
 
 pub struct FakeGuard {
@@ -145,7 +163,7 @@ pub struct State {
     pub blind_releases: u32,
 
     pub finding: OutsideFinding,
-    pub secrets: Option<Vec<(String, String)>>,
+    pub secrets: Option<KeyRing>,
     pub vault_fault: Option<VaultFault>,
     keys_made: u32,
     pub record: Option<Vec<u8>>,
@@ -395,16 +413,24 @@ impl World {
 
     pub fn keys_of_guard(&self) -> Vec<String> {
         let state = self.state();
-        state.guard.as_ref().map_or_else(Vec::new, |guard| {
-            let text = |key: &GuardKey| key.secret.expose_secret().to_owned();
-            guard.keys.iter().map(text).collect()
-        })
+        let made = (1..=state.keys_made).map(|number| format!("{KEY_MARK}_{number:04}"));
+        let candidates: Vec<String> = made
+            .chain([format!("{KEY_MARK}_mine"), format!("{KEY_MARK}_own")])
+            .collect();
+        let digests = state.guard.iter().flat_map(|guard| digests(&guard.keys));
+        digests
+            .map(|digest| {
+                let same = |text: &&String| KeyDigest::of(text.as_bytes()) == digest;
+                candidates.iter().find(same).cloned().unwrap_or_default()
+            })
+            .collect()
     }
 
     pub fn stored_keys(&self) -> Vec<String> {
         let state = self.state();
-        let secrets = state.secrets.iter().flatten();
-        secrets.map(|(_, key)| key.clone()).collect()
+        let keys = state.secrets.iter().flat_map(|ring| &ring.keys);
+        keys.map(|key| key.secret.expose_secret().to_owned())
+            .collect()
     }
 
     /// Whether a caller with a key gets through from the internet.
@@ -774,11 +800,7 @@ impl Guard for World {
         let mut state = self.state();
         let (listener, streams) = match &state.guard {
             Some(guard) => {
-                let known = |key: &GuardKey| {
-                    keys.iter()
-                        .any(|new| new.secret.expose_secret() == key.secret.expose_secret())
-                };
-                let kept = guard.keys.iter().all(known);
+                let kept = keeps(&guard.keys, &keys);
                 (guard.listener, if kept { guard.streams } else { 0 })
             }
             None => {
@@ -798,6 +820,21 @@ impl Guard for World {
         drop(state);
         reported(after)?;
         Ok(listener)
+    }
+
+    fn set_keys(&self, keys: Vec<GuardKey>) {
+        let mut state = self.state();
+        state.calls.push(Call::SetKeys);
+        if let Some(guard) = &mut state.guard {
+            if !keeps(&guard.keys, &keys) {
+                guard.streams = 0;
+            }
+            guard.keys = keys;
+        }
+    }
+
+    fn key_uses(&self) -> Vec<(KeyName, Timestamp)> {
+        Vec::new()
     }
 
     fn hold(&self) {
@@ -839,11 +876,8 @@ impl Guard for World {
             });
         };
         let known = |key: &SecretString| {
-            let given = key.expose_secret();
-            guard
-                .keys
-                .iter()
-                .any(|key| key.secret.expose_secret() == given)
+            let given = KeyDigest::of(key.expose_secret().as_bytes());
+            digests(&guard.keys).any(|digest| digest == given)
         };
         let honest = match &asked {
             ProofQuestion::NoKey => refusing(Refusal::MissingKey),
@@ -876,7 +910,7 @@ impl Outside for World {
 
 #[async_trait]
 impl Vault for World {
-    async fn load(&self) -> Result<Option<Secrets>, VaultFault> {
+    async fn load(&self) -> Result<Option<KeyRing>, VaultFault> {
         self.meet(Call::LoadSecrets)
             .await
             .map_err(|cause| fault(&cause))?;
@@ -884,25 +918,16 @@ impl Vault for World {
         if let Some(fault) = &state.vault_fault {
             return Err(fault.clone());
         }
-        Ok(state.secrets.as_ref().map(|keys| Secrets {
-            keys: keys
-                .iter()
-                .map(|(name, key)| (name.clone(), SecretString::from(key.clone())))
-                .collect(),
-        }))
+        Ok(state.secrets.clone())
     }
 
-    async fn store(&self, secrets: &Secrets) -> Result<(), VaultFault> {
+    async fn store(&self, secrets: &KeyRing) -> Result<(), VaultFault> {
         let after = self
             .meet(Call::StoreSecrets)
             .await
             .map_err(|cause| fault(&cause))?;
         let mut state = self.state();
-        let keys = secrets
-            .keys
-            .iter()
-            .map(|(name, key)| (name.clone(), key.expose_secret().to_owned()));
-        state.secrets = Some(keys.collect());
+        state.secrets = Some(secrets.clone());
         state.vault_fault = None;
         after.map_or(Ok(()), |cause| Err(fault(&cause)))
     }

@@ -1,0 +1,188 @@
+//! The keys: made, shown, rotated, taken away, while whoever is not concerned notices nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::cause::Cause;
+use crate::key::{Key, KeyGrant, KeyName, KeyRing};
+use crate::snapshot::KeyView;
+
+use super::command::RevealedKey;
+use super::duties::settle;
+use super::{Engine, Work};
+
+const VAULT_LIMIT: Duration = Duration::from_secs(120);
+
+impl Engine {
+    /// When each key was last used, as far as this host has seen.
+    pub(super) fn key_uses(&self) -> BTreeMap<KeyName, Timestamp> {
+        let mut uses = self.uses.clone();
+        uses.extend(self.ports.guard.key_uses());
+        uses
+    }
+
+    /// What may be shown of the keys; none where they were not read yet.
+    pub(super) fn key_views(&self) -> Vec<KeyView> {
+        let Some(ring) = &self.keys else {
+            return Vec::new();
+        };
+        let (now, uses) = (self.ports.clock.now(), self.key_uses());
+        let view = |key: &Key| key.view(now, uses.get(&key.name).copied());
+        ring.keys.iter().map(view).collect()
+    }
+
+    /// A key of those that were read.
+    pub(super) fn known_key(&self, name: &KeyName) -> Result<RevealedKey, Cause> {
+        let key = self.keys.as_ref().and_then(|ring| ring.key(name.as_str()));
+        let key = key.ok_or_else(|| Cause::KeyNotFound { name: name.clone() })?;
+        let last_used = self.key_uses().get(name).copied();
+        Ok(RevealedKey {
+            secret: key.secret.clone(),
+            view: key.view(self.ports.clock.now(), last_used),
+        })
+    }
+
+    pub(super) async fn show_keys(&mut self) -> Result<Vec<KeyView>, Cause> {
+        settle(self.ensure_keys().await)?;
+        self.publish();
+        Ok(self.key_views())
+    }
+
+    pub(super) async fn reveal_key(&mut self, name: &KeyName) -> Result<RevealedKey, Cause> {
+        settle(self.ensure_keys().await)?;
+        self.publish();
+        self.known_key(name)
+    }
+
+    pub(super) async fn add_key(
+        &mut self,
+        name: KeyName,
+        grant: KeyGrant,
+    ) -> Result<RevealedKey, Cause> {
+        let secret = self.make_key()?;
+        let key = Key {
+            name: name.clone(),
+            grant,
+            ..Key::first(secret, Some(self.ports.clock.now()))
+        };
+        self.change_keys(|ring| ring.add(key)).await?;
+        self.known_key(&name)
+    }
+
+    pub(super) async fn rotate_key(
+        &mut self,
+        name: &KeyName,
+        grace: Duration,
+    ) -> Result<RevealedKey, Cause> {
+        let secret = self.make_key()?;
+        let now = self.ports.clock.now();
+        self.change_keys(|ring| ring.rotate(name, secret, grace, now))
+            .await?;
+        self.known_key(name)
+    }
+
+    pub(super) async fn revoke_key(&mut self, name: &KeyName) -> Result<(), Cause> {
+        self.change_keys(|ring| ring.revoke(name)).await?;
+        self.uses.remove(name);
+        Ok(())
+    }
+
+    pub(super) async fn rename_key(&mut self, name: &KeyName, to: KeyName) -> Result<(), Cause> {
+        let renamed = to.clone();
+        self.change_keys(|ring| ring.rename(name, renamed)).await?;
+        if let Some(used) = self.uses.remove(name) {
+            self.uses.insert(to, used);
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Replaces the first key, also where what is in the vault cannot be read.
+    pub(super) async fn regenerate_key(&mut self) -> Result<(), Cause> {
+        match settle(self.ensure_keys().await) {
+            // Asked for by name, a new key may take the place of what cannot be read.
+            Ok(()) | Err(Cause::VaultDamaged { .. }) => {}
+            Err(cause) => return Err(cause),
+        }
+        let secret = self.make_key()?;
+        let now = self.ports.clock.now();
+        let mut ring = self.keys.clone().unwrap_or_default();
+        if ring.first_key().is_some() {
+            ring.rotate(&KeyName::default(), secret, Duration::ZERO, now)?;
+        } else {
+            ring.keys.insert(0, Key::first(secret, Some(now)));
+        }
+        self.take_keys(ring).await
+    }
+
+    fn make_key(&self) -> Result<SecretString, Cause> {
+        (self.ports.make_key)().map_err(|fault| Cause::Internal {
+            detail: fault.to_string().into(),
+        })
+    }
+
+    async fn change_keys(
+        &mut self,
+        change: impl FnOnce(&mut KeyRing) -> Result<(), Cause>,
+    ) -> Result<(), Cause> {
+        settle(self.ensure_keys().await)?;
+        let mut ring = self.keys.clone().unwrap_or_default();
+        ring.forget_ended(self.ports.clock.now());
+        change(&mut ring)?;
+        self.take_keys(ring).await
+    }
+
+    /// Stores the keys and hands them to the guard. Another first key voids the proof that was made with the one before;
+    /// any other change leaves everybody but the holders of that key alone.
+    async fn take_keys(&mut self, ring: KeyRing) -> Result<(), Cause> {
+        let vault = Arc::clone(&self.ports.vault);
+        let stored = ring.clone();
+        let store = async move { vault.store(&stored).await.map_err(Cause::from) };
+        let outcome = self.during(VAULT_LIMIT, None, store).await;
+        let interrupted = matches!(outcome, Work::Interrupted);
+        if let Err(cause) = settle(outcome)
+            && !self.is_stored(&ring, interrupted).await
+        {
+            return Err(cause);
+        }
+        let first = |ring: &KeyRing| {
+            let secret = ring.first_key();
+            secret.map(|secret| secret.expose_secret().to_owned())
+        };
+        let same_first = self.keys.as_ref().and_then(first) == first(&ring);
+        self.keys = Some(ring);
+        if let Some(Cause::VaultDamaged { .. }) = self.given_up {
+            self.given_up = None;
+        }
+        if !same_first {
+            self.void_proof();
+            self.show_public();
+        }
+        self.ports.guard.set_keys(self.guard_keys());
+        self.publish();
+        Ok(())
+    }
+
+    /// Whether the vault holds these keys although storing them failed. Where that cannot be asked any more, because
+    /// the door is about to be closed, the vault is read anew before the next use.
+    async fn is_stored(&mut self, ring: &KeyRing, interrupted: bool) -> bool {
+        if interrupted {
+            self.keys = None;
+            return false;
+        }
+        let vault = Arc::clone(&self.ports.vault);
+        let load = async move { vault.load().await };
+        match self.during(Duration::from_secs(10), None, load).await {
+            Work::Done(Ok(Some(stored))) => stored.is(ring),
+            Work::Done(Ok(None) | Err(_)) | Work::TimedOut => false,
+            Work::Interrupted => {
+                self.keys = None;
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! All keys together, and what may be done with them.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{DEFAULT_KEY, GuardKey, KeyDigest, KeyGrant, KeyName, ValidDigest, hint};
+use crate::cause::Cause;
+use crate::snapshot::{KeyState, KeyView};
+
+/// The most keys. What is presented is compared with all of them.
+pub const MOST_KEYS: usize = 100;
+
+/// One key, as it is kept.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// What a person calls it.
+    pub name: KeyName,
+    /// What the client presents.
+    pub secret: SecretString,
+    /// What it was before the last rotation, where that is still good for a while.
+    pub earlier: Option<EarlierSecret>,
+    /// What its holder may do.
+    pub grant: KeyGrant,
+    /// When it was made or last rotated; keys of Ecto's first versions do not say.
+    pub made: Option<Timestamp>,
+}
+
+/// What a key was before it was rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlierSecret {
+    /// Its digest.
+    pub digest: KeyDigest,
+    /// The moment from which it is no longer good.
+    pub until: Timestamp,
+}
+
+impl Key {
+    /// A key that may do everything, for the name that is there from the start.
+    pub fn first(secret: SecretString, made: Option<Timestamp>) -> Self {
+        Self {
+            name: KeyName::default(),
+            secret,
+            earlier: None,
+            grant: KeyGrant::default(),
+            made,
+        }
+    }
+
+    /// Whether both are the same in everything.
+    pub fn is(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.secret.expose_secret() == other.secret.expose_secret()
+            && self.earlier == other.earlier
+            && self.grant == other.grant
+            && self.made == other.made
+    }
+
+    /// What the guard is handed of it.
+    pub fn for_the_guard(&self) -> GuardKey {
+        let mut key = GuardKey::new(self.name.clone(), &self.secret, self.grant.clone());
+        key.digests.extend(self.earlier.map(|earlier| ValidDigest {
+            digest: earlier.digest,
+            until: Some(earlier.until),
+        }));
+        key
+    }
+
+    /// What may be shown of it at `now`.
+    pub fn view(&self, now: Timestamp, last_used: Option<Timestamp>) -> KeyView {
+        KeyView {
+            name: self.name.clone(),
+            hint: hint(&self.secret),
+            summary: crate::words::grant(&self.grant),
+            grant: self.grant.clone(),
+            made: self.made,
+            last_used,
+            earlier_until: self
+                .earlier
+                .map(|earlier| earlier.until)
+                .filter(|until| now < *until),
+            state: if self.grant.has_expired(now) {
+                KeyState::Expired
+            } else {
+                KeyState::Good
+            },
+        }
+    }
+}
+
+/// All keys, in the order in which they were made. No two have the same name.
+#[derive(Debug, Clone, Default)]
+pub struct KeyRing {
+    /// The keys.
+    pub keys: Vec<Key>,
+}
+
+impl KeyRing {
+    /// The key with this name.
+    pub fn key(&self, name: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name.as_str() == name)
+    }
+
+    /// The key that is there from the start.
+    pub fn first_key(&self) -> Option<&SecretString> {
+        self.key(DEFAULT_KEY).map(|key| &key.secret)
+    }
+
+    /// Whether both have the same keys.
+    pub fn is(&self, other: &Self) -> bool {
+        self.keys.len() == other.keys.len()
+            && self.keys.iter().zip(&other.keys).all(|(a, b)| a.is(b))
+    }
+
+    /// What the guard is handed.
+    pub fn for_the_guard(&self) -> Vec<GuardKey> {
+        self.keys.iter().map(Key::for_the_guard).collect()
+    }
+
+    fn known(&mut self, name: &KeyName) -> Result<&mut Key, Cause> {
+        self.keys
+            .iter_mut()
+            .find(|key| key.name == *name)
+            .ok_or_else(|| Cause::KeyNotFound { name: name.clone() })
+    }
+
+    fn refuse_taken(&self, name: &KeyName) -> Result<(), Cause> {
+        match self.key(name.as_str()) {
+            Some(_) => Err(Cause::KeyNameTaken { name: name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a key. Errors: the name is taken, or there are [`MOST_KEYS`].
+    pub fn add(&mut self, key: Key) -> Result<(), Cause> {
+        self.refuse_taken(&key.name)?;
+        if self.keys.len() >= MOST_KEYS {
+            return Err(Cause::TooManyKeys {
+                limit: MOST_KEYS as u64,
+            });
+        }
+        self.keys.push(key);
+        Ok(())
+    }
+
+    /// Replaces the secret of a key. The one before is good for `grace` more; the one before that ends now.
+    pub fn rotate(
+        &mut self,
+        name: &KeyName,
+        secret: SecretString,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Result<(), Cause> {
+        let key = self.known(name)?;
+        let before = KeyDigest::of(key.secret.expose_secret().as_bytes());
+        key.earlier = (!grace.is_zero()).then(|| EarlierSecret {
+            digest: before,
+            until: now.checked_add(grace).unwrap_or(Timestamp::MAX),
+        });
+        key.secret = secret;
+        key.made = Some(now);
+        Ok(())
+    }
+
+    /// Takes a key away. The first key stays: Ecto proves its lock with it.
+    pub fn revoke(&mut self, name: &KeyName) -> Result<(), Cause> {
+        self.known(name)?;
+        if name.is_default() {
+            return Err(Cause::DefaultKeyStays);
+        }
+        self.keys.retain(|key| key.name != *name);
+        Ok(())
+    }
+
+    /// Gives a key another name. The first key keeps its own.
+    pub fn rename(&mut self, name: &KeyName, to: KeyName) -> Result<(), Cause> {
+        self.known(name)?;
+        if *name == to {
+            return Ok(());
+        }
+        if name.is_default() {
+            return Err(Cause::DefaultKeyStays);
+        }
+        self.refuse_taken(&to)?;
+        self.known(name)?.name = to;
+        Ok(())
+    }
+
+    /// Forgets what has ended by `now`.
+    pub fn forget_ended(&mut self, now: Timestamp) {
+        for key in &mut self.keys {
+            key.earlier = key.earlier.filter(|earlier| now < earlier.until);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Change {
+        Add(u8),
+        Rotate(u8, u64),
+        Revoke(u8),
+        Rename(u8, u8),
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        prop_oneof![
+            (0u8..5).prop_map(Change::Add),
+            (0u8..5, 0u64..50).prop_map(|(name, grace)| Change::Rotate(name, grace)),
+            (0u8..5).prop_map(Change::Revoke),
+            (0u8..5, 0u8..5).prop_map(|(name, to)| Change::Rename(name, to)),
+        ]
+    }
+
+    fn name(number: u8) -> KeyName {
+        match number {
+            0 => KeyName::default(),
+            other => format!("key{other}").parse().unwrap(),
+        }
+    }
+
+    fn secret(number: usize) -> SecretString {
+        SecretString::from(format!("secret {number}"))
+    }
+
+    /// What opens the lock at `now`, and in whose name.
+    fn open_at(ring: &KeyRing, now: Timestamp) -> BTreeMap<[u8; 32], KeyName> {
+        let keys = ring.for_the_guard();
+        keys.iter()
+            .flat_map(|key| key.digests.iter().map(|digest| (digest, key.name.clone())))
+            .filter(|(digest, _)| digest.until.is_none_or(|until| now < until))
+            .map(|(digest, name)| (*digest.digest.bytes(), name))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_taken_away_never_opens_the_lock_again(changes in prop::collection::vec(change(), 0..30)) {
+            let mut ring = KeyRing::default();
+            ring.add(Key::first(secret(1000), None)).unwrap();
+            // What should open the lock, told by secret: its name, and until when.
+            let mut good: BTreeMap<usize, (KeyName, Option<i64>)> = BTreeMap::from([(1000, (name(0), None))]);
+            for (second, change) in changes.into_iter().enumerate() {
+                let at = Timestamp::from_second(second as i64 * 10).unwrap();
+                match change {
+                    Change::Add(number) => {
+                        let key = Key { name: name(number), ..Key::first(secret(second), Some(at)) };
+                        let taken = good.values().any(|(known, _)| *known == name(number));
+                        prop_assert_eq!(ring.add(key).is_err(), taken);
+                        if !taken {
+                            good.insert(second, (name(number), None));
+                        }
+                    }
+                    Change::Rotate(number, grace) => {
+                        let rotated = ring.rotate(&name(number), secret(second), Duration::from_secs(grace), at);
+                        let known = good.values().any(|(known, _)| *known == name(number));
+                        prop_assert_eq!(rotated.is_ok(), known);
+                        if known {
+                            good.retain(|_, (known, until)| *known != name(number) || until.is_none());
+                            for (known, until) in good.values_mut().filter(|(known, _)| *known == name(number)) {
+                                let _ = known;
+                                *until = Some(at.as_second() + grace as i64);
+                            }
+                            good.insert(second, (name(number), None));
+                        }
+                    }
+                    Change::Revoke(number) => {
+                        let known = good.values().any(|(known, _)| *known == name(number));
+                        prop_assert_eq!(ring.revoke(&name(number)).is_ok(), known && number != 0);
+                        if number != 0 {
+                            good.retain(|_, (known, _)| *known != name(number));
+                        }
+                    }
+                    Change::Rename(number, to) => {
+                        let names: Vec<_> = good.values().map(|(known, _)| known.clone()).collect();
+                        let may = names.contains(&name(number))
+                            && (number == to || (number != 0 && !names.contains(&name(to))));
+                        prop_assert_eq!(ring.rename(&name(number), name(to)).is_ok(), may);
+                        if may {
+                            for (known, _) in good.values_mut().filter(|(known, _)| *known == name(number)) {
+                                *known = name(to);
+                            }
+                        }
+                    }
+                }
+                ring.forget_ended(at);
+                let expected: BTreeMap<[u8; 32], KeyName> = good
+                    .iter()
+                    .filter(|(_, (_, until))| until.is_none_or(|until| at.as_second() < until))
+                    .map(|(number, (known, _))| {
+                        (*KeyDigest::of(secret(*number).expose_secret().as_bytes()).bytes(), known.clone())
+                    })
+                    .collect();
+                prop_assert_eq!(open_at(&ring, at), expected);
+            }
+        }
+    }
+}
