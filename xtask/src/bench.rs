@@ -19,6 +19,18 @@ pub enum Subject {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The guard beside nginx, HAProxy, Caddy and no proxy: latency, throughput, streams, memory, floods.
+    Guard {
+        /// Passed on to the measurement; `--quick` to try it.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The guard for an hour under everything at once: memory stays flat, nothing is lost.
+    Soak {
+        /// Passed on to the measurement, as `--minutes 5`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// The menu-bar app on a private desktop, against a bare GTK tray and a bare Qt tray; until it is there, those alone.
     App {
         /// Passed on to the measurement.
@@ -38,6 +50,11 @@ pub fn run(workspace: &Workspace, subject: &Subject) -> Result<ExitCode> {
             build(workspace, &["--package", "ecto-cli"])?;
             measure(workspace, "bench-connect", arguments)
         }
+        Subject::Guard { arguments } => {
+            requirements::proxies()?;
+            measure(workspace, "bench-guard", arguments)
+        }
+        Subject::Soak { arguments } => measure(workspace, "bench-soak", arguments),
         Subject::App { arguments } => {
             requirements::desktop()?;
             requirements::peers()?;

@@ -61,6 +61,13 @@ const PEERS: [(&str, &str); 4] = [
     ("python3-pyqt5", "/usr/lib/python3/dist-packages/PyQt5"),
 ];
 
+/// Packages of the proxies that the guard is measured against, with a file that shows each is there.
+const PROXIES: [(&str, &str); 3] = [
+    ("nginx", "/usr/sbin/nginx"),
+    ("haproxy", "/usr/sbin/haproxy"),
+    ("caddy", "/usr/bin/caddy"),
+];
+
 /// Fails with what to install where Go, Node or npm is missing; the lab builds with them.
 pub fn language_tools() -> Result<Count> {
     for (program, install) in [
@@ -165,7 +172,17 @@ pub fn web_view() -> bool {
 
 /// Installs what the app is measured against, or fails with what to install.
 pub fn peers() -> Result<()> {
-    let missing: Vec<&str> = PEERS
+    install_or_fail(&PEERS)
+}
+
+/// Installs the proxies that the guard is measured against, or fails with what to install. On a system with services,
+/// Debian's packages start them; the measurement starts its own and needs none of these.
+pub fn proxies() -> Result<()> {
+    install_or_fail(&PROXIES)
+}
+
+fn install_or_fail(packages: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> = packages
         .iter()
         .filter(|(_, file)| !is_there(file))
         .map(|(package, _)| *package)

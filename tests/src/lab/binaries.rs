@@ -83,7 +83,7 @@ fn node_folder(openclaw: &Path) -> PathBuf {
 }
 
 /// Finds the folder that cargo builds into, by the tag that cargo puts there.
-fn target_folder() -> Result<PathBuf> {
+pub(super) fn target_folder() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     program
         .ancestors()
@@ -135,7 +135,11 @@ fn install_openclaw(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn npm_install(home: &Path, package: &str, path_first: Option<&Path>) -> Result<Command> {
+pub(super) fn npm_install(
+    home: &Path,
+    package: &str,
+    path_first: Option<&Path>,
+) -> Result<Command> {
     let mut npm = Command::new("npm");
     npm.current_dir(home).args([
         "install",
@@ -152,7 +156,7 @@ fn npm_install(home: &Path, package: &str, path_first: Option<&Path>) -> Result<
     Ok(npm)
 }
 
-fn is_stamped(stamp: &Path, wanted: &str) -> bool {
+pub(super) fn is_stamped(stamp: &Path, wanted: &str) -> bool {
     fs::read_to_string(stamp).is_ok_and(|found| found == wanted)
 }
 
@@ -171,14 +175,14 @@ fn sources_hash(module: &Path) -> Result<String> {
     Ok(data_encoding::HEXLOWER.encode(&hash.finalize()))
 }
 
-fn timed(what: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn timed(what: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
     let started = Instant::now();
     act()?;
     say(&format!("{what}: {:.1?}.", started.elapsed()));
     Ok(())
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(super) fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_owned();
     let program = program.display();
     let output = command

@@ -8,6 +8,7 @@
 mod binaries;
 mod certificates;
 mod child;
+mod clients;
 mod gateway;
 mod localapi;
 mod model;
@@ -27,6 +28,7 @@ pub(crate) use binaries::say;
 pub use binaries::Binaries;
 pub use certificates::Authority;
 pub use child::Child;
+pub use clients::{Clients, Language, Program};
 pub use gateway::{Gateway, GatewayClient};
 pub use localapi::{Answer, Bus, LocalApi};
 pub use model::Model;
