@@ -409,23 +409,25 @@ pub fn guard_process(upstream: SocketAddr) -> Result<()> {
             guard.release();
             anyhow::Ok(address)
         };
-        println!("{}", open(vec![guard_key(0, secrets.key())]).await?);
+        println!("{}", open(vec![guard_key(0, secrets.key())?]).await?);
         let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
         while let Some(line) = lines.next_line().await? {
             let order: Order = serde_json::from_str(&line)?;
             let keys = (0..).zip(&order.keys);
-            open(keys.map(|(number, key)| guard_key(number, key)).collect()).await?;
+            open(
+                keys.map(|(number, key)| guard_key(number, key))
+                    .collect::<Result<_>>()?,
+            )
+            .await?;
             println!("{DONE}");
         }
         Ok(())
     })
 }
 
-fn guard_key(number: usize, key: &str) -> GuardKey {
-    GuardKey::with_all_routes(
-        format!("caller-{number}"),
-        SecretString::from(key.to_owned()),
-    )
+fn guard_key(number: usize, key: &str) -> Result<GuardKey> {
+    let name = format!("caller-{number}").parse()?;
+    Ok(GuardKey::with_all_routes(name, &key.into()))
 }
 
 fn nginx(
