@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::activity::Line;
 use crate::connection::Turn;
 use crate::gateway::{Gateway, Link};
+use crate::keep_alive::KeepAlive;
 use crate::rate::RetryAfter;
 
 /// The body of an answer, with everything that has to end when it ends.
@@ -43,6 +44,7 @@ pub(crate) struct Stream {
     line: Line,
     /// Stands around what the gateway sends.
     around: Around,
+    keep_alive: Option<KeepAlive>,
     _turn: Turn,
 }
 
@@ -74,15 +76,18 @@ impl Stream {
         incoming: Incoming,
         link: Link,
         gateway: Arc<Gateway>,
+        keep_alive: Option<KeepAlive>,
         line: Line,
         turn: Turn,
     ) -> Self {
+        let keep_alive = keep_alive.filter(|_| incoming.size_hint().exact().is_none());
         Self {
             incoming,
             link: Some(link),
             gateway,
             line,
             around: Around::default(),
+            keep_alive,
             _turn: turn,
         }
     }
@@ -91,6 +96,14 @@ impl Stream {
     pub fn into_list(mut self) -> Self {
         self.around = Around::list();
         self
+    }
+
+    /// A comment, where the gateway was silent for long enough.
+    fn poll_keep_alive(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+        match &mut self.keep_alive {
+            Some(keep_alive) => keep_alive.poll(context),
+            None => Poll::Pending,
+        }
     }
 
     fn poll_incoming(
@@ -142,7 +155,12 @@ impl Body for AnswerBody {
                     stream.line.add_bytes(before.len());
                     return Poll::Ready(Some(Ok(Frame::data(before))));
                 }
-                match std::task::ready!(stream.poll_incoming(context)) {
+                let Poll::Ready(frame) = stream.poll_incoming(context) else {
+                    return stream
+                        .poll_keep_alive(context)
+                        .map(|comment| Some(Ok(Frame::data(comment))));
+                };
+                match frame {
                     None => {
                         let after = stream.around.after.take();
                         return Poll::Ready(after.map(|after| {
@@ -154,6 +172,9 @@ impl Body for AnswerBody {
                     Some(Ok(frame)) => {
                         if let Some(data) = frame.data_ref() {
                             stream.line.add_bytes(data.len());
+                            if let Some(keep_alive) = &mut stream.keep_alive {
+                                keep_alive.saw(data);
+                            }
                             return Poll::Ready(Some(Ok(frame)));
                         }
                     }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use ecto_core::refusal::Refusal;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::limits::Limits;
 
 /// The body did not arrive as it should. Carries nothing: see [`BodyFault`] for why.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,7 @@ struct Flow {
     limit: u64,
     seen: u64,
     silence: Duration,
+    until: Instant,
     alarm: Option<Pin<Box<Sleep>>>,
     fault: BodyFault,
 }
@@ -50,16 +53,17 @@ impl RequestBody {
         Self(None)
     }
 
-    /// What the client sends: at most `limit` bytes, with no silence longer than `silence`.
-    pub fn new(incoming: Incoming, limit: u64, silence: Duration, fault: BodyFault) -> Self {
+    /// What the client sends, as much and for as long as the limits say.
+    pub fn new(incoming: Incoming, limits: &Limits, fault: BodyFault) -> Self {
         if incoming.is_end_stream() {
             return Self::none();
         }
         Self(Some(Flow {
             incoming,
-            limit,
+            limit: limits.body_bytes,
             seen: 0,
-            silence,
+            silence: limits.body_silence,
+            until: Instant::now() + limits.body_time,
             alarm: None,
             fault,
         }))
@@ -73,13 +77,16 @@ impl Flow {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
-                let silence = self.silence;
-                let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(silence)));
+                let until = self.until.min(Instant::now() + self.silence);
+                let alarm = self
+                    .alarm
+                    .get_or_insert_with(|| Box::pin(sleep_until(until)));
                 ready!(alarm.as_mut().poll(context));
                 return Poll::Ready(Some(Err(self.fault.set(Refusal::BodyTooSlow))));
             };
             if let Some(alarm) = &mut self.alarm {
-                alarm.as_mut().reset(Instant::now() + self.silence);
+                let until = self.until.min(Instant::now() + self.silence);
+                alarm.as_mut().reset(until);
             }
             match frame {
                 None => return Poll::Ready(None),

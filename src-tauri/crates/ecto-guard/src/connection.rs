@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::UNREADABLE;
+use crate::address::Visit;
 use crate::answer::refusal_bytes;
 use crate::framing::{Breach, Framing};
 use crate::key::Place;
@@ -39,6 +40,8 @@ struct State {
     breach: Option<Breach>,
     /// Whether anything has come yet.
     heard: bool,
+    /// When a client that leaves unread what it is sent is given up.
+    unread_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,7 @@ impl Progress {
             client_closed: false,
             breach: None,
             heard: false,
+            unread_until: None,
         })))
     }
 
@@ -78,6 +82,7 @@ impl Progress {
         Turn {
             progress: self.clone(),
             place: None,
+            visit: None,
         }
     }
 
@@ -99,13 +104,26 @@ impl Progress {
     /// Whether a head has begun, and not ended.
     fn is_inside_head(&self) -> bool {
         let state = self.state();
-        matches!(state.phase, Phase::Head { .. }) && state.heard
+        matches!(state.phase, Phase::Head { .. }) && state.heard && state.unread_until.is_none()
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match self.state().phase {
-            Phase::Resting { until } | Phase::Head { until } => Some(until),
-            Phase::Serving => None,
+        let state = self.state();
+        match state.phase {
+            Phase::Resting { until } | Phase::Head { until } => {
+                Some(state.unread_until.map_or(until, |unread| unread.min(until)))
+            }
+            Phase::Serving => state.unread_until,
+        }
+    }
+
+    /// Takes down whether the client takes what it is sent.
+    fn wrote(&self, is_taken: bool) {
+        let mut state = self.state();
+        if is_taken {
+            state.unread_until = None;
+        } else if state.unread_until.is_none() {
+            state.unread_until = Some(Instant::now() + state.limits.write_silence);
         }
     }
 }
@@ -114,6 +132,7 @@ impl Progress {
 pub(crate) struct Turn {
     progress: Progress,
     place: Option<Place>,
+    visit: Option<Visit>,
 }
 
 impl Turn {
@@ -125,6 +144,11 @@ impl Turn {
     /// Keeps the place among the requests of its key, until it ends.
     pub fn keep(&mut self, place: Place) {
         self.place = Some(place);
+    }
+
+    /// Keeps the place among the requests of its address, until it ends.
+    pub fn keep_visit(&mut self, visit: Option<Visit>) {
+        self.visit = visit;
     }
 }
 
@@ -194,7 +218,9 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.flushed = false;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.progress.wrote(written.is_ready());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -212,7 +238,9 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.flushed = false;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.progress.wrote(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use crate::activity::Register;
+use crate::address::Addresses;
 use crate::admission::Gate;
 use crate::limits::Limits;
 use crate::listener::Listening;
@@ -43,6 +44,7 @@ impl LoopbackGuard {
         random: &mut R,
     ) -> Result<Self, NoRandomness> {
         let shared = Shared {
+            addresses: Addresses::new(&limits, clock.clone()),
             limits,
             gate: Gate::new(),
             prover: ProverPass::new(random)?,
@@ -105,7 +107,7 @@ impl Guard for LoopbackGuard {
         let ending = running.take();
         drop(running);
         if let Some(running) = ending {
-            running.listening.stop().await;
+            running.listening.stop(self.shared.limits.stop).await;
         }
     }
 

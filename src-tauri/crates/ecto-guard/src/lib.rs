@@ -1,14 +1,15 @@
 //! The lock in front of the gateway: lets exact routes through, to the holders of a key, and nothing else.
 //!
 //! Each request goes through the rooms in this order: `connection` limits time, `framing` head and form, `caller` takes
-//! the source address from what tailscaled sets, `route` finds the destination, `key` the holder, `body` limits what is
+//! the source address from what tailscaled sets, `route` finds the destination, `key` the holder, `address` what it takes up, `body` limits what is
 //! sent, `header` chooses what the gateway sees, `gateway` carries it over a kept-alive connection and `answer` streams
-//! what comes back. `activity` keeps one line of it; `prover` asks the questions that prove the lock.
+//! what comes back, with `keep_alive` in its silences. `activity` keeps one line of it; `prover` asks the questions that prove the lock.
 //!
 //! Everything for one client connection, the gateway's side included, happens in one task: when that task ends, for
 //! whatever reason, nothing of the connection is left on either side.
 
 mod activity;
+mod address;
 mod admission;
 mod answer;
 mod body;
@@ -18,6 +19,7 @@ mod framing;
 mod gateway;
 mod guard;
 mod header;
+mod keep_alive;
 mod key;
 mod limits;
 mod listener;

@@ -1,6 +1,9 @@
 //! How much of everything the guard takes.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
+
+use crate::rate::Pace;
 
 /// How much of everything the guard takes. A head has at most 100 fields besides: that one is fixed in hyper.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +16,23 @@ pub struct Limits {
     pub body_bytes: u64,
     /// The longest silence in a request body.
     pub body_silence: Duration,
+    /// The longest time for a whole request body. Twenty megabytes in it are 35 KB a second.
+    pub body_time: Duration,
+    /// How long a client may leave what it is sent unread. Longer than a phone takes to change networks.
+    pub write_silence: Duration,
+    /// After how long a silence an event stream gets a comment line. Shorter than the 30 seconds after which the first
+    /// mobile networks forget a connection.
+    pub stream_silence: Duration,
     /// The most connections at once.
     pub connections: usize,
+    /// The most addresses that are remembered, each in about 200 bytes.
+    pub addresses: usize,
+    /// How often one address (IPv6: one /64) may send requests with a good key. For several people behind one router.
+    pub address_requests: Pace,
+    /// How many requests of one address may be under way at once.
+    pub address_under_way: usize,
+    /// How often one address may show a wrong key before it is told to wait. A good key passes all the same.
+    pub address_wrong_keys: Pace,
     /// How long a connection may rest between two requests. Longer than the 90 seconds after which tailscaled's
     /// transport closes it (`ipn/ipnlocal/serve.go`, 1.102), so that it is never the guard that closes a connection on
     /// which a request is under way.
@@ -28,6 +46,14 @@ pub struct Limits {
     pub gateway_rest: Duration,
     /// How long a connection that the guard ends is listened to, so that the client can read why.
     pub farewell: Duration,
+    /// How long the guard's end waits for its connections.
+    pub stop: Duration,
+}
+
+/// `count` a minute.
+fn each_minute(count: u32) -> Pace {
+    let count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+    Pace::new(count, Duration::from_secs(60))
 }
 
 impl Default for Limits {
@@ -37,12 +63,20 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             body_bytes: 20 * 1024 * 1024,
             body_silence: Duration::from_secs(30),
+            body_time: Duration::from_secs(600),
+            write_silence: Duration::from_secs(120),
+            stream_silence: Duration::from_secs(15),
             connections: 12_000,
+            addresses: 4096,
+            address_requests: each_minute(1200),
+            address_under_way: 256,
+            address_wrong_keys: each_minute(30),
             rest: Duration::from_secs(120),
             gateway_connect: Duration::from_secs(2),
             gateway_connections: 256,
             gateway_rest: Duration::from_secs(4),
             farewell: Duration::from_secs(2),
+            stop: Duration::from_secs(5),
         }
     }
 }

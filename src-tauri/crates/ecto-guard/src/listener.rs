@@ -9,6 +9,7 @@ use ecto_core::refusal::Refusal;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::activity::TURNED_AWAY;
@@ -41,10 +42,13 @@ impl Listening {
         })
     }
 
-    /// Ends the listener and every connection, and returns when they are gone.
-    pub async fn stop(self) {
+    /// Ends the listener and every connection, and returns when they are gone, or after `longest`.
+    pub async fn stop(self, longest: Duration) {
         drop(self.end);
-        let _ = self.accepting.await;
+        let mut accepting = self.accepting;
+        if timeout(longest, &mut accepting).await.is_err() {
+            accepting.abort();
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 
 use crate::activity::{Line, Register};
+use crate::address::Addresses;
 use crate::admission::Gate;
 use crate::answer::{AnswerBody, RefusalDetails, Stream, refuse};
 use crate::body::{BodyFault, RequestBody};
@@ -24,6 +25,7 @@ use crate::caller::{caller_address, describe_caller};
 use crate::connection::{Progress, Turn};
 use crate::gateway::{Gateway, Silence};
 use crate::header::{headers_to_the_gateway, strip_answer};
+use crate::keep_alive::KeepAlive;
 use crate::key::{KeyRefusal, KnownKey, presented_key};
 use crate::limits::Limits;
 use crate::prover::ProverPass;
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub gate: Gate,
     /// What the prover shows.
     pub prover: ProverPass,
+    /// What each address takes up.
+    pub addresses: Addresses,
     /// What went through.
     pub register: Register,
     /// Time.
@@ -89,25 +93,36 @@ async fn pass(shared: &Shared, request: Request<Incoming>, mut turn: Turn) -> Re
     };
     let admitted = match admit(shared, asking, &mut line, &mut turn) {
         Ok(admitted) => admitted,
-        Err(KeyRefusal { refusal, retry }) => {
+        Err(KeyRefusal { mut refusal, retry }) => {
             details.retry = retry;
             if refusal == Refusal::WrongMethod {
                 details.allow = allowed_method(head.uri.path());
             }
+            if refusal == Refusal::WrongKey
+                && !is_prover
+                && let Err(retry) = shared.addresses.count_wrong_key(address)
+            {
+                refusal = Refusal::TooManyWrongKeys;
+                details.retry = Some(retry);
+            }
             return refuse(refusal, &details, line, turn);
         }
     };
+    if !is_prover {
+        match shared.addresses.enter(address) {
+            Ok(visit) => turn.keep_visit(visit),
+            Err((refusal, retry)) => {
+                details.retry = retry;
+                return refuse(refusal, &details, line, turn);
+            }
+        }
+    }
     if body.size_hint().lower() > shared.limits.body_bytes {
         return refuse(Refusal::BodyTooLarge, &details, line, turn);
     }
     let fault = BodyFault::default();
     let body = match admitted.destination.route {
-        Route::Chat | Route::Responses => RequestBody::new(
-            body,
-            shared.limits.body_bytes,
-            shared.limits.body_silence,
-            fault.clone(),
-        ),
+        Route::Chat | Route::Responses => RequestBody::new(body, &shared.limits, fault.clone()),
         Route::Models => RequestBody::none(),
     };
     line.set_under_way();
@@ -124,7 +139,8 @@ async fn pass(shared: &Shared, request: Request<Incoming>, mut turn: Turn) -> Re
                 head.extensions.clear();
                 strip_answer(&mut head.headers);
                 line.set_passed(head.status.as_u16());
-                let mut stream = Stream::new(incoming, link, gateway, line, turn);
+                let keep_alive = KeepAlive::new(&head.headers, shared.limits.stream_silence);
+                let mut stream = Stream::new(incoming, link, gateway, keep_alive, line, turn);
                 if as_list && head.status == StatusCode::OK {
                     stream = stream.into_list();
                 }

@@ -145,7 +145,7 @@ async fn a_client_that_leaves_before_the_answer_ends_the_run() {
     assert_eq!(line.unwrap().last.as_ref().unwrap().status, 499);
 }
 
-struct TellWhenDropped(tokio::sync::mpsc::UnboundedSender<()>);
+pub struct TellWhenDropped(pub tokio::sync::mpsc::UnboundedSender<()>);
 
 impl Drop for TellWhenDropped {
     fn drop(&mut self) {

@@ -1,11 +1,13 @@
 //! How much the guard takes.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ecto_guard::Limits;
+use ecto_guard::{Limits, Pace};
 use http_body_util::{BodyExt as _, Full};
 
+use crate::cutting::TellWhenDropped;
 use crate::stand_in::*;
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -218,4 +220,182 @@ async fn more_connections_than_there_is_room_for_are_turned_away() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(served);
+}
+
+/// `count` an hour.
+fn each_hour(count: u32) -> Pace {
+    Pace::new(NonZeroU32::new(count).unwrap(), Duration::from_secs(3600))
+}
+
+#[tokio::test]
+async fn an_address_has_its_rate() {
+    let limits = Limits {
+        address_requests: each_hour(2),
+        ..Limits::default()
+    };
+    let mut gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let mut client = setting.connect().await;
+    let from = |address: &str| {
+        request(
+            "GET /v1/models",
+            &[&format!("X-Forwarded-For: {address}")],
+            "",
+        )
+    };
+    for _ in 0..2 {
+        client.send(from("203.0.113.9")).await;
+        assert_eq!(client.answer().await.status, 200);
+        gateway.next().await;
+    }
+    client.send(from("203.0.113.9")).await;
+    let answer = client.answer().await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (429, "address_rate_reached".to_owned())
+    );
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1700..=1800).contains(&wait), "{wait}");
+    assert!(gateway.saw_nothing());
+    client.send(from("203.0.113.10")).await;
+    assert_eq!(client.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn an_address_has_its_places_and_gives_them_back() {
+    let limits = Limits {
+        address_under_way: 1,
+        ..Limits::default()
+    };
+    let (gateway, mut streams) = TinyGateway::streaming().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let whole = request(
+        "POST /v1/responses",
+        &["X-Forwarded-For: 203.0.113.9"],
+        "{}",
+    );
+    let mut first = setting.connect().await;
+    first.send(&whole).await;
+    let stream = soon("the stream", streams.recv()).await.unwrap();
+    first.until("\r\n\r\n").await;
+    let mut second = setting.connect().await;
+    second.send(&whole).await;
+    let answer = second.answer().await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (429, "address_busy".to_owned())
+    );
+    drop(stream);
+    first.until("0\r\n\r\n").await;
+    let mut third = setting.connect().await;
+    third.send(&whole).await;
+    soon("the stream", streams.recv()).await.unwrap();
+    drop(third);
+}
+
+#[tokio::test]
+async fn many_wrong_keys_are_told_to_wait_and_a_good_one_passes() {
+    let limits = Limits {
+        address_wrong_keys: each_hour(3),
+        ..Limits::default()
+    };
+    let gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let mut client = setting.connect().await;
+    let from = ["X-Forwarded-For: 203.0.113.9"];
+    let mut statuses = Vec::new();
+    for seed in 2..7 {
+        client
+            .send(&request_with(&secret(seed), "GET /v1/models", &from, ""))
+            .await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status == 429, answer.header("retry-after").is_some());
+        statuses.push(answer.status);
+    }
+    assert_eq!(statuses, [401, 401, 401, 429, 429]);
+    client.send(&request("GET /v1/models", &from, "")).await;
+    assert_eq!(client.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_not_waited_for() {
+    let limits = Limits {
+        body_time: SHORT * 3,
+        ..Limits::default()
+    };
+    let gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let mut client = setting.connect().await;
+    let small = request("POST /v1/responses", &[], "{}");
+    client
+        .send(small.replace("Content-Length: 2", "Content-Length: 999"))
+        .await;
+    let drip = async {
+        loop {
+            client.send_what_goes("x").await;
+            tokio::time::sleep(SHORT / 2).await;
+        }
+    };
+    let _: Result<(), _> = tokio::time::timeout(SHORT * 5, drip).await;
+    assert_eq!(client.answer().await.code(), "body_too_slow");
+}
+
+#[tokio::test]
+async fn a_silent_event_stream_gets_comments_between_its_events() {
+    let limits = Limits {
+        stream_silence: SHORT,
+        ..Limits::default()
+    };
+    let (gateway, mut streams) = TinyGateway::streaming().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let mut client = setting.connect().await;
+    client.send(&request("POST /v1/responses", &[], "{}")).await;
+    let stream = soon("the stream", streams.recv()).await.unwrap();
+    client.until("\r\n\r\n").await;
+    client.until(": keep-alive\n").await;
+    stream.send("data: one\n\n");
+    client.until("data: one\n\n").await;
+    client.until(": keep-alive\n").await;
+    stream.send("data: tw");
+    client.until("data: tw").await;
+    tokio::time::sleep(SHORT * 4).await;
+    stream.send("o\n\n");
+    let rest = client.until("o\n\n").await;
+    assert!(!rest.contains("keep-alive"), "{rest}");
+}
+
+/// The gateway sends as fast as it may, the client reads nothing: what the guard takes from the gateway stays within a few
+/// buffers, and after a while the client is given up, which the gateway notices.
+#[tokio::test]
+async fn a_client_that_reads_nothing_holds_the_gateway_back_and_is_given_up() {
+    let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (tell, mut ended) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let counted = sent.clone();
+    let gateway = TinyGateway::start(move |_| {
+        let (counted, tell) = (counted.clone(), tell.clone());
+        async move {
+            let frames = futures_util::stream::unfold(
+                (counted, TellWhenDropped(tell)),
+                |(counted, tell)| async move {
+                    counted.fetch_add(65_536, std::sync::atomic::Ordering::SeqCst);
+                    let frame = http_body::Frame::data(Bytes::from(vec![b'x'; 65_536]));
+                    Some((Ok::<_, std::convert::Infallible>(frame), (counted, tell)))
+                },
+            );
+            Some(http::Response::new(
+                http_body_util::StreamBody::new(frames).boxed_unsync(),
+            ))
+        }
+    })
+    .await;
+    let limits = Limits {
+        write_silence: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let setting = Setting::new(gateway.address, limits).await;
+    let mut client = setting.connect().await;
+    client.send(&request("POST /v1/responses", &[], "{}")).await;
+    soon("the end of the answer at the gateway", ended.recv()).await;
+    let sent = sent.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(sent < 32 * 1024 * 1024, "{sent}");
 }
