@@ -1,10 +1,15 @@
 //! What may be typed.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use ecto_core::Timestamp;
+use ecto_core::key::grant::parse_range;
+use ecto_core::key::{AgentId, Rate, Route};
 use ecto_core::tailnet::NodeChoice;
+use ipnet::IpNet;
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 it did not work; 2 not understood; 3 a person has to do something first; \
 4 something may be reachable that should not be; 130 interrupted.";
@@ -87,6 +92,12 @@ pub enum Command {
         #[arg(long)]
         regenerate: bool,
     },
+    /// A key for each client, with its own limits.
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Restart the OpenClaw gateway and wait until it is ready.
     Restart,
     /// Show Ecto's log, and say where the gateway's is.
@@ -133,6 +144,116 @@ impl Command {
             Self::Status { .. } | Self::Logs { .. } | Self::Skill { .. } | Self::Completions { .. }
         )
     }
+}
+
+/// What may be done with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key and print it.
+    Add(NewKey),
+    /// List the keys: their ends, what they open, and when each was last used.
+    List,
+    /// Print a key.
+    Show {
+        /// The key's name.
+        name: String,
+    },
+    /// Make another key in place of one, and print it.
+    Rotate {
+        /// The key's name.
+        name: String,
+        /// How long the one before goes on working, such as 15m, 1h or 7d.
+        #[arg(long, value_name = "TIME", value_parser = parse_days, default_value = "0s")]
+        grace: Duration,
+    },
+    /// Take a key away, and cut what is open with it.
+    Revoke {
+        /// The key's name.
+        name: String,
+    },
+    /// Give a key another name.
+    Rename {
+        /// The key's name.
+        name: String,
+        /// What it is to be called.
+        to: String,
+    },
+    /// Tell whose a key is, or that it is mistyped; the key comes on stdin.
+    Which,
+}
+
+/// A key to be made.
+#[derive(Debug, clap::Args)]
+pub struct NewKey {
+    /// What to call it.
+    pub name: String,
+    /// Reach this agent of OpenClaw alone, whatever the client asks for.
+    #[arg(long, value_name = "ID")]
+    pub agent: Option<AgentId>,
+    /// What it opens; everything where this is not given.
+    #[arg(long, value_name = "chat,responses,models", value_delimiter = ',')]
+    pub routes: Vec<Route>,
+    /// How often it may be used, such as 5/sec, 60/min, 500/hour or 1000/day.
+    #[arg(long)]
+    pub rate: Option<Rate>,
+    /// How many requests it may have under way at once.
+    #[arg(long, value_name = "COUNT")]
+    pub concurrent: Option<NonZeroU32>,
+    /// When it ends: after a time such as 12h or 30d, or at the beginning of a day such as 2027-01-31.
+    #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+    pub expires: Option<Expiry>,
+    /// The addresses from which it may be used, such as 203.0.113.7 or 203.0.113.0/24.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_range)]
+    pub from: Vec<IpNet>,
+}
+
+/// When a key ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// After this long.
+    After(Duration),
+    /// At this moment.
+    At(Timestamp),
+}
+
+impl Expiry {
+    /// The moment, counted from `now`.
+    pub fn after(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::After(time) => now.checked_add(time).unwrap_or(Timestamp::MAX),
+            Self::At(moment) => moment,
+        }
+    }
+}
+
+fn parse_expiry(text: &str) -> Result<Expiry, String> {
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(Expiry::At(moment));
+    }
+    if let Ok(day) = text.parse::<jiff::civil::Date>() {
+        let begins = day.to_zoned(jiff::tz::TimeZone::system());
+        let begins = begins.map_err(|_| "there is no such day here".to_owned())?;
+        return Ok(Expiry::At(begins.timestamp()));
+    }
+    match parse_days(text) {
+        Ok(Duration::ZERO) => Err("a key that has ended is of no use".to_owned()),
+        Ok(time) => Ok(Expiry::After(time)),
+        Err(_) => Err("not a time: write it as 12h, 30d or 2027-01-31".to_owned()),
+    }
+}
+
+/// Reads a time that may be written in days and weeks, of up to ten years.
+fn parse_days(text: &str) -> Result<Duration, String> {
+    let fault = || "not a time: write it as 15m, 1h or 7d".to_owned();
+    let span: jiff::Span = text.parse().map_err(|_| fault())?;
+    let time = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| fault())?;
+    let time = Duration::try_from(time).map_err(|_| fault())?;
+    if time > LONGEST * 10 {
+        return Err("the time must be under ten years".to_owned());
+    }
+    Ok(time)
 }
 
 /// What may be done with the skill.
@@ -200,6 +321,20 @@ mod tests {
         assert!(parse_duration("-1h").is_err());
         assert!(parse_duration("soon").is_err());
         assert!(parse_duration("9000h").is_err());
+    }
+
+    #[test]
+    fn the_end_of_a_key_is_read_as_people_write_it() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert_eq!(parse_expiry("30d"), Ok(Expiry::After(day * 30)));
+        assert_eq!(parse_expiry("2w"), Ok(Expiry::After(day * 14)));
+        let moment: Timestamp = "2027-01-31T12:00:00Z".parse().unwrap();
+        assert_eq!(parse_expiry("2027-01-31T12:00:00Z"), Ok(Expiry::At(moment)));
+        assert!(matches!(parse_expiry("2027-01-31"), Ok(Expiry::At(_))));
+        for text in ["", "0s", "-1d", "soon", "2027-02-30", "11y", "99999d"] {
+            assert!(parse_expiry(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_days("0s"), Ok(Duration::ZERO));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod completions;
 mod connect;
 mod disconnect;
 mod doctor;
+mod key;
 mod logs;
 mod restart;
 mod restore;
@@ -36,6 +37,7 @@ pub async fn run(command: Command, session: &Session) -> Exit {
             reveal,
             regenerate,
         } => token::run(copy, reveal, regenerate, session).await,
+        Command::Key { command } => key::run(command, session).await,
         Command::Restart => restart::run(session).await,
         Command::Logs { follow } => logs::run(follow, session).await,
         Command::Doctor => doctor::run(session).await,

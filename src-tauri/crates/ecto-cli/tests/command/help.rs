@@ -2,12 +2,20 @@
 
 use crate::machine::Machine;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 23] = [
     "",
     "connect",
     "status",
     "disconnect",
     "token",
+    "key",
+    "key add",
+    "key list",
+    "key show",
+    "key rotate",
+    "key revoke",
+    "key rename",
+    "key which",
     "restart",
     "logs",
     "doctor",

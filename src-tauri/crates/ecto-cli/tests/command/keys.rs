@@ -189,3 +189,173 @@ fn no_secret_is_printed_logged_or_seen_by_ps() {
     }
     assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
 }
+
+fn told(machine: &Machine, commands: &[&[&str]]) -> String {
+    let mut told = String::new();
+    for arguments in commands {
+        let ran = machine.run(arguments);
+        let mut printed = ran.stdout;
+        // A key, wherever it stands, but not what may be shown of it.
+        while let Some(start) = printed
+            .find("ecto_")
+            .filter(|start| !printed[*start..].starts_with("ecto_…"))
+        {
+            printed.replace_range(start..start + 53, "[key]");
+        }
+        told.push_str(&format!(
+            "$ ecto {}\n{}{}",
+            arguments.join(" "),
+            printed,
+            ran.stderr
+        ));
+        told.push_str(&format!("[{}]\n", ran.code));
+    }
+    machine.redact(&told)
+}
+
+#[test]
+fn what_the_key_commands_say() {
+    let machine = Machine::new();
+    let everything = [
+        &["key", "add", "phone"][..],
+        &[
+            "key",
+            "add",
+            "public",
+            "--agent",
+            "Public",
+            "--routes",
+            "chat,models",
+            "--rate",
+            "60/min",
+            "--concurrent",
+            "4",
+            "--expires",
+            "2199-01-31",
+            "--from",
+            "203.0.113.7,2001:db8::/32",
+        ],
+        &["key", "add", "phone"],
+        &["key", "add", "old", "--expires", "2020-01-01"],
+        &["key", "add", "bad/name"],
+        &["key", "add", "tablet", "--routes", "shell"],
+        &["key", "show", "public"],
+        &["key", "show", "nobody"],
+        &["key", "rename", "phone", "Anna"],
+        &["key", "rotate", "Anna"],
+        &["key", "list"],
+        &["key", "revoke", "Anna"],
+        &["key", "revoke", "Anna"],
+        &["key", "revoke", "default"],
+        &["key", "rename", "default", "first"],
+    ];
+    insta::assert_snapshot!("key_commands", told(&machine, &everything));
+}
+
+#[test]
+fn the_documents_of_the_key_commands() {
+    let machine = Machine::new();
+    let made = machine
+        .run(&["key", "add", "ci", "--expires", "30d", "--json"])
+        .json();
+    let key = made["secret"].as_str().unwrap().to_owned();
+    assert_eq!(made["key"]["name"], "ci");
+    assert_eq!(machine.run(&["key", "show", "ci"]).stdout.trim(), key);
+    let listed = machine.run(&["key", "list", "--json"]);
+    assert!(!listed.stdout.contains(&key));
+    let names: Vec<_> = listed.json()["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["name"].clone())
+        .collect();
+    assert_eq!(names, ["default", "ci"]);
+    let rotated = machine
+        .run(&["key", "rotate", "ci", "--grace", "1h", "--json"])
+        .json();
+    assert_ne!(rotated["secret"], key);
+    assert!(rotated["key"]["earlier_until"].is_string());
+    let renamed = machine
+        .run(&["key", "rename", "ci", "build", "--json"])
+        .json();
+    assert_eq!(
+        renamed,
+        serde_json::json!({"schema": 1, "renamed": "ci", "name": "build"})
+    );
+    let revoked = machine.run(&["key", "revoke", "build", "--json"]).json();
+    assert_eq!(
+        revoked,
+        serde_json::json!({"schema": 1, "revoked": "build"})
+    );
+}
+
+#[test]
+fn a_mistyped_key_is_told_from_an_unknown_one_and_never_repeated() {
+    let machine = Machine::new();
+    let key = machine
+        .run(&["key", "add", "phone"])
+        .stdout
+        .trim()
+        .to_owned();
+    let ask = |key: &str| {
+        std::fs::write(machine.folder().join("key"), key).unwrap();
+        machine.shell("ecto key which --json < key")
+    };
+    assert_eq!(ask(&key).json()["key"]["name"], "phone");
+    let wrong = if key.ends_with('A') { 'B' } else { 'A' };
+    let mistyped = format!("{}{wrong}", &key[..52]);
+    let told = ask(&mistyped);
+    assert_eq!(told.error_code(), "key_mistyped");
+    assert!(!told.stdout.contains(&mistyped[5..]));
+    machine.run(&["key", "revoke", "phone"]);
+    assert_eq!(ask(&key).error_code(), "key_unknown");
+    let shown = machine.run(&["key", "show", &key]);
+    assert_eq!(shown.code, 2);
+    assert!(!shown.stderr.contains(&key), "{shown:?}");
+}
+
+#[test]
+fn keys_come_and_go_while_the_door_is_open_and_nobody_else_notices() {
+    let machine = Machine::new();
+    let host = machine.connected();
+    let first = machine
+        .run(&["token", "--reveal", "--sandbox"])
+        .stdout
+        .trim()
+        .to_owned();
+    let add = [
+        "key",
+        "add",
+        "chat",
+        "--routes",
+        "chat",
+        "--rate",
+        "1/day",
+        "--sandbox",
+    ];
+    let chat = machine.run(&add).stdout.trim().to_owned();
+    assert_eq!(send(&machine, &chat).0, "200");
+    let (status, refused) = send(&machine, &chat);
+    assert_eq!(
+        (status.as_str(), refused["error"]["code"].as_str()),
+        ("429", Some("key_rate_reached"))
+    );
+    assert_eq!(send(&machine, &first).0, "200");
+    let rotate = ["key", "rotate", "chat", "--grace", "1h", "--sandbox"];
+    let rotated = machine.run(&rotate).stdout.trim().to_owned();
+    for key in [&chat, &rotated] {
+        assert_eq!(send(&machine, key).0, "429", "both are good, and used up");
+    }
+    let status = machine.status();
+    assert_eq!(status["exposure"]["state"], "public");
+    assert!(status["exposure"]["held"].is_null());
+    let keys = status["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 2);
+    assert!(keys[1]["last_used"].is_string() && keys[1]["earlier_until"].is_string());
+    assert_eq!(machine.run(&["key", "revoke", "chat", "--sandbox"]).code, 0);
+    for key in [&chat, &rotated] {
+        assert_eq!(send(&machine, key).0, "401");
+    }
+    assert_eq!(send(&machine, &first).0, "200");
+    assert_eq!(host.interrupt().code, 0);
+}

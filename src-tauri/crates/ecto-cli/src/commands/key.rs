@@ -1,0 +1,274 @@
+//! `ecto key`: a key for each client.
+//!
+//! The key itself is printed on stdout by `add`, `rotate` and `show` alone; everything else goes to stderr. It is never
+//! taken from the command line, where others could see it.
+
+use std::io::Read;
+use std::time::Duration;
+
+use ecto_core::Timestamp;
+use ecto_core::key::{KeyGrant, KeyName, Route, is_well_formed};
+use ecto_core::snapshot::{KeyState, KeyView};
+use ecto_host::client::ClientFault;
+use ecto_host::report::SCHEMA;
+use ecto_host::request::{Answer, Request};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use crate::arguments::{KeyCommand, NewKey};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// The longest line that is read as a key, in bytes.
+const LONGEST_LINE: u64 = 1024;
+
+/// Does what was asked for.
+pub async fn run(command: KeyCommand, session: &Session) -> Result<Exit, Failure> {
+    match command {
+        KeyCommand::Add(new) => add(new, session).await,
+        KeyCommand::List => list(session).await,
+        KeyCommand::Show { name } => show(&name, session).await,
+        KeyCommand::Rotate { name, grace } => rotate(&name, grace, session).await,
+        KeyCommand::Revoke { name } => revoke(&name, session).await,
+        KeyCommand::Rename { name, to } => rename(&name, &to, session).await,
+        KeyCommand::Which => which(session).await,
+    }
+}
+
+/// Reads a name. What looks like a key is not repeated.
+fn read_name(text: &str) -> Result<KeyName, Failure> {
+    text.parse().map_err(|fault| Failure::Own {
+        code: "key_name_unusable",
+        message: ecto_core::words::Message {
+            what: format!("That cannot be the name of a key: {fault}."),
+            next: Some("See which keys there are with `ecto key list`.".to_owned()),
+        },
+        exit: Exit::Usage,
+    })
+}
+
+async fn add(new: NewKey, session: &Session) -> Result<Exit, Failure> {
+    let name = read_name(&new.name)?;
+    let now = Timestamp::now();
+    let expires = new.expires.map(|end| end.after(now));
+    if expires.is_some_and(|end| end <= now) {
+        return Err(Failure::own(
+            "key_expired",
+            "The key would have expired already, so none was made.",
+            "Choose a moment that is to come.",
+        ));
+    }
+    let grant = KeyGrant {
+        routes: if new.routes.is_empty() {
+            Route::ALL.into()
+        } else {
+            new.routes.into_iter().collect()
+        },
+        agent: new.agent,
+        rate: new.rate,
+        concurrent: new.concurrent,
+        expires,
+        from: new.from,
+    };
+    let (secret, key) = ask_key(session, Request::AddKey { name, grant }).await?;
+    print_key(session, &secret, &key);
+    tell_grant(session, &key);
+    Ok(Exit::Done)
+}
+
+async fn show(name: &str, session: &Session) -> Result<Exit, Failure> {
+    let name = read_name(name)?;
+    let (secret, key) = ask_key(session, Request::ShowKey { name }).await?;
+    print_key(session, &secret, &key);
+    tell_grant(session, &key);
+    Ok(Exit::Done)
+}
+
+async fn rotate(name: &str, grace: Duration, session: &Session) -> Result<Exit, Failure> {
+    let name = read_name(name)?;
+    let grace_seconds = grace.as_secs();
+    let request = Request::RotateKey {
+        name,
+        grace_seconds,
+    };
+    let (secret, key) = ask_key(session, request).await?;
+    print_key(session, &secret, &key);
+    if !session.terminal.is_json() {
+        session.terminal.tell(&match key.earlier_until {
+            Some(until) => format!(
+                "The key \"{}\" is a new one. The one before works until {}.",
+                key.name,
+                moment(until)
+            ),
+            None => format!(
+                "The key \"{}\" is a new one. The one before no longer works.",
+                key.name
+            ),
+        });
+    }
+    Ok(Exit::Done)
+}
+
+async fn revoke(name: &str, session: &Session) -> Result<Exit, Failure> {
+    let name = read_name(name)?;
+    let request = Request::RevokeKey { name: name.clone() };
+    session.ask(request).await?;
+    if session.terminal.is_json() {
+        let document = json!({ "schema": SCHEMA, "revoked": name });
+        session.terminal.print_json(&document);
+    } else {
+        session.terminal.tell(&format!(
+            "The key \"{name}\" no longer works, and what was open with it is cut."
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+async fn rename(name: &str, to: &str, session: &Session) -> Result<Exit, Failure> {
+    let (name, to) = (read_name(name)?, read_name(to)?);
+    let request = Request::RenameKey {
+        name: name.clone(),
+        to: to.clone(),
+    };
+    session.ask(request).await?;
+    if session.terminal.is_json() {
+        let document = json!({ "schema": SCHEMA, "renamed": name, "name": to });
+        session.terminal.print_json(&document);
+    } else {
+        session
+            .terminal
+            .tell(&format!("The key \"{name}\" is now called \"{to}\"."));
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(session: &Session) -> Result<Exit, Failure> {
+    let keys = all_keys(session).await?;
+    if session.terminal.is_json() {
+        let document = json!({ "schema": SCHEMA, "keys": keys });
+        session.terminal.print_json(&document);
+        return Ok(Exit::Done);
+    }
+    let width = |text: fn(&KeyView) -> &str| {
+        let longest = keys.iter().map(|key| text(key).chars().count()).max();
+        longest.unwrap_or_default()
+    };
+    let (names, hints) = (width(|key| key.name.as_str()), width(|key| &key.hint));
+    for key in &keys {
+        let name = key.name.as_str();
+        let used = key
+            .last_used
+            .map_or_else(String::new, |used| format!("; last used {}", moment(used)));
+        session.terminal.print(&format!(
+            "{name:names$}  {:hints$}  {}{}{used}",
+            key.hint,
+            key.summary,
+            end(key)
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// Says whose a key is that comes on stdin. That it is mistyped is told here alone, and never over the net.
+async fn which(session: &Session) -> Result<Exit, Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin()
+        .take(LONGEST_LINE)
+        .read_to_string(&mut text);
+    let presented = SecretString::from(text);
+    let presented = presented.expose_secret().trim();
+    if read.is_err() || !is_well_formed(presented) {
+        return Err(Failure::own(
+            "key_mistyped",
+            "This is not a key as Ecto makes them: a character is wrong, or part of it is missing.",
+            "Copy it again, all of it.",
+        ));
+    }
+    for key in all_keys(session).await? {
+        let name = key.name.clone();
+        let (secret, _) = ask_key(session, Request::ShowKey { name }).await?;
+        if secret.expose_secret() == presented {
+            if session.terminal.is_json() {
+                let document = json!({ "schema": SCHEMA, "key": key });
+                session.terminal.print_json(&document);
+            } else {
+                session.terminal.print(key.name.as_str());
+                tell_grant(session, &key);
+            }
+            return Ok(Exit::Done);
+        }
+    }
+    Err(Failure::own(
+        "key_unknown",
+        "This key is well formed and not one of those in force.",
+        "It may have been revoked or rotated; see which there are with `ecto key list`.",
+    ))
+}
+
+async fn all_keys(session: &Session) -> Result<Vec<KeyView>, Failure> {
+    match session.ask(Request::Keys).await? {
+        Answer::Keys { keys } => Ok(keys),
+        Answer::Report(_)
+        | Answer::Done
+        | Answer::Key { .. }
+        | Answer::NamedKey { .. }
+        | Answer::Restored { .. }
+        | Answer::Failed { .. }
+        | Answer::NotUnderstood => Err(not_understood()),
+    }
+}
+
+async fn ask_key(session: &Session, request: Request) -> Result<(SecretString, KeyView), Failure> {
+    match session.ask(request).await? {
+        Answer::NamedKey { secret, key } => Ok((secret, *key)),
+        Answer::Report(_)
+        | Answer::Done
+        | Answer::Key { .. }
+        | Answer::Keys { .. }
+        | Answer::Restored { .. }
+        | Answer::Failed { .. }
+        | Answer::NotUnderstood => Err(not_understood()),
+    }
+}
+
+fn not_understood() -> Failure {
+    let detail = "not a key".to_owned();
+    ClientFault::NotUnderstood { detail }.into()
+}
+
+fn print_key(session: &Session, secret: &SecretString, key: &KeyView) {
+    if session.terminal.is_json() {
+        let document = json!({ "schema": SCHEMA, "key": key, "secret": secret.expose_secret() });
+        session.terminal.print_json(&document);
+    } else {
+        session.terminal.print(secret.expose_secret());
+    }
+}
+
+fn tell_grant(session: &Session, key: &KeyView) {
+    if !session.terminal.is_json() {
+        session.terminal.tell(&format!(
+            "The key \"{}\" opens: {}{}.",
+            key.name,
+            key.summary,
+            end(key)
+        ));
+    }
+}
+
+/// When it ends, as the rest of a sentence.
+fn end(key: &KeyView) -> String {
+    match (key.state, key.grant.expires) {
+        (_, None) => String::new(),
+        (KeyState::Good, Some(end)) => format!("; until {}", moment(end)),
+        (KeyState::Expired, Some(end)) => format!("; expired on {}", moment(end)),
+    }
+}
+
+fn moment(moment: Timestamp) -> String {
+    moment
+        .to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M")
+        .to_string()
+}
