@@ -10,7 +10,6 @@ use ecto_core::refusal::Refusal;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -162,15 +161,15 @@ impl Drop for Turn {
 }
 
 /// The socket, telling what it sees to [`Progress`], and keeping from hyper what breaks the framing.
-struct Socket {
-    stream: TcpStream,
+struct Socket<S> {
+    stream: S,
     progress: Progress,
     framing: Framing,
     /// Whether everything that was written before has left.
     flushed: bool,
 }
 
-impl Socket {
+impl<S> Socket<S> {
     /// What is read after a breach. While an answer is under way, or not gone yet, nothing: it is finished first.
     fn read_after_breach(&self, breach: &Breach) -> Poll<io::Result<()>> {
         let serving = self.progress.state().phase == Phase::Serving;
@@ -181,7 +180,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -211,7 +210,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -260,7 +259,10 @@ enum Ending {
 
 /// Serves one client until one side ends the connection, a limit is reached, or the holder of the request under way
 /// loses its key. Dropping the future ends everything at once, on both sides.
-pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+pub(crate) async fn serve<S>(stream: S, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let limits = &shared.limits;
     let progress = Progress::new(limits.clone());
     let socket = Socket {
@@ -327,7 +329,10 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 
 /// Closes the guard's side and reads what the client still sends, for a moment: closing with bytes unread would reset
 /// the connection, and the client might never read why it was refused.
-async fn say_farewell(socket: Socket, refusal: Option<Refusal>, limits: &Limits) {
+async fn say_farewell<S>(socket: Socket<S>, refusal: Option<Refusal>, limits: &Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let Socket {
         stream: mut socket,
         flushed,

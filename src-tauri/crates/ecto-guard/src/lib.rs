@@ -16,6 +16,8 @@ mod body;
 mod caller;
 mod connection;
 mod framing;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod gateway;
 mod guard;
 mod header;
