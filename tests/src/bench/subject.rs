@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
 use ecto_core::key::{GuardKey, make_gateway_token, make_key};
 use ecto_core::ports::Guard as _;
-use ecto_guard::{Limits, LoopbackGuard};
+use ecto_guard::{Limits, LoopbackGuard, Pace};
 use ecto_platform::clock::SystemClock;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -395,7 +396,7 @@ pub fn guard_process(upstream: SocketAddr) -> Result<()> {
         .build()?;
     runtime.block_on(async {
         let mut random = rand::rngs::SysRng;
-        let guard = LoopbackGuard::new(Limits::default(), Arc::new(SystemClock), &mut random)?;
+        let guard = LoopbackGuard::new(limits(), Arc::new(SystemClock), &mut random)?;
         let access = || GatewayAccess {
             address: upstream,
             token: secrets.token.clone(),
@@ -423,6 +424,15 @@ pub fn guard_process(upstream: SocketAddr) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// The guard's own limits, but for those of one address: all callers of the measurement come from one.
+fn limits() -> Limits {
+    Limits {
+        address_requests: Pace::new(NonZeroU32::MAX, Duration::from_secs(1)),
+        address_under_way: usize::MAX,
+        ..Limits::default()
+    }
 }
 
 fn guard_key(number: usize, key: &str) -> Result<GuardKey> {

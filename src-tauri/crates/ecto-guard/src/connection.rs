@@ -324,7 +324,8 @@ where
     if let Some(refusal) = refusal {
         shared.register.note(UNREADABLE, refusal);
     }
-    say_farewell(socket, refusal, limits).await;
+    // Set aside only now: it would make every connection as large as its buffer.
+    Box::pin(say_farewell(socket, refusal, limits)).await;
 }
 
 /// Closes the guard's side and reads what the client still sends, for a moment: closing with bytes unread would reset
