@@ -349,8 +349,22 @@ where
         if socket.shutdown().await.is_err() {
             return;
         }
-        let mut waste = [0; 4096];
+        let mut waste = vec![0; 4096];
         while matches!(socket.read(&mut waste).await, Ok(count) if count > 0) {}
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::Setting;
+
+    /// Ten thousand connections are ten thousand of these.
+    #[test]
+    fn a_connection_under_way_is_small() {
+        let (_client, guard) = tokio::io::duplex(1);
+        let size = size_of_val(&serve(guard, Setting::default().shared));
+        assert!(size <= 4096, "{size}");
+    }
 }

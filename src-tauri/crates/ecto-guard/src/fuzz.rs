@@ -45,7 +45,7 @@ impl Clock for Still {
 
 /// A guard with one key, in front of a gateway that is away.
 pub struct Setting {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     key: SecretString,
     runtime: tokio::runtime::Runtime,
 }

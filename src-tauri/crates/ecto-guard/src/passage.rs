@@ -259,7 +259,10 @@ fn request_to_the_gateway(
 ) -> Option<Request<RequestBody>> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = Uri::try_from(admitted.destination.path.into_owned()).ok()?;
+    *request.uri_mut() = match admitted.destination.path {
+        Cow::Borrowed(path) => Uri::from_static(path),
+        Cow::Owned(path) => Uri::try_from(path).ok()?,
+    };
     let agent = admitted.key.agent.as_ref();
     let mut headers = headers_to_the_gateway(&head.headers, &admitted.gateway.headers, agent);
     if admitted.as_list {

@@ -164,3 +164,76 @@ fn every_refusal_has_its_sentence() {
         .collect();
     insta::assert_snapshot!(all.join("\n"));
 }
+
+/// The gateway is restarted again and again while clients ask: whatever a client is told is true of what the gateway saw.
+#[tokio::test]
+async fn a_gateway_that_restarts_under_load_sees_no_request_twice() {
+    let busy = |listener| {
+        TinyGateway::start_on(listener, |request| async move {
+            let id = request.headers()["x-request-id"]
+                .to_str()
+                .unwrap()
+                .to_owned();
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            Some(text(200, &id))
+        })
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut gateway = busy(listener);
+    let setting = std::sync::Arc::new(Setting::new(address, Limits::default()).await);
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..8 {
+        let setting = setting.clone();
+        clients.spawn(async move {
+            let mut answers = Vec::new();
+            let mut client_side = setting.connect().await;
+            for turn in 0..60 {
+                let id = format!("{client}-{turn}");
+                let header = format!("X-Request-Id: {id}");
+                client_side
+                    .send(request("POST /v1/responses", &[&header], "{}"))
+                    .await;
+                let answer = client_side.answer().await;
+                if answer.status == 200 {
+                    assert_eq!(answer.body, id);
+                }
+                answers.push((id, answer.status));
+                if answer.header("connection") == Some("close") {
+                    client_side = setting.connect().await;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            answers
+        });
+    }
+    let mut seen = std::collections::HashMap::<String, usize>::new();
+    let mut count = |gateway: &mut TinyGateway| {
+        while let Ok(one) = gateway.seen.try_recv() {
+            let id = one.headers["x-request-id"].to_str().unwrap().to_owned();
+            *seen.entry(id).or_default() += 1;
+        }
+    };
+    for _ in 0..6 {
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        gateway.halt().await;
+        count(&mut gateway);
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        gateway = busy(TcpListener::bind(address).await.unwrap());
+    }
+    let answers: Vec<_> = clients.join_all().await.into_iter().flatten().collect();
+    count(&mut gateway);
+    let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
+    for (id, status) in answers {
+        let times = seen.get(&id).copied().unwrap_or_default();
+        match status {
+            200 => assert_eq!(times, 1, "{id}"),
+            502 => assert!(times <= 1, "{id}: {times}"),
+            503 => assert_eq!(times, 0, "{id}"),
+            other => panic!("{id}: {other}"),
+        }
+        *statuses.entry(status).or_default() += 1;
+    }
+    assert!(statuses[&200] > 100, "{statuses:?}");
+    assert!(statuses.len() > 1, "{statuses:?}");
+}

@@ -170,9 +170,14 @@ impl TinyGateway {
         access_to(self.address)
     }
 
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
+        self.halt().await;
+    }
+
+    /// Ends; what it saw can still be read.
+    pub async fn halt(&mut self) {
         self.accepting.abort();
-        let _ = self.accepting.await;
+        let _ = (&mut self.accepting).await;
     }
 }
 
