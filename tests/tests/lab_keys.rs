@@ -1,0 +1,227 @@
+//! A key with an agent, through the guard, on the real OpenClaw of the lab.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::{Json, Router, routing::post};
+use ecto_core::Timestamp;
+use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
+use ecto_core::key::{GuardKey, KeyGrant, KeyName, make_key};
+use ecto_core::ports::{Clock, Guard as _};
+use ecto_guard::{Limits, LoopbackGuard};
+use ecto_tests::lab::{Binaries, Gateway};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+struct WallClock(Instant);
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// A model that asks for a tool once it is offered one, and says what it was offered.
+#[derive(Clone, Default)]
+struct Offers(Arc<Mutex<Vec<Vec<String>>>>);
+
+impl Offers {
+    async fn serve(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new()
+            .route("/v1/chat/completions", post(complete))
+            .with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    fn take(&self) -> Vec<Vec<String>> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+async fn complete(
+    State(offers): State<Offers>,
+    Json(request): Json<Value>,
+) -> axum::response::Response {
+    use axum::response::IntoResponse as _;
+    let tools = request["tools"].as_array().cloned().unwrap_or_default();
+    let mut names: Vec<String> = tools
+        .iter()
+        .filter_map(|tool| Some(tool["function"]["name"].as_str()?.to_owned()))
+        .collect();
+    names.sort();
+    let text = format!("I was offered: {}.", names.join(" "));
+    offers.0.lock().unwrap().push(names);
+    let event = |delta: Value, end: Option<&str>| {
+        let chunk = json!({
+            "id": "chatcmpl-lab", "object": "chat.completion.chunk", "created": 0, "model": "lab-model",
+            "choices": [{ "index": 0, "delta": delta, "finish_reason": end }],
+        });
+        format!("data: {chunk}\n\n")
+    };
+    let body = [
+        event(json!({ "role": "assistant", "content": text }), None),
+        event(json!({}), Some("stop")),
+        "data: [DONE]\n\n".to_owned(),
+    ]
+    .concat();
+    ([("content-type", "text/event-stream")], body).into_response()
+}
+
+fn key(name: &str, secret: &SecretString, agent: Option<&str>) -> GuardKey {
+    let grant = KeyGrant {
+        agent: agent.map(|agent| agent.parse().unwrap()),
+        ..KeyGrant::default()
+    };
+    GuardKey::new(name.parse::<KeyName>().unwrap(), secret, grant)
+}
+
+struct Caller {
+    client: reqwest::Client,
+    guard: SocketAddr,
+    key: SecretString,
+}
+
+impl Caller {
+    async fn post(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, Value) {
+        let mut request = self
+            .client
+            .post(format!("http://{}{path}", self.guard))
+            .bearer_auth(self.key.expose_secret())
+            .json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let request = self.client.get(format!("http://{}{path}", self.guard));
+        let answer = request
+            .bearer_auth(self.key.expose_secret())
+            .send()
+            .await
+            .unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+}
+
+const AGENTS: &str =
+    r#"entries: { main: { default: true }, public: { tools: { profile: "minimal" } } }, defaults:"#;
+
+#[tokio::test]
+async fn a_pinned_key_never_gets_beyond_its_agent() {
+    let binaries = Binaries::ready().await.unwrap();
+    let offers = Offers::default();
+    let model = format!("http://{}/v1", offers.serve().await);
+    let gateway = Gateway::start_with(&binaries, |port, _| {
+        Gateway::configuration(port, &model)
+            .replace("agents: { defaults:", &format!("agents: {{ {AGENTS}"))
+    })
+    .await
+    .unwrap();
+    let clock = Arc::new(WallClock(Instant::now()));
+    let guard = LoopbackGuard::new(Limits::default(), clock, &mut rand::rngs::SysRng).unwrap();
+    let (free, pinned) = (
+        make_key(&mut rand::rngs::SysRng).unwrap(),
+        make_key(&mut rand::rngs::SysRng).unwrap(),
+    );
+    let access = GatewayAccess {
+        address: ([127, 0, 0, 1], gateway.port()).into(),
+        token: SecretString::from(gateway.token()),
+        fingerprint: GatewayFingerprint("lab".to_owned()),
+    };
+    let keys = vec![
+        key("default", &free, None),
+        key("public", &pinned, Some("public")),
+    ];
+    let address = guard.start(access, keys).await.unwrap();
+    guard.release();
+    let caller = |key: &SecretString| Caller {
+        client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        guard: address,
+        key: key.clone(),
+    };
+    let (free, pinned) = (caller(&free), caller(&pinned));
+    let chat = |model: &str| json!({"model": model, "messages": [{"role": "user", "content": "What may you do?"}]});
+
+    let (status, _) = free
+        .post("/v1/chat/completions", &chat("openclaw/main"), &[])
+        .await;
+    assert_eq!(status, 200);
+    let main_tools = offers.take().concat();
+    assert!(main_tools.contains(&"exec".to_owned()), "{main_tools:?}");
+
+    // Every way in which OpenClaw takes an agent, and what would be another session of another agent.
+    let forged = [
+        ("x-openclaw-agent-id", "main"),
+        ("x-openclaw-agent", "main"),
+        ("x-openclaw-session-key", "agent:main:main"),
+        ("x-openclaw-model", "lab/lab-model"),
+        ("x-openclaw-scopes", "operator.admin"),
+    ];
+    let mut seen = BTreeMap::new();
+    for model in [
+        "openclaw",
+        "openclaw/default",
+        "openclaw/main",
+        "openclaw:main",
+        "agent:main",
+        "OpenClaw/MAIN",
+        "openclaw/public",
+    ] {
+        let (status, _) = pinned
+            .post("/v1/chat/completions", &chat(model), &forged)
+            .await;
+        assert_eq!(status, 200, "{model}");
+        let (status, _) = pinned
+            .post(
+                "/v1/responses",
+                &json!({"model": model, "input": "What may you do?", "user": "agent:main:main"}),
+                &forged,
+            )
+            .await;
+        assert_eq!(status, 200, "{model}");
+        seen.insert(model, offers.take().concat());
+    }
+    for (model, tools) in seen {
+        for tool in ["exec", "process", "read", "write", "edit", "apply_patch"] {
+            assert!(!tools.contains(&tool.to_owned()), "{model}: {tools:?}");
+        }
+        assert!(tools.len() < main_tools.len(), "{model}: {tools:?}");
+    }
+    let (status, refused) = pinned
+        .post("/v1/chat/completions", &chat("gpt-9"), &[])
+        .await;
+    assert_eq!(status, 400, "{refused}");
+
+    let (status, models) = pinned.get("/v1/models").await;
+    let ids: Vec<_> = models["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| model["id"].clone())
+        .collect();
+    assert_eq!((status, models["object"].as_str()), (200, Some("list")));
+    assert_eq!(ids, ["openclaw/public"]);
+    assert_eq!(pinned.get("/v1/models/openclaw/public").await.0, 200);
+    let (status, refused) = pinned.get("/v1/models/openclaw/main").await;
+    assert_eq!(
+        (status, refused["error"]["code"].as_str()),
+        (404, Some("model_not_found"))
+    );
+    guard.stop().await;
+}
