@@ -351,6 +351,32 @@ step: Step,
  */
 progress: StepProgress, };
 
+export type KeyDay = { 
+/**
+ * Its name; `None` for everybody without a known key.
+ */
+key: string | null, 
+/**
+ * How many requests.
+ */
+requests: number, 
+/**
+ * How many of them were answered with a status of 400 or above.
+ */
+failed: number, 
+/**
+ * Bytes of the answers' bodies.
+ */
+bytes: number, 
+/**
+ * When the last one came.
+ */
+last: string, 
+/**
+ * Where from, as tailscaled told it.
+ */
+caller: ForeignText, };
+
 export type KeyGrant = { 
 /**
  * What may be asked for. Empty means nothing.
@@ -471,7 +497,11 @@ notifications: boolean,
 /**
  * For how long the door is opened.
  */
-minutes: OpenFor, };
+minutes: OpenFor, 
+/**
+ * Whether the app's control socket answers `GET /metrics`. Chosen in the file alone.
+ */
+metrics: boolean, };
 
 export type PublicAddress = { 
 /**
@@ -587,6 +617,14 @@ base_url: string | null,
  */
 client_access?: ClientAccess, 
 /**
+ * What each key did today; those without a known key last.
+ */
+today: Array<KeyDay>, 
+/**
+ * Those who try keys right now, if there are many.
+ */
+strangers: Strangers | null, 
+/**
  * What the person asked for.
  */
 wanted: Wanted, 
@@ -698,6 +736,20 @@ export type StepProgress = { "progress": "done",
  * How long it took.
  */
 milliseconds: number, } | { "progress": "now" } | { "progress": "ahead" } | { "progress": "failed" };
+
+export type Strangers = { 
+/**
+ * Since when.
+ */
+since: string, 
+/**
+ * How many requests without a key or with a wrong one.
+ */
+attempts: number, 
+/**
+ * From how many addresses, at most a thousand.
+ */
+addresses: number, };
 
 export type TailnetView = { "tailnet": "missing", 
 /**

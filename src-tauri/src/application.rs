@@ -211,6 +211,7 @@ impl Application {
             | Answer::Keys { .. }
             | Answer::NamedKey { .. }
             | Answer::Restored { .. }
+            | Answer::Requests { .. }
             | Answer::Failed { .. }
             | Answer::NotUnderstood => Err(Refusal::nothing("There is no key.")),
         }
@@ -317,6 +318,7 @@ impl Application {
             | Answer::Key { .. }
             | Answer::Keys { .. }
             | Answer::NamedKey { .. }
+            | Answer::Requests { .. }
             | Answer::Failed { .. }
             | Answer::NotUnderstood => Ok(Vec::new()),
         }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use ecto_core::cause::Cause;
 use ecto_core::settings::Settings;
 use ecto_host::client::{Client, ClientFault};
-use ecto_host::control::Desk;
+use ecto_host::control::{Desk, Surroundings};
 use ecto_host::host::Host;
 use ecto_host::lock::{HostLock, LockFault};
+use ecto_host::preferences::PreferencesFile;
 use ecto_host::report::Report;
 use ecto_host::request::{Answer, Request};
 use ecto_host::world::{self, WorldChoice, WorldFault};
@@ -147,7 +148,8 @@ impl Hosting {
             | Answer::Key { .. }
             | Answer::Keys { .. }
             | Answer::NamedKey { .. }
-            | Answer::Restored { .. } => Ok(answer),
+            | Answer::Restored { .. }
+            | Answer::Requests { .. } => Ok(answer),
         }
     }
 
@@ -208,14 +210,22 @@ impl Hosting {
             open_links: launch.world == WorldChoice::Real,
             ..Settings::default()
         };
-        let host = Host::start_with_window(
+        let surroundings = Surroundings {
+            world: world.kind,
+            client_access: world.client_access,
+            record: world.record,
+            metrics: PreferencesFile::in_folder(launch.folders.state())
+                .read()
+                .preferences()
+                .metrics,
+            window: Some(self.window.clone()),
+        };
+        let host = Host::start(
             lock,
             Some(&launch.socket),
             world.ports,
             settings,
-            world.kind,
-            world.client_access,
-            Some(self.window.clone()),
+            surroundings,
         )
         .map_err(|fault| Cause::Internal {
             detail: fault.to_string().into(),

@@ -299,7 +299,7 @@ pub mod tests {
         };
         snapshot.exposure = exposure;
         AppView {
-            report: Report::of_host(snapshot, WorldKind::Sandbox, 7, None),
+            report: Report::of_host(snapshot, WorldKind::Sandbox, 7),
             preferences: Preferences::default(),
             system: SystemName::Linux,
             launch_at_login: LoginItem::Off,

@@ -78,7 +78,7 @@ impl Drop for ScriptedHost {
 }
 
 fn report(snapshot: Snapshot) -> Report {
-    Report::of_host(snapshot, WorldKind::Sandbox, std::process::id(), None)
+    Report::of_host(snapshot, WorldKind::Sandbox, std::process::id())
 }
 
 async fn serve(

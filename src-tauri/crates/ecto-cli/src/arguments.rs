@@ -106,6 +106,8 @@ pub enum Command {
         #[arg(short, long)]
         follow: bool,
     },
+    /// Show who called, when, what for, and how it went; never what was said.
+    Requests(Requests),
     /// Look at everything that Ecto depends on, changing nothing.
     Doctor,
     /// Close the door and undo what Ecto changed in OpenClaw's configuration.
@@ -121,6 +123,9 @@ pub enum Command {
         /// End once it is Private again.
         #[arg(long, hide = true)]
         until_private: bool,
+        /// Answer `GET /metrics` on the control socket, for Prometheus.
+        #[arg(long)]
+        metrics: bool,
     },
     /// The skill with which OpenClaw itself can connect, tell and disconnect.
     Skill {
@@ -141,7 +146,11 @@ impl Command {
     pub fn runs_a_host(&self) -> bool {
         !matches!(
             self,
-            Self::Status { .. } | Self::Logs { .. } | Self::Skill { .. } | Self::Completions { .. }
+            Self::Status { .. }
+                | Self::Logs { .. }
+                | Self::Requests(_)
+                | Self::Skill { .. }
+                | Self::Completions { .. }
         )
     }
 }
@@ -286,6 +295,31 @@ pub struct Connect {
     /// Print the key, even where stdout is not a terminal.
     #[arg(long)]
     pub reveal: bool,
+    /// Answer `GET /metrics` on the control socket, for Prometheus.
+    #[arg(long)]
+    pub metrics: bool,
+}
+
+/// Which requests to show.
+#[derive(Debug, clap::Args)]
+pub struct Requests {
+    /// Go on as they come.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Those with the key of this name alone.
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// Those of this last time alone, such as 15m, 1h or 24h.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub since: Option<Duration>,
+    /// The last so many.
+    #[arg(
+        short = 'n',
+        long = "last",
+        value_name = "NUMBER",
+        default_value_t = 50
+    )]
+    pub last: usize,
 }
 
 /// The longest time for which a door may be asked to stay open: a year.

@@ -6,6 +6,7 @@ mod disconnect;
 mod doctor;
 mod key;
 mod logs;
+mod requests;
 mod restart;
 mod restore;
 mod serve;
@@ -40,10 +41,14 @@ pub async fn run(command: Command, session: &Session) -> Exit {
         Command::Key { command } => key::run(command, session).await,
         Command::Restart => restart::run(session).await,
         Command::Logs { follow } => logs::run(follow, session).await,
+        Command::Requests(requests) => requests::run(requests, session).await,
         Command::Doctor => doctor::run(session).await,
         Command::Restore => restore::run(session).await,
         Command::Uninstall { yes } => uninstall::run(yes, session).await,
-        Command::Serve { until_private } => serve::run(until_private, session).await,
+        Command::Serve {
+            until_private,
+            metrics,
+        } => serve::run(until_private, metrics, session).await,
         Command::Skill {
             command: SkillCommand::Install,
         } => skill::install(session),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ecto_core::settings::Settings;
 use ecto_host::client::{Client, ClientFault};
+use ecto_host::control::Surroundings;
 use ecto_host::host::Host;
 use ecto_host::lock::{HostLock, LockFault};
 use ecto_host::request::{Answer, Request};
@@ -141,6 +142,7 @@ impl Session {
                     follow_wanted: false,
                     ..Settings::default()
                 },
+                false,
             )
             .await?;
         let answer = own.host.desk().answer(request).await;
@@ -161,8 +163,14 @@ impl Session {
     }
 
     /// Starts a host in this process, which others may ask.
-    pub async fn start_host(&self, lock: HostLock, settings: Settings) -> Result<OwnHost, Failure> {
-        self.start(lock, Some(&self.socket), settings).await
+    pub async fn start_host(
+        &self,
+        lock: HostLock,
+        settings: Settings,
+        metrics: bool,
+    ) -> Result<OwnHost, Failure> {
+        self.start(lock, Some(&self.socket), settings, metrics)
+            .await
     }
 
     async fn start(
@@ -170,6 +178,7 @@ impl Session {
         lock: HostLock,
         socket: Option<&Path>,
         settings: Settings,
+        metrics: bool,
     ) -> Result<OwnHost, Failure> {
         let world = self.open_world(&lock).await?;
         let settings = Settings {
@@ -177,14 +186,14 @@ impl Session {
             open_links: settings.open_links && self.world == WorldChoice::Real,
             ..settings
         };
-        let host = Host::start(
-            lock,
-            socket,
-            world.ports,
-            settings,
-            world.kind,
-            world.client_access,
-        )?;
+        let surroundings = Surroundings {
+            world: world.kind,
+            client_access: world.client_access,
+            record: world.record,
+            metrics,
+            window: None,
+        };
+        let host = Host::start(lock, socket, world.ports, settings, surroundings)?;
         Ok(OwnHost {
             host,
             _world: world.keep,
@@ -205,7 +214,8 @@ pub fn settle(answer: Answer) -> Result<Answer, Failure> {
         | Answer::Key { .. }
         | Answer::Keys { .. }
         | Answer::NamedKey { .. }
-        | Answer::Restored { .. } => Ok(answer),
+        | Answer::Restored { .. }
+        | Answer::Requests { .. } => Ok(answer),
     }
 }
 

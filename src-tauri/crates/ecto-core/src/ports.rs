@@ -155,6 +155,12 @@ pub struct RequestLine {
     pub milliseconds: u64,
 }
 
+/// Keeps the lines of requests.
+pub trait Recorder: Send + Sync {
+    /// Takes one line. Returns at once, whatever becomes of it.
+    fn keep(&self, line: &RequestLine);
+}
+
 /// The check from outside.
 #[async_trait]
 pub trait Outside: Send + Sync {

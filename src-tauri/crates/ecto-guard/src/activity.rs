@@ -6,7 +6,7 @@ use std::time::Duration;
 use ecto_core::Timestamp;
 use ecto_core::foreign::ForeignText;
 use ecto_core::key::PREFIX;
-use ecto_core::ports::{Activity, Clock, RequestLine};
+use ecto_core::ports::{Activity, Clock, Recorder, RequestLine};
 use ecto_core::refusal::Refusal;
 use http::Method;
 use tokio::sync::watch;
@@ -28,13 +28,15 @@ pub(crate) const UNREADABLE: &str = "(a head that could not be read)";
 pub(crate) struct Register {
     clock: Arc<dyn Clock>,
     activity: Arc<watch::Sender<Activity>>,
+    recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl Register {
-    /// An empty one.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    /// An empty one. Every line goes to `recorder` too.
+    pub fn new(clock: Arc<dyn Clock>, recorder: Option<Arc<dyn Recorder>>) -> Self {
         Self {
             clock,
+            recorder,
             activity: Arc::new(watch::Sender::new(Activity::default())),
         }
     }
@@ -166,6 +168,9 @@ impl Drop for Line {
             milliseconds = line.milliseconds,
             "request",
         );
+        if let Some(recorder) = &self.register.recorder {
+            recorder.keep(&line);
+        }
         self.register.activity.send_modify(|activity| {
             match self.stage {
                 Stage::Arrived => activity.refused += 1,

@@ -70,7 +70,7 @@ impl Default for Setting {
             gate,
             prover: ProverPass::new(&mut random).unwrap(),
             addresses: Addresses::new(&limits, clock.clone()),
-            register: Register::new(clock.clone()),
+            register: Register::new(clock.clone(), None),
             limits,
             clock,
         };

@@ -9,7 +9,7 @@ use ecto_core::cause::Cause;
 use ecto_core::foreign::ForeignText;
 use ecto_core::gateway::GatewayAccess;
 use ecto_core::key::{GuardKey, KeyName, NoRandomness};
-use ecto_core::ports::{Activity, Clock, Guard};
+use ecto_core::ports::{Activity, Clock, Guard, Recorder};
 use ecto_core::proof::{ProofAnswer, ProofQuestion};
 use rand::TryRng;
 use tokio::sync::{Mutex, watch};
@@ -43,12 +43,22 @@ impl LoopbackGuard {
         clock: Arc<dyn Clock>,
         random: &mut R,
     ) -> Result<Self, NoRandomness> {
+        Self::with_recorder(limits, clock, random, None)
+    }
+
+    /// Makes a guard as [`LoopbackGuard::new`] does, which gives the line of each request to `recorder`.
+    pub fn with_recorder<R: TryRng>(
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        random: &mut R,
+        recorder: Option<Arc<dyn Recorder>>,
+    ) -> Result<Self, NoRandomness> {
         let shared = Shared {
             addresses: Addresses::new(&limits, clock.clone()),
             limits,
             gate: Gate::new(),
             prover: ProverPass::new(random)?,
-            register: Register::new(Arc::clone(&clock)),
+            register: Register::new(Arc::clone(&clock), recorder),
             clock,
         };
         Ok(Self {

@@ -6,29 +6,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecto_core::engine::command::Handle;
+use ecto_core::exposure::Exposure;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{RwLock, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::record::Record;
 use crate::report::{ClientAccess, Report, WorldKind};
 use crate::request::{Answer, LINE_LIMIT, Request};
 
 /// How long those who asked the host to end may take to hear that it does.
 const TELLING_LIMIT: Duration = Duration::from_secs(5);
 
+/// What stands around the engine.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// In which world it runs.
+    pub world: WorldKind,
+    /// How a client gets there, in the lab and the sandbox.
+    pub client_access: Option<ClientAccess>,
+    /// The requests through the guard.
+    pub record: Arc<Record>,
+    /// Whether the control socket answers `GET /metrics`.
+    pub metrics: bool,
+    /// Is told whenever somebody asks for the window; `None` where the host has none.
+    pub window: Option<mpsc::UnboundedSender<()>>,
+}
+
 /// What the host knows besides the engine.
 #[derive(Debug, Clone)]
 pub struct Desk {
     /// The engine.
     pub engine: Handle,
-    /// In which world it runs.
-    pub world: WorldKind,
-    /// How a client gets there, in the lab and the sandbox.
-    pub client_access: Option<ClientAccess>,
-    /// Is told whenever somebody asks for the window; `None` where the host has none.
-    pub window: Option<mpsc::UnboundedSender<()>>,
+    /// What stands around it.
+    pub surroundings: Arc<Surroundings>,
     /// Is cancelled when a client asked the host to end, after the door was closed.
     pub quit: CancellationToken,
     /// Is held for reading while an errand is run that ending would break off.
@@ -42,12 +55,25 @@ impl Desk {
     }
 
     fn report_of(&self, snapshots: &watch::Receiver<ecto_core::snapshot::Snapshot>) -> Report {
-        Report::of_host(
-            snapshots.borrow().clone(),
-            self.world,
-            std::process::id(),
-            self.client_access.clone(),
-        )
+        let surroundings = &self.surroundings;
+        Report {
+            client_access: surroundings.client_access.clone(),
+            today: surroundings.record.today(),
+            strangers: surroundings.record.strangers(),
+            ..Report::of_host(
+                snapshots.borrow().clone(),
+                surroundings.world,
+                std::process::id(),
+            )
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let snapshots = self.engine.snapshots();
+        let snapshot = snapshots.borrow();
+        let is_public = matches!(snapshot.exposure, Exposure::Public { .. });
+        let in_flight = snapshot.activity.in_flight;
+        self.surroundings.record.metrics(is_public, in_flight)
     }
 
     /// Does what a request asks. [`Request::Watch`] gets one report here; the rest is the connection's business.
@@ -63,6 +89,7 @@ impl Desk {
             Request::Status
             | Request::Watch
             | Request::Look
+            | Request::Requests { .. }
             | Request::Connect { .. }
             | Request::Disconnect
             | Request::RevealKey
@@ -115,7 +142,10 @@ impl Desk {
                 self.engine.check_outside().await;
                 Answer::Done
             }
-            Request::Show => match &self.window {
+            Request::Requests { limit } => Answer::Requests {
+                lines: self.surroundings.record.recent(limit),
+            },
+            Request::Show => match &self.surroundings.window {
                 Some(window) if window.send(()).is_ok() => Answer::Done,
                 Some(_) | None => Answer::NotUnderstood,
             },
@@ -207,6 +237,9 @@ async fn serve_connection(stream: UnixStream, desk: Desk) {
             // Whoever asks nothing does not keep the host from ending.
             () = desk.quit.cancelled() => return,
         }
+        if line.starts_with(b"GET /metrics HTTP/1.") {
+            return answer_metrics(&mut writer, &desk).await;
+        }
         let Ok(request) = serde_json::from_slice::<Request>(&line) else {
             let _ = send(&mut writer, &Answer::NotUnderstood).await;
             return;
@@ -228,6 +261,27 @@ async fn serve_connection(stream: UnixStream, desk: Desk) {
             return;
         }
     }
+}
+
+/// Answers Prometheus, which speaks HTTP, where that is wanted.
+async fn answer_metrics(writer: &mut (impl AsyncWriteExt + Unpin), desk: &Desk) {
+    let (status, text) = if desk.surroundings.metrics {
+        ("200 OK", desk.metrics())
+    } else {
+        (
+            "404 Not Found",
+            "Metrics are off. Start Ecto with --metrics to have them.\n".to_owned(),
+        )
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        text.len()
+    );
+    // Whoever went away needs no answer.
+    let _ = writer.write_all(head.as_bytes()).await;
+    let _ = writer.write_all(text.as_bytes()).await;
+    let _ = writer.shutdown().await;
 }
 
 async fn watch_reports(

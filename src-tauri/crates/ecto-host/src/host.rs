@@ -8,13 +8,11 @@ use ecto_core::engine::command::Handle;
 use ecto_core::engine::{Engine, Ports};
 use ecto_core::settings::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{ControlSocket, Desk};
+use crate::control::{ControlSocket, Desk, Surroundings};
 use crate::lock::HostLock;
-use crate::report::{ClientAccess, WorldKind};
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,21 +63,7 @@ impl Host {
         socket: Option<&Path>,
         ports: Ports,
         settings: Settings,
-        world: WorldKind,
-        client_access: Option<ClientAccess>,
-    ) -> Result<Self, HostFault> {
-        Self::start_with_window(lock, socket, ports, settings, world, client_access, None)
-    }
-
-    /// Starts as [`Host::start`] does. `window` is told whenever somebody asks for the window; `None` where there is none.
-    pub fn start_with_window(
-        lock: HostLock,
-        socket: Option<&Path>,
-        ports: Ports,
-        settings: Settings,
-        world: WorldKind,
-        client_access: Option<ClientAccess>,
-        window: Option<mpsc::UnboundedSender<()>>,
+        surroundings: Surroundings,
     ) -> Result<Self, HostFault> {
         raise_file_limit();
         let bind = |path: &Path| {
@@ -92,9 +76,7 @@ impl Host {
         let (engine, handle) = Engine::new(ports, settings);
         let desk = Desk {
             engine: handle,
-            world,
-            client_access,
-            window,
+            surroundings: Arc::new(surroundings),
             quit: CancellationToken::new(),
             errands: Arc::default(),
         };

@@ -3,7 +3,7 @@
 //! One [`host::Host`] runs at a time: the app, or `ecto connect` and `ecto serve` where there is no app. It holds the
 //! [`lock`], runs the engine in one [`world`] (the real one, the lab or the sandbox), and answers [`request`]s on the
 //! [`control`] socket. Everybody else is a [`client`]. What they are shown is a [`report::Report`]; what a person chose
-//! once and for all is in [`preferences`].
+//! once and for all is in [`preferences`], and what came through the guard in the [`record`].
 
 mod administrator;
 pub mod client;
@@ -11,6 +11,7 @@ pub mod control;
 pub mod host;
 pub mod lock;
 pub mod preferences;
+pub mod record;
 pub mod report;
 pub mod request;
 mod sandbox;

@@ -24,6 +24,9 @@ pub struct Preferences {
     pub notifications: bool,
     /// For how long the door is opened.
     pub minutes: OpenFor,
+    /// Whether the app's control socket answers `GET /metrics`. Chosen in the file alone.
+    #[serde(default)]
+    pub metrics: bool,
 }
 
 impl Default for Preferences {
@@ -33,6 +36,7 @@ impl Default for Preferences {
             at_sleep: AtSleep::Close,
             notifications: true,
             minutes: OpenFor::Hour,
+            metrics: false,
         }
     }
 }
@@ -199,6 +203,7 @@ mod tests {
             at_sleep: AtSleep::Stay,
             notifications: false,
             minutes: OpenFor::Ever,
+            metrics: true,
         }
     }
 

@@ -9,6 +9,8 @@ use ecto_core::snapshot::Snapshot;
 use ecto_core::words::{self, Message};
 use serde::{Deserialize, Serialize};
 
+use crate::record::{KeyDay, Strangers};
+
 /// The version of everything that Ecto prints as JSON. Fields may be added; a change of meaning makes it another number.
 pub const SCHEMA: u32 = 1;
 
@@ -82,23 +84,21 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub client_access: Option<ClientAccess>,
+    /// What each key did today; those without a known key last.
+    #[serde(default)]
+    pub today: Vec<KeyDay>,
+    /// Those who try keys right now, if there are many.
+    #[serde(default)]
+    pub strangers: Option<Strangers>,
     /// The engine's own view.
     #[serde(flatten)]
     pub snapshot: Snapshot,
 }
 
 impl Report {
-    /// Makes the report of a running host.
-    pub fn of_host(
-        snapshot: Snapshot,
-        world: WorldKind,
-        process: u32,
-        client_access: Option<ClientAccess>,
-    ) -> Self {
-        Self {
-            client_access,
-            ..Self::new(snapshot, world, Some(process))
-        }
+    /// Makes the report of a running host, as far as the engine tells it.
+    pub fn of_host(snapshot: Snapshot, world: WorldKind, process: u32) -> Self {
+        Self::new(snapshot, world, Some(process))
     }
 
     /// Makes the report where no host runs: whatever is wanted, nothing is open.
@@ -133,6 +133,8 @@ impl Report {
                 .as_ref()
                 .map(|address| format!("{}/v1", address.origin())),
             client_access: None,
+            today: Vec::new(),
+            strangers: None,
             snapshot,
         }
     }

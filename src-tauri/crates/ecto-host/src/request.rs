@@ -5,6 +5,7 @@ use ecto_core::cause::Cause;
 use ecto_core::engine::command::RevealedKey;
 use ecto_core::gateway::RestoredKey;
 use ecto_core::key::{KeyGrant, KeyName};
+use ecto_core::ports::RequestLine;
 use ecto_core::snapshot::KeyView;
 use ecto_core::tailnet::NodeChoice;
 use ecto_core::words::{self, Message};
@@ -80,6 +81,11 @@ pub enum Request {
     Restore,
     /// The check from outside, now.
     CheckOutside,
+    /// The last requests through the guard.
+    Requests {
+        /// How many, at most [`AT_HAND`](crate::record::AT_HAND).
+        limit: usize,
+    },
     /// Shows the window. A host that has none does not understand this.
     Show,
     /// Closes the door and ends the host; answered when it is closed.
@@ -117,6 +123,11 @@ pub enum Answer {
     Restored {
         /// What became of each.
         keys: Vec<RestoredKey>,
+    },
+    /// To [`Request::Requests`], oldest first.
+    Requests {
+        /// A line each.
+        lines: Vec<RequestLine>,
     },
     /// It did not work.
     Failed {

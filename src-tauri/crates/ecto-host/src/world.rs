@@ -22,11 +22,13 @@ use ecto_platform::desktop::SystemDesktop;
 use ecto_platform::folders::{FolderFault, Folders};
 use ecto_platform::vault::{self, MemoryVault, OpenedVault, VaultChoice};
 use ecto_tailscale::{Places, Tailscale};
+use jiff::tz::TimeZone;
 use rand::rngs::SysRng;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::administrator::SystemAdministrator;
+use crate::record::{self, Record};
 use crate::report::{ClientAccess, WorldKind};
 use crate::wanted_file::WantedFile;
 
@@ -138,6 +140,8 @@ pub struct World {
     pub kind: WorldKind,
     /// How a client gets there, in the lab and the sandbox.
     pub client_access: Option<ClientAccess>,
+    /// The requests through the guard.
+    pub record: Arc<Record>,
     /// What a person should be told about it, in sentences.
     pub notices: Vec<String>,
     /// Ends the stand-ins of the sandbox when it is dropped.
@@ -272,7 +276,18 @@ pub(crate) fn assemble(parts: Parts<'_>) -> Result<World, WorldFault> {
         found.map(|(_, value)| value.clone())
     };
     let make_key: KeyMaker = Arc::new(|| key::make_key(&mut SysRng));
-    let guard = LoopbackGuard::new(Limits::default(), Arc::clone(&clock), &mut SysRng)?;
+    let record = Arc::new(Record::open(
+        &record::folder(parts.folders.logs()),
+        Arc::clone(&clock),
+        TimeZone::system(),
+        record::Bounds::default(),
+    ));
+    let guard = LoopbackGuard::with_recorder(
+        Limits::default(),
+        Arc::clone(&clock),
+        &mut SysRng,
+        Some(record.clone()),
+    )?;
     let outside = PublicCheck::new(parts.outside, &mut SysRng)?;
     let ports = Ports {
         tailnet: Arc::new(Tailscale::new(parts.places, administrator)),
@@ -293,6 +308,7 @@ pub(crate) fn assemble(parts: Parts<'_>) -> Result<World, WorldFault> {
         ports,
         kind: parts.kind,
         client_access: parts.client_access,
+        record,
         notices: Vec::new(),
         keep: Box::new(()),
     })

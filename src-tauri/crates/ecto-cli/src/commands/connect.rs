@@ -57,7 +57,7 @@ async fn detach(connect: &Connect, session: &Session) -> Result<Exit, Failure> {
             return follow_host(connect, session).await;
         }
     }
-    let client = start_in_background(session).await?;
+    let client = start_in_background(connect.metrics, session).await?;
     if let Err(failure) = ask_host(connect, client).await {
         // A host that nobody needs does not stay.
         if let Some(mut client) = session.client().await {
@@ -191,7 +191,7 @@ fn needs_person(waiting: &Waiting) -> bool {
 }
 
 /// Starts a host in the background and returns the way to it.
-async fn start_in_background(session: &Session) -> Result<Client, Failure> {
+async fn start_in_background(metrics: bool, session: &Session) -> Result<Client, Failure> {
     let not_started = |detail: String| {
         Failure::own(
             "host_not_started",
@@ -202,6 +202,9 @@ async fn start_in_background(session: &Session) -> Result<Client, Failure> {
     let program = std::env::current_exe().map_err(|fault| not_started(fault.to_string()))?;
     let mut command = std::process::Command::new(program);
     command.arg("serve").arg("--until-private");
+    if metrics {
+        command.arg("--metrics");
+    }
     match &session.world {
         WorldChoice::Real => {}
         WorldChoice::Lab(places) => {
@@ -246,6 +249,7 @@ async fn be_host(lock: HostLock, connect: &Connect, session: &Session) -> Result
                 follow_wanted: false,
                 ..Settings::default()
             },
+            connect.metrics,
         )
         .await?;
     let desk = own.host.desk().clone();

@@ -85,6 +85,7 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
                 | Answer::Keys { .. }
                 | Answer::NamedKey { .. }
                 | Answer::Restored { .. }
+                | Answer::Requests { .. }
                 | Answer::Failed { .. }
                 | Answer::NotUnderstood => {}
             }

@@ -214,6 +214,7 @@ async fn all_keys(session: &Session) -> Result<Vec<KeyView>, Failure> {
         | Answer::Key { .. }
         | Answer::NamedKey { .. }
         | Answer::Restored { .. }
+        | Answer::Requests { .. }
         | Answer::Failed { .. }
         | Answer::NotUnderstood => Err(not_understood()),
     }
@@ -227,6 +228,7 @@ async fn ask_key(session: &Session, request: Request) -> Result<(SecretString, K
         | Answer::Key { .. }
         | Answer::Keys { .. }
         | Answer::Restored { .. }
+        | Answer::Requests { .. }
         | Answer::Failed { .. }
         | Answer::NotUnderstood => Err(not_understood()),
     }

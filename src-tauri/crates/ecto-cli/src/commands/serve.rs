@@ -9,9 +9,9 @@ use crate::logging;
 use crate::session::{Session, Turn};
 
 /// Runs a host until it is told to end.
-pub async fn run(until_private: bool, session: &Session) -> Result<Exit, Failure> {
+pub async fn run(until_private: bool, metrics: bool, session: &Session) -> Result<Exit, Failure> {
     let _log = logging::start(session.folders.logs());
-    let ended = host(until_private, session).await;
+    let ended = host(until_private, metrics, session).await;
     if let Err(failure) = &ended {
         // Nobody reads the other streams of a host in the background.
         tracing::error!(
@@ -23,7 +23,7 @@ pub async fn run(until_private: bool, session: &Session) -> Result<Exit, Failure
     ended
 }
 
-async fn host(until_private: bool, session: &Session) -> Result<Exit, Failure> {
+async fn host(until_private: bool, metrics: bool, session: &Session) -> Result<Exit, Failure> {
     let listen = |kind| {
         signal(kind).map_err(|fault| {
             Failure::own(
@@ -47,7 +47,9 @@ async fn host(until_private: bool, session: &Session) -> Result<Exit, Failure> {
             ));
         }
     };
-    let own = session.start_host(lock, Settings::default()).await?;
+    let own = session
+        .start_host(lock, Settings::default(), metrics)
+        .await?;
     let mut snapshots = own.host.engine().snapshots();
     let mut was_public = false;
     loop {

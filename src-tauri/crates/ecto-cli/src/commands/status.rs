@@ -63,6 +63,7 @@ async fn read(session: &Session) -> Result<Report, Failure> {
         | Answer::Keys { .. }
         | Answer::NamedKey { .. }
         | Answer::Restored { .. }
+        | Answer::Requests { .. }
         | Answer::Failed { .. }
         | Answer::NotUnderstood => Ok(without_host(session)),
     }

@@ -133,7 +133,9 @@ impl Machine {
                     let value = match name.as_str() {
                         "host" if value.is_u64() => "[process]".into(),
                         "milliseconds" | "fingerprint" => format!("[{name}]").into(),
-                        "at" | "since" | "until" | "made" | "last_used" if value.is_string() => {
+                        "at" | "last" | "since" | "until" | "made" | "last_used"
+                            if value.is_string() =>
+                        {
                             "[time]".into()
                         }
                         _ => self.redact_json(value),

@@ -14,6 +14,7 @@ mod hosts;
 mod keys;
 mod machine;
 mod refusals;
+mod requests;
 mod screen;
 mod skill;
 mod uninstalling;

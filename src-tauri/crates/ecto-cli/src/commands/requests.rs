@@ -1,0 +1,154 @@
+//! `ecto requests`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ecto_core::Timestamp;
+use ecto_core::ports::RequestLine;
+use ecto_core::words::Message;
+use ecto_host::record::{self, Tail, Wanted};
+use jiff::tz::TimeZone;
+
+use crate::arguments::Requests;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Nothing tells when a file grows in a way that every system shares.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Shows the requests that are wanted, and goes on as they come where that is asked for. Reads the record's files, so it
+/// works whether or not a host runs.
+pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure> {
+    let folder = record::folder(session.folders.logs());
+    let wanted = Wanted {
+        since: requests
+            .since
+            .and_then(|since| Timestamp::now().checked_sub(since).ok()),
+        key: requests.key,
+        limit: requests.last,
+    };
+    // Made first: a line that comes meanwhile is shown twice rather than never.
+    let mut tail = Tail::new(&folder, wanted.clone());
+    let lines = record::read(&folder, &wanted).map_err(|fault| unreadable(&folder, &fault))?;
+    if lines.is_empty() && !requests.follow {
+        session
+            .terminal
+            .tell("No such request was recorded. Requests appear here as soon as somebody calls.");
+    }
+    let zone = TimeZone::system();
+    show(session, &lines, &zone);
+    if !requests.follow {
+        return Ok(Exit::Done);
+    }
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        }
+        let lines = tail.read().map_err(|fault| unreadable(&folder, &fault))?;
+        show(session, &lines, &zone);
+    }
+}
+
+fn unreadable(folder: &Path, fault: &std::io::Error) -> Failure {
+    Failure::Own {
+        code: "record_unreadable",
+        message: Message {
+            what: format!(
+                "The record of requests in {} cannot be read: {fault}.",
+                folder.display()
+            ),
+            next: Some("Make the folder readable for your user, then try again.".to_owned()),
+        },
+        exit: Exit::Failed,
+    }
+}
+
+fn show(session: &Session, lines: &[RequestLine], zone: &TimeZone) {
+    for line in lines {
+        if session.terminal.is_json() {
+            session.terminal.print_json(line);
+        } else {
+            session.terminal.print(&words(line, zone));
+        }
+    }
+}
+
+/// One line for a person.
+fn words(line: &RequestLine, zone: &TimeZone) -> String {
+    let at = line.at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
+    let key = line.key.as_deref().unwrap_or("-");
+    let address = if line.address.is_empty() {
+        "-"
+    } else {
+        line.address.as_str()
+    };
+    format!(
+        "{at}  {key:<12}  {address:<15}  {}  {}  {}  {}",
+        line.route.as_str(),
+        line.status,
+        bytes(line.bytes),
+        duration(line.milliseconds),
+    )
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        0..1000 => format!("{count} B"),
+        1000..1_000_000 => format!("{}.{} kB", count / 1000, count % 1000 / 100),
+        _ => format!("{}.{} MB", count / 1_000_000, count % 1_000_000 / 100_000),
+    }
+}
+
+fn duration(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1000 => format!("{milliseconds} ms"),
+        1000..60_000 => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
+        _ => format!(
+            "{} min {} s",
+            milliseconds / 60_000,
+            milliseconds % 60_000 / 1000
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ecto_core::foreign::ForeignText;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_one_line() {
+        let line = |key: Option<&str>, route: &str, status, bytes, milliseconds| RequestLine {
+            at: "2026-03-01T12:00:00Z".parse().unwrap(),
+            key: key.map(str::to_owned),
+            address: ForeignText::new("203.0.113.7"),
+            route: ForeignText::new(route),
+            status,
+            bytes,
+            milliseconds,
+        };
+        let lines = [
+            line(
+                Some("phone"),
+                "POST /v1/chat/completions",
+                200,
+                1_234,
+                61_500,
+            ),
+            line(Some("laptop"), "GET /v1/models", 200, 12, 3),
+            line(None, "GET /\u{202e}admin\n", 404, 2_500_000, 1_999),
+        ];
+        let shown: Vec<String> = lines
+            .iter()
+            .map(|line| words(line, &TimeZone::UTC))
+            .collect();
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        2026-03-01 12:00:00  phone         203.0.113.7      POST /v1/chat/completions  200  1.2 kB  1 min 1 s
+        2026-03-01 12:00:00  laptop        203.0.113.7      GET /v1/models  200  12 B  3 ms
+        2026-03-01 12:00:00  -             203.0.113.7      GET /admin  404  2.5 MB  1.9 s
+        ");
+    }
+}

@@ -1,0 +1,301 @@
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use ecto_core::Timestamp;
+use ecto_core::foreign::ForeignText;
+use proptest::prelude::*;
+
+use super::*;
+
+/// 2026-03-01 12:00:00 UTC.
+const NOON: i64 = 1_772_366_400;
+
+#[derive(Debug)]
+struct HandClock(AtomicI64);
+
+impl HandClock {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(NOON)))
+    }
+
+    fn pass(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+fn line(at: i64, key: Option<&str>, status: u16) -> RequestLine {
+    RequestLine {
+        at: Timestamp::from_second(at).unwrap(),
+        key: key.map(str::to_owned),
+        address: ForeignText::new("203.0.113.7"),
+        route: ForeignText::new("POST /v1/chat/completions"),
+        status,
+        bytes: 10,
+        milliseconds: 3,
+    }
+}
+
+fn everything() -> Wanted {
+    Wanted {
+        since: None,
+        key: None,
+        limit: usize::MAX,
+    }
+}
+
+fn open(folder: &Path, clock: &Arc<HandClock>, bounds: Bounds) -> Record {
+    Record::open(folder, clock.clone(), TimeZone::UTC, bounds)
+}
+
+fn count(record: &Record) -> BTreeMap<Option<String>, (u64, u64)> {
+    record
+        .today()
+        .into_iter()
+        .map(|day| (day.key, (day.requests, day.failed)))
+        .collect()
+}
+
+#[test]
+fn lines_are_read_back_and_counted_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = &folder.path().join("requests");
+    let clock = HandClock::new();
+    let record = open(folder, &clock, Bounds::default());
+    let kept = [
+        line(NOON, Some("phone"), 200),
+        line(NOON + 1, Some("laptop"), 500),
+        line(NOON + 2, None, 401),
+    ];
+    for line in &kept {
+        record.keep(line);
+    }
+    let before = record.today();
+    drop(record);
+    assert_eq!(read(folder, &everything()).unwrap(), kept);
+    let again = open(folder, &clock, Bounds::default());
+    assert_eq!(again.today(), before);
+    assert_eq!(again.recent(2), kept[1..]);
+    assert_eq!(again.lost(), 0);
+    assert_eq!(
+        before
+            .iter()
+            .map(|day| day.key.as_deref())
+            .collect::<Vec<_>>(),
+        [Some("laptop"), Some("phone"), None]
+    );
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!(mode(folder), 0o700);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+    }
+}
+
+#[test]
+fn what_is_wanted_is_chosen_by_time_key_and_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = HandClock::new();
+    let record = open(folder.path(), &clock, Bounds::default());
+    for second in 0..10 {
+        let key = if second % 2 == 0 { "even" } else { "odd" };
+        record.keep(&line(NOON + second, Some(key), 200));
+    }
+    drop(record);
+    let seconds = |wanted: Wanted| -> Vec<i64> {
+        let lines = read(folder.path(), &wanted).unwrap();
+        lines
+            .iter()
+            .map(|line| line.at.as_second() - NOON)
+            .collect()
+    };
+    let since = Some(Timestamp::from_second(NOON + 5).unwrap());
+    assert_eq!(
+        seconds(Wanted {
+            since,
+            ..everything()
+        }),
+        [5, 6, 7, 8, 9]
+    );
+    let key = Some("odd".to_owned());
+    assert_eq!(
+        seconds(Wanted {
+            since,
+            key,
+            limit: 2
+        }),
+        [7, 9]
+    );
+    let nobody = Some("nobody".to_owned());
+    assert!(
+        seconds(Wanted {
+            key: nobody,
+            ..everything()
+        })
+        .is_empty()
+    );
+}
+
+#[test]
+fn a_broken_line_costs_itself_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = HandClock::new();
+    let record = open(folder.path(), &clock, Bounds::default());
+    record.keep(&line(NOON, Some("phone"), 200));
+    drop(record);
+    let file = std::fs::read_dir(folder.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mut text = std::fs::read(&file).unwrap();
+    text.extend_from_slice(b"{\"at\":\"2026-");
+    std::fs::write(&file, text).unwrap();
+    let record = open(folder.path(), &clock, Bounds::default());
+    record.keep(&line(NOON + 1, Some("phone"), 200));
+    drop(record);
+    let seconds: Vec<i64> = read(folder.path(), &everything())
+        .unwrap()
+        .iter()
+        .map(|line| line.at.as_second() - NOON)
+        .collect();
+    assert_eq!(seconds, [0, 1]);
+}
+
+#[test]
+fn a_tail_gives_each_line_once_across_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = HandClock::new();
+    let bounds = Bounds {
+        file_bytes: 300,
+        ..Bounds::default()
+    };
+    let mut record = open(folder.path(), &clock, bounds);
+    record.keep(&line(NOON, None, 401));
+    drop(record);
+    let mut tail = Tail::new(folder.path(), everything());
+    assert!(tail.read().unwrap().is_empty());
+    let mut seen = Vec::new();
+    for round in 0..3 {
+        record = open(folder.path(), &clock, bounds);
+        for second in 1..=4 {
+            record.keep(&line(NOON + round * 10 + second, None, 401));
+        }
+        drop(record);
+        seen.extend(tail.read().unwrap());
+    }
+    let all = read(folder.path(), &everything()).unwrap();
+    assert_eq!(seen, all[1..]);
+    assert!(tail.read().unwrap().is_empty());
+}
+
+#[test]
+fn where_nothing_can_be_written_counting_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a file");
+    std::fs::write(&file, "").unwrap();
+    let record = open(&file.join("requests"), &HandClock::new(), Bounds::default());
+    record.keep(&line(NOON, Some("phone"), 200));
+    assert_eq!(
+        count(&record),
+        BTreeMap::from([(Some("phone".to_owned()), (1, 0))])
+    );
+}
+
+#[test]
+fn counts_begin_anew_with_the_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = HandClock::new();
+    let record = open(folder.path(), &clock, Bounds::default());
+    record.keep(&line(NOON, Some("phone"), 200));
+    clock.pass(11 * 3600);
+    assert_eq!(record.today().len(), 1);
+    clock.pass(2 * 3600);
+    assert!(record.today().is_empty());
+    record.keep(&line(NOON + 13 * 3600, Some("phone"), 404));
+    assert_eq!(
+        count(&record),
+        BTreeMap::from([(Some("phone".to_owned()), (1, 1))])
+    );
+    drop(record);
+    // Yesterday's lines are still there, and not counted.
+    let record = open(folder.path(), &clock, Bounds::default());
+    assert_eq!(
+        count(&record),
+        BTreeMap::from([(Some("phone".to_owned()), (1, 1))])
+    );
+    assert_eq!(read(folder.path(), &everything()).unwrap().len(), 2);
+}
+
+#[test]
+fn many_wrong_keys_in_a_minute_are_strangers_until_they_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = HandClock::new();
+    let record = open(folder.path(), &clock, Bounds::default());
+    for attempt in 0..40 {
+        // One every four seconds is a bot that knocks, not a burst; and a good key's 401 is not a stranger's.
+        record.keep(&line(NOON + attempt * 4, None, 401));
+        record.keep(&line(NOON + attempt * 4, Some("phone"), 401));
+        record.keep(&line(NOON + attempt * 4, None, 404));
+    }
+    assert_eq!(record.strangers(), None);
+    clock.pass(1000);
+    for attempt in 0..25 {
+        let mut line = line(NOON + 1000 + attempt, None, 401);
+        line.address = ForeignText::new(format!("203.0.113.{}", attempt % 3));
+        record.keep(&line);
+    }
+    let strangers = record.strangers().unwrap();
+    assert_eq!((strangers.attempts, strangers.addresses), (25, 3));
+    assert_eq!(strangers.since.as_second(), NOON + 1000);
+    clock.pass(24 + 600);
+    assert!(record.strangers().is_some());
+    clock.pass(1);
+    assert_eq!(record.strangers(), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn the_files_never_outgrow_their_bounds_and_the_newest_line_is_there(
+        steps in prop::collection::vec((0i64..40_000, any::<bool>()), 1..120),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = HandClock::new();
+        let bounds = Bounds { file_bytes: 400, bytes: 2000, age: Duration::from_secs(100_000) };
+        let mut record = open(folder.path(), &clock, bounds);
+        let mut at = NOON;
+        for (seconds, restart) in &steps {
+            at += seconds;
+            clock.pass(*seconds);
+            record.keep(&line(at, Some("phone"), 200));
+            if *restart {
+                drop(record);
+                record = open(folder.path(), &clock, bounds);
+            }
+        }
+        drop(record);
+        let lines = read(folder.path(), &everything()).unwrap();
+        prop_assert_eq!(lines.last().map(|line| line.at.as_second()), Some(at));
+        let bytes: u64 = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .sum();
+        // One line more may be in each of the newest two files.
+        prop_assert!(bytes <= 2000 + 400 + 400, "{bytes}");
+        let newest_kept = lines.first().unwrap().at.as_second();
+        prop_assert!(at - newest_kept <= 100_000 + 86_400 + 40_000);
+    }
+}
