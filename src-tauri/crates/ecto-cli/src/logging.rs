@@ -4,8 +4,9 @@ use std::path::Path;
 
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How the log's files are named.
 pub const PREFIX: &str = "ecto";
@@ -22,14 +23,14 @@ pub fn start(folder: &Path) -> Option<WorkerGuard> {
         .build(folder)
         .ok()?;
     let (writer, guard) = tracing_appender::non_blocking(file);
-    let filter = EnvFilter::new(format!(
-        "off,ecto={}",
-        level(std::env::var("ECTO_LOG").ok())
-    ));
+    // Of every crate whose name begins so, and of no other.
+    let filter = Targets::new().with_target("ecto", level(std::env::var("ECTO_LOG").ok()));
     let set = tracing_subscriber::fmt()
         .json()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(writer)
+        .finish()
+        .with(filter)
         .try_init();
     set.ok().map(|()| guard)
 }
