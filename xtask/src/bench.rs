@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use crate::{
-    requirements,
+    bundle, requirements,
     workspace::{Workspace, exit_code},
 };
 
@@ -31,16 +31,13 @@ pub enum Subject {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// The menu-bar app on a private desktop, against a bare GTK tray and a bare Qt tray; until it is there, those alone.
+    /// The menu-bar app on a private desktop, against a bare GTK tray and a bare Qt tray.
     App {
         /// Passed on to the measurement.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
 }
-
-/// The app's package.
-const APP: &str = "ecto";
 
 /// Builds what is measured and the measurement for release, and runs it.
 pub fn run(workspace: &Workspace, subject: &Subject) -> Result<ExitCode> {
@@ -59,19 +56,12 @@ pub fn run(workspace: &Workspace, subject: &Subject) -> Result<ExitCode> {
             requirements::desktop()?;
             requirements::peers()?;
             let mut arguments = arguments.clone();
-            if workspace
-                .metadata()?
-                .packages
+            if !arguments
                 .iter()
-                .any(|package| package.name == APP)
+                .any(|argument| argument == "--peers" || argument == "--app")
             {
-                build(
-                    workspace,
-                    &["--package", APP, "--features", "custom-protocol"],
-                )?;
-            } else if !arguments.iter().any(|argument| argument == "--peers") {
-                println!("The app is not part of this version yet; measuring the others alone.");
-                arguments.push("--peers".to_owned());
+                let program = bundle::build_program(workspace)?;
+                arguments.extend(["--app".to_owned(), program.display().to_string()]);
             }
             measure(workspace, "bench-app", &arguments)
         }
