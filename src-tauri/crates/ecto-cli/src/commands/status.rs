@@ -31,6 +31,7 @@ pub async fn watch(session: &Session) -> Result<Exit, Failure> {
         return run(session).await;
     };
     let mut reports = client.watch().await?;
+    let mut watched = None;
     loop {
         let report = tokio::select! {
             report = reports.next() => match report {
@@ -41,8 +42,22 @@ pub async fn watch(session: &Session) -> Result<Exit, Failure> {
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
         };
         match report {
-            Some(report) => show(session, &report),
-            None => return run(session).await,
+            Some(report) => {
+                watched = report.host;
+                show(session, &report);
+            }
+            None => {
+                let after = read(session).await?;
+                // One that hung up is ending, even where it still answers.
+                let is_same = after.host.is_some() && after.host == watched;
+                let after = if is_same {
+                    without_host(session)
+                } else {
+                    after
+                };
+                show(session, &after);
+                return Ok(Exit::Done);
+            }
         }
     }
 }
