@@ -127,26 +127,12 @@ fn mac(workspace: &Workspace, wanted: &Wanted) -> Result<()> {
 }
 
 /// Builds the program as it is shipped, and says where it is.
-///
-/// A panic ends it at once, so what unwinding would need is left out, a tenth of the whole. That is for the shipped program
-/// alone: build scripts unwind, and flags reach them unless a target is named.
 pub fn build_program(workspace: &Workspace) -> Result<PathBuf> {
-    let target = host_target()?;
     run(workspace
         .cargo()
-        .env("RUSTFLAGS", "-C force-unwind-tables=no")
         .args(["build", "--release", "--package", PACKAGE])
-        .args(["--features", "custom-protocol", "--target", &target]))?;
-    Ok(workspace.target.join(target).join("release").join(PROGRAM))
-}
-
-fn host_target() -> Result<String> {
-    let output = Command::new("rustc").arg("-vV").output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host
-        .context("rustc does not say for which system it builds.")?
-        .to_owned())
+        .args(["--features", "custom-protocol"]))?;
+    Ok(workspace.target.join("release").join(PROGRAM))
 }
 
 /// Puts the files where Debian has them, and lets its own tool make a package of them.
