@@ -44,7 +44,7 @@ pub enum Refusal {
     AddressBusy,
     /// Too many wrong keys from one address.
     TooManyWrongKeys,
-    /// More connections than the guard serves at once.
+    /// More connections, or more bytes of heads and bodies under way, than the guard takes at once.
     TooBusy,
     /// The gateway could not be reached; it has not seen the request.
     GatewayAway,
@@ -221,7 +221,7 @@ impl Refusal {
             Self::TooManyWrongKeys => {
                 "Too many wrong keys came from your address. Check the key, and wait as long as the Retry-After header says."
             }
-            Self::TooBusy => "Too many connections are open. Try again in a moment.",
+            Self::TooBusy => "Too much is under way here. Try again in a moment.",
             Self::GatewayAway => {
                 "OpenClaw's gateway does not run or does not answer. Try again in a few seconds."
             }

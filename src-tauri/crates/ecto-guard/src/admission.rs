@@ -58,7 +58,7 @@ impl Gate {
         &self,
         access: &GatewayAccess,
         keys: Vec<GuardKey>,
-        limits: &Limits,
+        limits: &Arc<Limits>,
     ) -> Result<(), Cause> {
         self.set_held(true);
         let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +167,7 @@ mod tests {
         let mut guest = key("guest");
         guest.grant.expires = Some(second(3600));
         let keys = vec![key("default"), guest.clone()];
-        gate.swap(&access, keys, &Limits::default()).unwrap();
+        gate.swap(&access, keys, &Arc::default()).unwrap();
         let cutting = (Arc::clone(&gate), Arc::clone(&clock));
         tokio::spawn(async move { cutting.0.cut_what_ends(&*cutting.1).await });
         let open = |secret: &str| {

@@ -11,7 +11,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::connection::BUFFER;
 use crate::limits::Limits;
+use crate::room::Taken;
+
+/// How much of one body is held at most, in bytes: on the client's side, and on the gateway's.
+pub(crate) const MOST_HELD: usize = 2 * BUFFER;
 
 /// The body did not arrive as it should. Carries nothing: see [`BodyFault`] for why.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,7 @@ struct Flow {
     until: Instant,
     alarm: Option<Pin<Box<Sleep>>>,
     fault: BodyFault,
+    _room: Taken,
 }
 
 impl RequestBody {
@@ -54,10 +60,7 @@ impl RequestBody {
     }
 
     /// What the client sends, as much and for as long as the limits say.
-    pub fn new(incoming: Incoming, limits: &Limits, fault: BodyFault) -> Self {
-        if incoming.is_end_stream() {
-            return Self::none();
-        }
+    pub fn new(incoming: Incoming, limits: &Limits, room: Taken, fault: BodyFault) -> Self {
         Self(Some(Flow {
             incoming,
             limit: limits.body_bytes,
@@ -66,6 +69,7 @@ impl RequestBody {
             until: Instant::now() + limits.body_time,
             alarm: None,
             fault,
+            _room: room,
         }))
     }
 }

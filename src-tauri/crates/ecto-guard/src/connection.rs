@@ -20,18 +20,21 @@ use crate::framing::{Breach, Framing};
 use crate::key::Place;
 use crate::limits::Limits;
 use crate::passage::{Passage, Shared};
+use crate::room::Taken;
 
 /// The smallest buffer that hyper works with.
 const SMALLEST_BUFFER: usize = 8 * 1024;
 /// The largest buffer for what was read and not yet taken, in bytes. Larger than a head, for bodies.
-const BUFFER: usize = 64 * 1024;
+pub(crate) const BUFFER: usize = 64 * 1024;
+/// How much of a head is not counted.
+const FREE_HEAD: usize = 4 * 1024;
 
 /// What a connection is doing, seen from the task that serves it, the socket and the request under way.
 #[derive(Clone)]
 pub(crate) struct Progress(Arc<Mutex<State>>);
 
 struct State {
-    limits: Limits,
+    limits: Arc<Limits>,
     phase: Phase,
     turn: u64,
     cut: Option<CancellationToken>,
@@ -54,7 +57,7 @@ enum Phase {
 }
 
 impl Progress {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: Arc<Limits>) -> Self {
         let until = Instant::now() + limits.head_time;
         Self(Arc::new(Mutex::new(State {
             limits,
@@ -165,11 +168,22 @@ struct Socket<S> {
     stream: S,
     progress: Progress,
     framing: Framing,
+    /// What the head that is on its way takes up.
+    head: Taken,
     /// Whether everything that was written before has left.
     flushed: bool,
 }
 
 impl<S> Socket<S> {
+    fn has_room_for_head(&mut self) -> bool {
+        let held = self.framing.head_so_far();
+        if held <= FREE_HEAD {
+            self.head.give_back();
+            return true;
+        }
+        self.head.grow_to(held)
+    }
+
     /// What is read after a breach. While an answer is under way, or not gone yet, nothing: it is finished first.
     fn read_after_breach(&self, breach: &Breach) -> Poll<io::Result<()>> {
         let serving = self.progress.state().phase == Phase::Serving;
@@ -205,6 +219,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
                 return self.read_after_breach(&breach);
             }
             buffer.set_filled(before + breach.good);
+        }
+        if !self.has_room_for_head() {
+            let breach = Breach {
+                refusal: Refusal::TooBusy,
+                good: 0,
+                in_body: false,
+            };
+            self.progress.state().breach = Some(breach);
+            buffer.set_filled(before);
+            return self.read_after_breach(&breach);
         }
         Poll::Ready(result)
     }
@@ -269,6 +293,7 @@ where
         stream,
         progress: progress.clone(),
         framing: Framing::new(limits.head_bytes),
+        head: shared.room.nothing(),
         flushed: true,
     };
     let passage = Passage::new(shared.clone(), progress.clone());

@@ -145,6 +145,14 @@ impl Framing {
         }
     }
 
+    /// How many bytes there are of a head that is on its way.
+    pub fn head_so_far(&self) -> usize {
+        if self.place.is_in_body() {
+            return 0;
+        }
+        self.seen
+    }
+
     #[cfg(test)]
     fn is_between_requests(&self) -> bool {
         self.place == Place::Method(0)

@@ -29,6 +29,7 @@ use crate::framing::Framing;
 use crate::limits::Limits;
 use crate::passage::Shared;
 use crate::prover::ProverPass;
+use crate::room::Room;
 use crate::route::find_destination;
 
 struct Still;
@@ -54,7 +55,7 @@ impl Default for Setting {
     fn default() -> Self {
         let mut random = StdRng::seed_from_u64(1);
         let key = make_key(&mut random).unwrap();
-        let limits = Limits::default();
+        let limits = Arc::new(Limits::default());
         let gate = Gate::new();
         // Nothing listens on port 1.
         let access = GatewayAccess {
@@ -71,6 +72,7 @@ impl Default for Setting {
             prover: ProverPass::new(&mut random).unwrap(),
             addresses: Addresses::new(&limits, clock.clone()),
             register: Register::new(clock.clone(), None),
+            room: Room::new(limits.under_way_bytes),
             limits,
             clock,
         };

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 
 use ecto_core::cause::Cause;
@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::body::RequestBody;
+use crate::connection::BUFFER;
 use crate::header::GatewayHeaders;
 use crate::limits::Limits;
 
@@ -27,7 +28,7 @@ pub(crate) struct Gateway {
     fingerprint: GatewayFingerprint,
     /// How it is addressed.
     pub headers: GatewayHeaders,
-    limits: Limits,
+    limits: Arc<Limits>,
     resting: Mutex<Vec<(Link, Instant)>>,
 }
 
@@ -42,7 +43,7 @@ pub(crate) enum Silence {
 
 impl Gateway {
     /// Takes down how the gateway is reached. Connects to nothing yet.
-    pub fn new(access: &GatewayAccess, limits: Limits) -> Result<Self, Cause> {
+    pub fn new(access: &GatewayAccess, limits: Arc<Limits>) -> Result<Self, Cause> {
         if !access.address.ip().is_loopback() {
             return Err(Cause::GuardFailed {
                 detail: "the gateway's address is not on this machine".into(),
@@ -114,7 +115,11 @@ impl Gateway {
         .ok()?
         .ok()?;
         stream.set_nodelay(true).ok()?;
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(TokioIo::new(stream))
+            .await
+            .ok()?;
         Some(Link {
             sender,
             driver: Some(driver),

@@ -22,6 +22,7 @@ use crate::limits::Limits;
 use crate::listener::Listening;
 use crate::passage::Shared;
 use crate::prover::ProverPass;
+use crate::room::Room;
 
 /// The guard: a reverse proxy on a free port of 127.0.0.1. Listens to nothing until it is started; dropping it ends
 /// everything.
@@ -55,7 +56,8 @@ impl LoopbackGuard {
     ) -> Result<Self, NoRandomness> {
         let shared = Shared {
             addresses: Addresses::new(&limits, clock.clone()),
-            limits,
+            room: Room::new(limits.under_way_bytes),
+            limits: Arc::new(limits),
             gate: Gate::new(),
             prover: ProverPass::new(random)?,
             register: Register::new(Arc::clone(&clock), recorder),

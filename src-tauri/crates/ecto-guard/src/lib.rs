@@ -2,7 +2,7 @@
 //!
 //! Each request goes through the rooms in this order: `connection` limits time, `framing` head and form, `caller` takes
 //! the source address from what tailscaled sets, `route` finds the destination, `key` the holder, `address` what it takes up, `body` limits what is
-//! sent, `header` chooses what the gateway sees, `gateway` carries it over a kept-alive connection and `answer` streams
+//! sent, `room` what everything takes up together, `header` chooses what the gateway sees, `gateway` carries it over a kept-alive connection and `answer` streams
 //! what comes back, with `keep_alive` in its silences. `activity` keeps one line of it; `prover` asks the questions that prove the lock.
 //!
 //! Everything for one client connection, the gateway's side included, happens in one task: when that task ends, for
@@ -28,6 +28,7 @@ mod listener;
 mod passage;
 mod prover;
 mod rate;
+mod room;
 mod route;
 
 pub use guard::LoopbackGuard;

@@ -23,6 +23,9 @@ pub struct Limits {
     /// After how long a silence an event stream gets a comment line. Shorter than the 30 seconds after which the first
     /// mobile networks forget a connection.
     pub stream_silence: Duration,
+    /// How many bytes heads and request bodies that are under way may take up together. Of a head its first 4 KiB are not
+    /// counted, so that ordinary requests pass however full it is; a body counts for as much as is held of it at most.
+    pub under_way_bytes: usize,
     /// The most connections at once.
     pub connections: usize,
     /// The most addresses that are remembered, each in about 200 bytes.
@@ -66,6 +69,7 @@ impl Default for Limits {
             body_time: Duration::from_secs(600),
             write_silence: Duration::from_secs(120),
             stream_silence: Duration::from_secs(15),
+            under_way_bytes: 64 * 1024 * 1024,
             connections: 12_000,
             addresses: 4096,
             address_requests: each_minute(1200),

@@ -20,7 +20,7 @@ use crate::activity::{Line, Register};
 use crate::address::Addresses;
 use crate::admission::Gate;
 use crate::answer::{AnswerBody, RefusalDetails, Stream, refuse};
-use crate::body::{BodyFault, RequestBody};
+use crate::body::{BodyFault, MOST_HELD, RequestBody};
 use crate::caller::{caller_address, describe_caller};
 use crate::connection::{Progress, Turn};
 use crate::gateway::{Gateway, Silence};
@@ -29,12 +29,15 @@ use crate::keep_alive::KeepAlive;
 use crate::key::{KeyRefusal, KnownKey, presented_key};
 use crate::limits::Limits;
 use crate::prover::ProverPass;
+use crate::room::Room;
 use crate::route::{Destination, MODELS, allowed_method, find_destination};
 
 /// What all connections share.
 pub(crate) struct Shared {
     /// How much of everything.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
+    /// What everything under way may take up together.
+    pub room: Room,
     /// Whom to let in, and to where.
     pub gate: Gate,
     /// What the prover shows.
@@ -122,7 +125,13 @@ async fn pass(shared: &Shared, request: Request<Incoming>, mut turn: Turn) -> Re
     }
     let fault = BodyFault::default();
     let body = match admitted.destination.route {
-        Route::Chat | Route::Responses => RequestBody::new(body, &shared.limits, fault.clone()),
+        Route::Chat | Route::Responses if !body.is_end_stream() => {
+            let Some(room) = shared.room.take(MOST_HELD) else {
+                return refuse(Refusal::TooBusy, &details, line, turn);
+            };
+            RequestBody::new(body, &shared.limits, room, fault.clone())
+        }
+        Route::Chat | Route::Responses => RequestBody::none(),
         Route::Models => RequestBody::none(),
     };
     line.set_under_way();

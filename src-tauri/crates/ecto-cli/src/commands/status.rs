@@ -216,3 +216,39 @@ fn clock_time(moment: Timestamp) -> String {
         .strftime("%H:%M:%S on %Y-%m-%d")
         .to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use ecto_core::cause::Cause;
+    use ecto_core::tailnet::{FunnelPort, HostName, PublicAddress};
+    use ecto_host::report::WorldKind;
+
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_is_away_is_told_with_its_cause_and_what_becomes_of_it() {
+        let mut snapshot = Snapshot::new(VaultPlace::Memory);
+        snapshot.exposure = Exposure::Public {
+            address: PublicAddress {
+                host: HostName::new("mac.tail1234.ts.net").unwrap(),
+                port: FunnelPort::Https,
+            },
+            since: Timestamp::UNIX_EPOCH,
+            until: None,
+            reach: Reach::Unchecked,
+            held: Some(Cause::GatewayNotReady { log: None }),
+        };
+        snapshot.gateway = Some(GatewayView::NotRunning {
+            config: "openclaw.json".into(),
+        });
+        let report = Report::without_host(snapshot, WorldKind::Real);
+        assert_eq!(
+            lines(&report),
+            [
+                "Public at https://mac.tail1234.ts.net/v1/chat/completions, but nobody gets through right now.",
+                "The OpenClaw gateway is not ready. Ecto goes on by itself when it is.",
+                "OpenClaw: not running (openclaw.json)",
+            ]
+        );
+    }
+}

@@ -399,3 +399,116 @@ async fn a_client_that_reads_nothing_holds_the_gateway_back_and_is_given_up() {
     let sent = sent.load(std::sync::atomic::Ordering::SeqCst);
     assert!(sent < 32 * 1024 * 1024, "{sent}");
 }
+
+#[tokio::test]
+async fn more_bodies_than_there_is_room_for_are_turned_away_before_they_are_read() {
+    let limits = Limits {
+        under_way_bytes: 2 * 128 * 1024,
+        ..Limits::default()
+    };
+    let gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let chunked = request(
+        "POST /v1/chat/completions",
+        &["Transfer-Encoding: chunked"],
+        "1\r\n{\r\n",
+    );
+    let mut under_way = [setting.connect().await, setting.connect().await];
+    for client in &mut under_way {
+        client.send(&chunked).await;
+    }
+    let mut gateway = gateway;
+    gateway.next().await;
+    gateway.next().await;
+    let mut third = setting.connect().await;
+    third.send(&chunked).await;
+    let answer = third.answer().await;
+    assert_eq!((answer.status, answer.code()), (503, "too_busy".to_owned()));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    // What has no body takes no room.
+    assert_eq!(setting.ask("GET /v1/models", "").await.status, 200);
+    gateway.next().await;
+    assert!(gateway.saw_nothing());
+    for client in &mut under_way {
+        client.send("1\r\n}\r\n0\r\n\r\n").await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    assert_eq!(setting.ask("POST /v1/responses", "{}").await.status, 200);
+}
+
+#[tokio::test]
+async fn more_of_large_heads_than_there_is_room_for_is_turned_away() {
+    let limits = Limits {
+        under_way_bytes: 40 * 1024,
+        ..Limits::default()
+    };
+    let gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let half = format!(
+        "GET /v1/models HTTP/1.1\r\nHost: mac.tail1234.ts.net\r\nX-Large: {}",
+        "x".repeat(30 * 1024)
+    );
+    let mut first = setting.connect().await;
+    first.send(&half).await;
+    // Comes as soon as the first is read.
+    let mut second = setting.connect().await;
+    let answer = loop {
+        second.send_what_goes(&half).await;
+        let told = tokio::time::timeout(Duration::from_millis(200), second.answer()).await;
+        match told {
+            Ok(answer) => break answer,
+            Err(_) => second = setting.connect().await,
+        }
+    };
+    assert_eq!((answer.status, answer.code()), (503, "too_busy".to_owned()));
+    assert_eq!(setting.ask("GET /v1/models", "").await.status, 200);
+    first.send("\r\n\r\n").await;
+    assert_eq!(first.answer().await.status, 401);
+    let mut third = setting.connect().await;
+    third.send(format!("{half}\r\n\r\n")).await;
+    assert_eq!(third.answer().await.status, 401);
+}
+
+/// Sends `answer` a few bytes at a time to whoever asks, and then nothing.
+async fn dripping_gateway(answer: &'static [u8]) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                stream.set_nodelay(true).unwrap();
+                let mut buffer = [0; 4096];
+                while matches!(stream.read(&mut buffer).await, Ok(count) if count > 0) {
+                    for piece in answer.chunks(3) {
+                        if stream.write_all(piece).await.is_err() {
+                            return;
+                        }
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_arrives_whole() {
+    let address = dripping_gateway(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
+          5\r\n{\"id\"\r\n4\r\n:17}\r\n0\r\nX-Trailer: 1\r\n\r\n",
+    )
+    .await;
+    let setting = Setting::new(address, Limits::default()).await;
+    for _ in 0..3 {
+        let mut client = setting.connect().await;
+        client.send(&request("GET /v1/models", &[], "")).await;
+        let seen = client.until("0\r\n\r\n").await;
+        let text: String = seen.split("\r\n\r\n").skip(1).collect();
+        let data: String = text.lines().skip(1).step_by(2).collect();
+        assert_eq!(data, "{\"id\":17}", "{seen}");
+        assert!(!seen.contains("X-Trailer"));
+    }
+}

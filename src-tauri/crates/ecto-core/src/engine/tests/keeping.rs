@@ -116,6 +116,12 @@ async fn a_gateway_that_is_away_holds_callers_and_comes_back_by_itself() {
     let held = story.until(looks("held gateway_not_ready")).await;
     let text = crate::words::exposure(&held.exposure).to_string();
     assert!(text.contains("nobody gets through right now"), "{text}");
+    assert!(
+        text.contains("The OpenClaw gateway is not ready."),
+        "{text}"
+    );
+    let seen = held.gateway.unwrap();
+    assert_eq!(seen, GatewayView::NotRunning { config: config() });
     story.pass(Duration::from_secs(3_600)).await;
     assert!(!story.world.lets_callers_in());
     assert_eq!(story.world.calls(Call::StartGateway), 0);
