@@ -17,6 +17,7 @@ mod app {
     /// All that the page can ask for; Tauri refuses it everything else.
     const COMMANDS: &[&str] = &[
         "view",
+        "look",
         "connect",
         "disconnect",
         "reveal_key",

@@ -12,6 +12,8 @@ export interface AppView {
   tray: boolean;
   starting: boolean;
   first_run: boolean;
+  /** Where settings that could not be read were put aside. */
+  settings_aside: string | null;
 }
 
 /** How a command is refused: the sentences are made in Rust. */
@@ -27,6 +29,8 @@ export type CodeWhat = "url" | "url_and_key";
 /** All that the page can ask for. */
 export interface Commands {
   view(): AppView;
+  /** Looks at the machine anew, and starts a host first where none could be. */
+  look(): null;
   connect(argument: { minutes: OpenFor }): null;
   disconnect(): null;
   reveal_key(): string;

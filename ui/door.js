@@ -109,10 +109,12 @@ export function door(view, local, now) {
         icon("hand"),
         element("p", {}, ...prose(report.notice_message.what), " ", ...prose(report.notice_message.next)),
       ),
+    view.settings_aside !== null &&
+      element("div", { class: "banner", "data-key": "settings-aside" }, icon("hand"), element("p", {}, ...prose(words.settingsAside(view.settings_aside)))),
     element(
       "section",
       { class: "hero" },
-      bigSwitch(report, local),
+      bigSwitch(report, sentence !== ""),
       element("h1", { tabindex: "-1" }, title),
       sentence && element("p", { class: "sentence", id: "sentence" }, sentence),
     ),
@@ -132,9 +134,9 @@ function isOn({ host, wanted, exposure, trouble }) {
 
 /**
  * @param {Report} report
- * @param {Local} local
+ * @param {boolean} described
  */
-function bigSwitch(report, local) {
+function bigSwitch(report, described) {
   const on = isOn(report);
   return element(
     "button",
@@ -144,10 +146,9 @@ function bigSwitch(report, local) {
       role: "switch",
       "aria-checked": String(on),
       "aria-label": words.switchName,
-      "aria-describedby": "sentence",
+      "aria-describedby": described ? "sentence" : report.exposure.state === "blocked" ? "cause" : null,
       "data-do": on ? "disconnect" : "connect",
       "data-key": "switch",
-      "aria-disabled": local.busy === "connect" || local.busy === "disconnect" ? "true" : null,
     },
     element("span", { class: "knob" }, ghost()),
   );
@@ -491,7 +492,7 @@ function blockedBody({ report }, { cause, closed }, local) {
     element(
       "section",
       { class: `callout ${tone}`.trim(), "data-key": "cause" },
-      element("p", { class: "ask" }, ...prose(report.message.what)),
+      element("p", { class: "ask", id: "cause" }, ...prose(report.message.what)),
       report.message.next !== null && element("p", { class: "next" }, ...prose(report.message.next)),
       element("p", { class: "code" }, `${words.code} ${words.plain(cause.code)}`),
     ),

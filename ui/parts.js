@@ -168,7 +168,7 @@ export function titleBar(title) {
 
 /**
  * A question before something that is not undone by itself.
- * @param {{ title: string, sentence: string, confirm: string, what: string, busy: string | null, danger?: boolean, list?: readonly string[] }} parts
+ * @param {{ title: string, sentence: string, confirm: string, what: string, busy: string[], danger?: boolean, list?: readonly string[] }} parts
  */
 export function question({ title, sentence, confirm, what, busy, danger = false, list = [] }) {
   return element(
@@ -180,11 +180,11 @@ export function question({ title, sentence, confirm, what, busy, danger = false,
     element(
       "div",
       { class: "choices" },
-      button("back", words.cancel, { "data-key": "cancel", disabled: busy !== null }),
+      button("back", words.cancel, { "data-key": "cancel", disabled: busy.includes(what) }),
       element(
         "button",
-        { type: "button", class: danger ? "button danger" : "button primary", "data-do": what, "data-key": what, disabled: busy !== null },
-        busy === what ? spinner() : null,
+        { type: "button", class: danger ? "button danger" : "button primary", "data-do": what, "data-key": what, disabled: busy.includes(what) },
+        busy.includes(what) ? spinner() : null,
         confirm,
       ),
     ),

@@ -72,22 +72,33 @@ function refusalOf(error) {
 }
 
 /**
- * Does one thing at a time; what was refused is shown where it was asked for.
+ * Does each thing once at a time, and others meanwhile; what was refused is shown where it was asked for. `name` is that of
+ * the control, which tells that it works until the answer is there.
  * @template Answer
  * @param {string} name
  * @param {() => Promise<Answer>} work
  * @returns {Promise<Answer | undefined>}
  */
 async function attempt(name, work) {
-  if (local.busy !== null) return undefined;
-  remember({ busy: name, failure: null });
+  if (local.busy.includes(name)) return undefined;
+  remember({ busy: [...local.busy, name], failure: null });
   try {
     return await work();
   } catch (error) {
     remember({ failure: refusalOf(error) });
     return undefined;
   } finally {
-    remember({ busy: null });
+    remember({ busy: local.busy.filter((other) => other !== name) });
+  }
+}
+
+/** Closes the door, whatever else is under way and however often it is asked. */
+async function disconnect() {
+  remember({ failure: null });
+  try {
+    await host.ask("disconnect");
+  } catch (error) {
+    remember({ failure: refusalOf(error) });
   }
 }
 
@@ -138,7 +149,7 @@ async function readDiagnostics() {
 
 /** @param {CodeWhat} what */
 async function draw(what) {
-  const svg = await attempt("code", () => host.ask("qr", { what }));
+  const svg = await attempt("code_with_key", () => host.ask("qr", { what }));
   if (svg !== undefined && local.panel === "code") remember({ code: { what, svg } });
 }
 
@@ -192,6 +203,12 @@ function connect(minutes) {
   return attempt("connect", () => host.ask("connect", { minutes }));
 }
 
+/** Has a host started that could not be, and looks at what came of it. */
+async function again() {
+  await attempt("again", () => host.ask("look"));
+  await lookAgain();
+}
+
 async function lookAgain() {
   try {
     take(await host.ask("view"));
@@ -202,14 +219,14 @@ async function lookAgain() {
 
 /** @type {Record<string, (control: HTMLElement) => unknown>} */
 const actions = {
-  again: lookAgain,
+  again,
   back,
   check_outside: () => attempt("check_outside", () => host.ask("check_outside")),
   code: () => open("code", "code"),
   code_with_key: () => draw(local.code?.what === "url_and_key" ? "url" : "url_and_key"),
   connect: () => connect(view?.preferences.minutes ?? null),
   copy: (control) => copy(/** @type {CopyWhat} */ (control.dataset["what"])),
-  disconnect: () => attempt("disconnect", () => host.ask("disconnect")),
+  disconnect,
   dismiss: () => remember({ failure: null }),
   launch: async () => {
     const on = view?.launch_at_login !== "on";
@@ -277,7 +294,11 @@ root.addEventListener("pointerdown", (event) => {
   if (isHold(event) && /** @type {PointerEvent} */ (event).button === 0) void reveal();
 });
 for (const name of ["pointerup", "pointercancel", "blur"]) window.addEventListener(name, conceal);
-root.addEventListener("pointerout", (event) => isHold(event) && conceal());
+root.addEventListener("pointerout", (event) => {
+  // From its drawing to its edge it is still the same button.
+  const { relatedTarget } = /** @type {PointerEvent} */ (event);
+  if (isHold(event) && !(relatedTarget instanceof Node && controlOf(event)?.contains(relatedTarget))) conceal();
+});
 root.addEventListener("focusout", conceal);
 
 window.addEventListener("keydown", (event) => {

@@ -18,7 +18,7 @@ import * as words from "./words.js";
  * @property {Panel} panel
  * @property {boolean} held Whether the key is being shown.
  * @property {CopyWhat | null} copied What was copied a moment ago.
- * @property {string | null} busy The command under way.
+ * @property {string[]} busy The controls whose commands are under way.
  * @property {Refusal | null} failure
  * @property {{ what: CodeWhat, svg: string } | null} code
  * @property {{ text: string, saved: string | null } | null} diagnostics
@@ -28,7 +28,7 @@ import * as words from "./words.js";
 
 /** @returns {Local} */
 export function fresh() {
-  return { panel: "door", held: false, copied: null, busy: null, failure: null, code: null, diagnostics: null, restored: null, farewell: null };
+  return { panel: "door", held: false, copied: null, busy: [], failure: null, code: null, diagnostics: null, restored: null, farewell: null };
 }
 
 /**
@@ -37,7 +37,10 @@ export function fresh() {
  * @param {number} now
  */
 export function render(view, local, now) {
-  return element("div", { id: "popover", "data-system": view?.system }, view === null ? silence() : panel(view, local, now));
+  const page = element("div", { id: "popover", "data-system": view?.system }, view === null ? silence() : panel(view, local, now));
+  for (const name of local.busy)
+    for (const control of page.querySelectorAll(`[data-do="${CSS.escape(name)}"]`)) control.setAttribute("aria-disabled", "true");
+  return page;
 }
 
 /**

@@ -36,6 +36,7 @@ export function settings({ report, preferences, system, launch_at_login }, local
       row({
         key: "node",
         label: words.whichTailscale,
+        detail: report.wanted.wanted === "public" && words.whichTailscaleNext,
         actions: [choice({ what: "node", name: words.whichTailscale, chosen: preferences.node, choices: words.whichTailscales(system) })],
       }),
     ),

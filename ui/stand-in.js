@@ -58,6 +58,7 @@ function base() {
     system: "mac",
     launch_at_login: "off",
     tray: true,
+    settings_aside: null,
     starting: false,
     first_run: false,
   };
@@ -143,6 +144,7 @@ export const states = {
       notice: { notice: "deadline_passed" },
       notice_message: { what: "The time you had set is over, so the door is closed.", next: "Connect again to open it." },
     }),
+  "private-settings-aside": () => make({}, { settings_aside: "~/Library/Application Support/Ecto/settings.json.bad" }),
   "private-no-tray": () => make({ vault: { kind: "secret_service" } }, { tray: false, system: "linux" }),
   sandbox: () => make({ world: "sandbox", vault: { kind: "memory" } }),
   preparing: () => preparing(5, { waiting: { for: "gateway" } }),
@@ -270,7 +272,8 @@ function drawing() {
 
 /**
  * @param {URLSearchParams} query `state`: a name of {@link states}; `pace`: milliseconds a step takes; `still`: time
- * stands still; `silent`: nothing answers; `refuse`: that command is refused; `slow`: milliseconds that an answer takes.
+ * stands still; `silent`: nothing answers; `refuse`: that command is refused; `hang`: that
+ * command is never answered; `slow`: milliseconds that an answer takes.
  * @returns {Host & { calls: [string, unknown][], sizes: number[], show(state: string): void, hide(): void }}
  */
 export function standIn(query) {
@@ -288,8 +291,8 @@ export function standIn(query) {
 
   /** @param {AppView} next */
   const set = (next) => {
-    const { preferences, launch_at_login, system, tray } = view;
-    view = { ...next, preferences, launch_at_login, system, tray };
+    const { preferences, launch_at_login, system, tray, settings_aside } = view;
+    view = { ...next, preferences, launch_at_login, system, tray, settings_aside };
     shown(view);
     return view;
   };
@@ -322,6 +325,7 @@ export function standIn(query) {
   /** @type {{ [Name in keyof Commands]: (...argument: Parameters<Commands[Name]>) => ReturnType<Commands[Name]> }} */
   const commands = {
     view: () => view,
+    look: () => null,
     connect: ({ minutes }) => (void walk(minutes), null),
     disconnect: () => (void close(), null),
     reveal_key: () => KEY,
@@ -335,7 +339,7 @@ export function standIn(query) {
       { key: "gateway.http.endpoints.chatCompletions.enabled", outcome: "restored" },
       { key: "gateway.mode", outcome: "left_alone" },
     ],
-    set_preferences: ({ preferences }) => (view = { ...view, preferences }),
+    set_preferences: ({ preferences }) => (view = { ...view, preferences, settings_aside: null }),
     set_launch_at_login: ({ on }) => (view = { ...view, launch_at_login: on ? "on" : "off" }),
     diagnostics: () => DIAGNOSTICS,
     save_diagnostics: () => "~/Downloads/Ecto diagnostics.txt",
@@ -359,6 +363,7 @@ export function standIn(query) {
       }
       calls.push([name, argument[0]]);
       if (slow > 0) await pass(slow);
+      if (query.get("hang") === name) await new Promise(() => {});
       if (query.has("silent")) throw new Error("nobody answers");
       if (query.get("refuse") === name)
         throw /** @type {Refusal} */ ({ code: "vault_denied", what: "The secret store refused to let Ecto in.", next: "Unlock it and allow Ecto." });

@@ -291,6 +291,9 @@ export const qr = {
   include: "With the key",
 };
 
+/** @param {string} path */
+export const settingsAside = (path) =>
+  `Your settings could not be read, so Ecto uses the careful ones. The file is kept as \`${plain(path)}\`. Choose anew in the settings.`;
 export const general = "General";
 export const launch = "Open at login";
 /** @type {Record<LoginItem, string>} */
@@ -309,6 +312,7 @@ export const sleeps = [
   ["close", "Close the door"],
 ];
 export const whichTailscale = "Tailscale";
+export const whichTailscaleNext = "Counts from the next time you connect.";
 /** @type {(system: System) => [NodeChoice, string][]} */
 export const whichTailscales = (system) => [
   ["auto", "Whichever answers"],

@@ -1,7 +1,7 @@
 //! What the menu and the page can ask for.
 
 use std::ffi::OsString;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ecto_cli::client_example;
@@ -24,6 +24,9 @@ use crate::login::Login;
 use crate::qr;
 use crate::refusal::Refusal;
 use crate::view::{self, AppView, SystemName, report_at_start};
+
+/// How long a host that was asked to end may take to be seen to end.
+const HOST_ENDS: Duration = Duration::from_secs(1);
 
 /// What may be copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -88,6 +91,8 @@ pub enum Uninstall {
     UnderWay,
     /// It was, and what was done has still to be read.
     Done,
+    /// It could not be, and the host had ended for it.
+    Failed,
 }
 
 /// What the menu and the page can ask for.
@@ -101,7 +106,12 @@ pub struct Application {
     preferences: PreferencesFile,
     login: Login,
     board: Board,
-    uninstall: Mutex<Uninstall>,
+    /// What was copied last and is to be kept from whoever comes next.
+    copied: Mutex<Option<SecretString>>,
+    /// The diagnostics as they were shown, so that just these are saved.
+    diagnosed: Mutex<Option<String>>,
+    uninstall: watch::Sender<Uninstall>,
+    leaving: watch::Sender<bool>,
 }
 
 impl Application {
@@ -123,6 +133,8 @@ impl Application {
             tray: true,
             starting: true,
             first_run: found == Found::Nothing,
+            settings_aside: (found == Found::Unreadable)
+                .then(|| preferences.aside().display().to_string()),
         };
         let application = Self {
             hosting: Arc::new(Hosting::new(launch.clone(), reports, window)),
@@ -130,7 +142,10 @@ impl Application {
             preferences,
             login,
             board: Board::default(),
-            uninstall: Mutex::default(),
+            copied: Mutex::default(),
+            diagnosed: Mutex::default(),
+            uninstall: watch::Sender::default(),
+            leaving: watch::Sender::default(),
             launch,
         };
         (Arc::new(application), received)
@@ -265,6 +280,7 @@ impl Application {
         self.board
             .copy_secret(System::current(), environment, secret.clone())
             .await?;
+        *locked(&self.copied) = Some(secret.clone());
         let board = self.board.clone();
         let kept = Duration::from_secs(self.launch.options.secret_kept);
         tokio::spawn(async move {
@@ -274,6 +290,16 @@ impl Application {
             }
         });
         Ok(())
+    }
+
+    /// Empties the clipboard of a secret that is still in it, since nobody does that once the app has ended.
+    pub async fn clear_copied(&self) {
+        let Some(secret) = locked(&self.copied).take() else {
+            return;
+        };
+        if let Err(fault) = self.board.clear_secret(secret).await {
+            tracing::warn!(%fault, "the clipboard was not cleared");
+        }
     }
 
     /// A code to scan, as SVG.
@@ -336,6 +362,7 @@ impl Application {
         self.change(|view| {
             view.preferences = preferences;
             view.first_run = false;
+            view.settings_aside = None;
         });
         Ok(self.view())
     }
@@ -351,17 +378,23 @@ impl Application {
     /// What helps to find a fault, without a secret and without names of this person's.
     pub async fn diagnostics(&self) -> String {
         let findings = diagnostics::doctor(&self.launch).await;
-        diagnostics::text(
+        let text = diagnostics::text(
             &self.view(),
             &findings,
             &self.launch.folders,
             environment("HOME"),
-        )
+        );
+        *locked(&self.diagnosed) = Some(text.clone());
+        text
     }
 
-    /// Puts the diagnostics where a person finds them.
+    /// Puts the diagnostics where a person finds them, as they were shown.
     pub async fn save_diagnostics(&self) -> Result<String, Refusal> {
-        let text = self.diagnostics().await;
+        let shown = locked(&self.diagnosed).clone();
+        let text = match shown {
+            Some(text) => text,
+            None => self.diagnostics().await,
+        };
         diagnostics::save(
             &text,
             &diagnostics::folder(&self.launch.folders, environment),
@@ -380,10 +413,11 @@ impl Application {
 
     /// Takes Ecto off this machine, by the command that does the same in a terminal; the app ends afterwards.
     pub async fn uninstall(&self) -> Result<Vec<String>, Refusal> {
-        self.set_uninstall(Uninstall::UnderWay);
+        self.uninstall.send_replace(Uninstall::UnderWay);
         let done = self.take_off().await;
-        self.set_uninstall(match done {
+        self.uninstall.send_replace(match done {
             Ok(_) => Uninstall::Done,
+            Err(_) if self.hosting.ends_within(HOST_ENDS).await => Uninstall::Failed,
             Err(_) => Uninstall::No,
         });
         done
@@ -422,23 +456,35 @@ impl Application {
 
     /// Whether Ecto is being taken off this machine. Its host ends on the way, and the app does not.
     pub fn uninstall_state(&self) -> Uninstall {
-        *self
-            .uninstall
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.uninstall.borrow()
     }
 
-    fn set_uninstall(&self, state: Uninstall) {
-        *self
-            .uninstall
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = state;
+    /// Waits until the app is to end (`true`) or to begin again, now that its host has ended. While it is being taken off
+    /// there is something to be read, unless somebody wants it to end; where that failed, a person still has an app.
+    pub async fn ends_after_host(&self) -> bool {
+        let mut leaving = self.leaving.subscribe();
+        let mut uninstall = self.uninstall.subscribe();
+        let is_over = |state: &Uninstall| matches!(state, Uninstall::No | Uninstall::Failed);
+        let failed = tokio::select! {
+            biased;
+            _ = leaving.wait_for(|leaving| *leaving) => false,
+            state = uninstall.wait_for(is_over) => state.is_ok_and(|state| *state == Uninstall::Failed),
+        };
+        if failed {
+            self.uninstall.send_replace(Uninstall::No);
+        }
+        !failed
     }
 
-    /// Closes the door and ends the app.
-    pub fn quit(&self) {
-        self.hosting.ask_to_quit(Quit::Person);
+    /// Closes the door and ends the app, also where its host has ended already.
+    pub fn quit(&self, quit: Quit) {
+        self.leaving.send_replace(true);
+        self.hosting.ask_to_quit(quit);
     }
+}
+
+fn locked<Value>(value: &Mutex<Value>) -> MutexGuard<'_, Value> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn environment(name: &str) -> Option<OsString> {
@@ -459,4 +505,57 @@ fn not_public() -> Refusal {
 
 fn no_link() -> Refusal {
     Refusal::nothing("There is no link to open right now.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn application(home: &std::path::Path) -> Arc<Application> {
+        let options = crate::launch::Options {
+            sandbox: true,
+            ..crate::launch::Options::of_app(["ecto".into()]).unwrap()
+        };
+        let of_home = |name: &str| (name == "HOME").then(|| home.into());
+        let login = Login::find(&options, |_| None);
+        let launch = Launch::prepare(options, of_home).unwrap();
+        let (window, _) = mpsc::unbounded_channel();
+        Application::new(launch, login, window).0
+    }
+
+    #[tokio::test]
+    async fn the_app_ends_with_its_host_but_while_it_is_taken_off_only_when_somebody_wants_it_to() {
+        let home = tempfile::tempdir().unwrap();
+        let app = application(home.path());
+        assert!(app.ends_after_host().await);
+
+        app.uninstall.send_replace(Uninstall::UnderWay);
+        let waiting = tokio::spawn({
+            let app = Arc::clone(&app);
+            async move { app.ends_after_host().await }
+        });
+        app.uninstall.send_replace(Uninstall::Failed);
+        assert!(!waiting.await.unwrap());
+        assert_eq!(app.uninstall_state(), Uninstall::No);
+
+        for state in [Uninstall::UnderWay, Uninstall::Done, Uninstall::Failed] {
+            let app = application(home.path());
+            app.uninstall.send_replace(state);
+            app.quit(Quit::System);
+            assert!(app.ends_after_host().await, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_be_read_are_told_until_something_is_chosen() {
+        let home = tempfile::tempdir().unwrap();
+        let state = application(home.path()).launch.folders.state().to_owned();
+        assert_eq!(application(home.path()).view().settings_aside, None);
+        std::fs::write(state.join("settings.json"), "{ no settings").unwrap();
+        let app = application(home.path());
+        let aside = app.view().settings_aside.unwrap();
+        assert_eq!(std::fs::read_to_string(aside).unwrap(), "{ no settings");
+        let chosen = app.keep_preferences(Preferences::default()).unwrap();
+        assert_eq!(chosen.settings_aside, None);
+    }
 }

@@ -20,6 +20,7 @@ type App<'app> = State<'app, Arc<Application>>;
 pub fn handler() -> impl Fn(Invoke) -> bool + Send + Sync + 'static {
     tauri::generate_handler![
         view,
+        look,
         connect,
         disconnect,
         reveal_key,
@@ -44,6 +45,11 @@ pub fn handler() -> impl Fn(Invoke) -> bool + Send + Sync + 'static {
 fn view(app: App<'_>) -> AppView {
     app.look_again();
     app.view()
+}
+
+#[tauri::command]
+async fn look(app: App<'_>) -> Result<(), Refusal> {
+    app.ask(Request::Look).await
 }
 
 #[tauri::command]
@@ -144,8 +150,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// All that the page can call. Whoever adds one says so here.
-    const AGREED: [&str; 18] = [
+    const AGREED: [&str; 19] = [
         "view",
+        "look",
         "connect",
         "disconnect",
         "reveal_key",

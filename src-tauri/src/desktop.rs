@@ -2,14 +2,16 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ecto_host::lock::{HostLock, LockFault};
 use ecto_host::report::Report;
 use tauri::{AppHandle, Manager, RunEvent};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::application::{Application, CopyWhat, Uninstall};
-use crate::hosting::{Shown, ask_for_window};
+use crate::application::{Application, CopyWhat};
+use crate::hosting::{Quit, Shown, ask_for_window};
 use crate::launch::{Launch, Options};
 use crate::login::Login;
 use crate::notice::{self, Notification};
@@ -18,6 +20,12 @@ use crate::refusal::Refusal;
 use crate::tray::menu::Action;
 use crate::view::AppView;
 use crate::{commands, notification, power, tray};
+
+/// How long the clipboard may take while the app ends.
+const CLIPBOARD_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a desktop that has just begun may take to make room for an icon.
+const TRAY_COMES: Duration = Duration::from_secs(3);
 
 /// Runs the app until it is quit.
 pub fn run(options: Options) -> ExitCode {
@@ -83,7 +91,11 @@ fn build(launch: Launch, lock: Option<HostLock>) -> tauri::Result<tauri::App> {
     let (application, reports) = Application::new(launch, login, window);
     let builder = tauri::Builder::default();
     #[cfg(target_os = "macos")]
-    let builder = builder.plugin(tauri_nspanel::init());
+    let builder = builder
+        .plugin(tauri_nspanel::init())
+        .menu(crate::macos::menu::build)
+        // At login somebody may already be typing elsewhere.
+        .activate_ignoring_other_apps(false);
     builder
         .manage(Arc::clone(&application))
         .manage(Popover::default())
@@ -95,14 +107,14 @@ fn build(launch: Launch, lock: Option<HostLock>) -> tauri::Result<tauri::App> {
             app.set_activation_policy(tauri::ActivationPolicy::Accessory);
             let app = app.handle();
             put_icon(app);
-            let first_run = application.view().first_run;
-            let manner = if tray::is_there(app) {
-                Manner::Popover
-            } else {
-                Manner::Window
-            };
-            if first_run || manner == Manner::Window {
-                popover::show(app, None, manner, None);
+            match (application.view().first_run, tray::is_there(app)) {
+                (true, true) => popover::show(app, None, Manner::Popover, None),
+                (true, false) => popover::show(app, None, Manner::Window, None),
+                (false, true) => {}
+                (false, false) => {
+                    let shown = show_without_tray(app.clone(), application.views());
+                    tauri::async_runtime::spawn(shown);
+                }
             }
             start(app, &application, lock, reports, asked);
             Ok(())
@@ -121,15 +133,55 @@ fn start(
     tauri::async_runtime::spawn(take_reports(app.clone(), Arc::clone(application), reports));
     tauri::async_runtime::spawn(show_when_asked(app.clone(), asked));
     tauri::async_runtime::spawn(power::follow(Arc::clone(application)));
+    tauri::async_runtime::spawn(end_when_signalled(Arc::clone(application)));
     #[cfg(target_os = "linux")]
     tauri::async_runtime::spawn(tray::host::follow(app.clone()));
     let hosting = Arc::clone(&application.hosting);
     let application = Arc::clone(application);
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
-        hosting.keep(lock).await;
-        if application.uninstall_state() == Uninstall::No {
-            app.exit(0);
+        let mut lock = lock;
+        loop {
+            Arc::clone(&hosting).keep(lock.take()).await;
+            if application.ends_after_host().await {
+                return app.exit(0);
+            }
+            hosting.begin_again();
+        }
+    });
+}
+
+/// Ends the app when the system asks for it, whether or not a host runs then.
+async fn end_when_signalled(application: Arc<Application>) {
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    let mut interrupt = signal(SignalKind::interrupt()).ok();
+    tokio::select! {
+        () = heard(&mut terminate) => {}
+        () = heard(&mut interrupt) => {}
+    }
+    application.quit(Quit::System);
+}
+
+async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Shows the window where no icon comes. At login the panel with the icons may begin after Ecto.
+async fn show_without_tray(app: AppHandle, mut views: watch::Receiver<AppView>) {
+    let tray = views.wait_for(|view| view.tray);
+    if tokio::time::timeout(TRAY_COMES, tray).await.is_ok() {
+        return;
+    }
+    let shown = app.clone();
+    // Windows are made on the main thread alone.
+    let _ = app.run_on_main_thread(move || {
+        if !popover::is_seen(&shown) {
+            popover::show(&shown, None, Manner::Window, None);
         }
     });
 }
@@ -140,6 +192,15 @@ fn on_event(app: &AppHandle, event: RunEvent) {
         RunEvent::ExitRequested {
             api, code: None, ..
         } => api.prevent_exit(),
+        RunEvent::Exit => {
+            let application = Arc::clone(&app.state::<Arc<Application>>());
+            let cleared = async move {
+                tokio::time::timeout(CLIPBOARD_LIMIT, application.clear_copied()).await
+            };
+            if tauri::async_runtime::block_on(cleared).is_err() {
+                tracing::warn!("the clipboard did not answer while Ecto ended");
+            }
+        }
         #[cfg(target_os = "macos")]
         RunEvent::Reopen { .. } => popover::show(app, None, Manner::Window, None),
         _ => {
@@ -212,9 +273,7 @@ pub fn act(app: &AppHandle, action: Action) {
     match action {
         Action::Open => return popover::show(app, None, Manner::Popover, None),
         Action::Settings => return popover::show(app, None, Manner::Popover, Some("settings")),
-        // The host has ended already then, and nothing waits for its end.
-        Action::Quit if application.uninstall_state() == Uninstall::Done => return app.exit(0),
-        Action::Quit => return application.quit(),
+        Action::Quit => return application.quit(Quit::Person),
         Action::Connect
         | Action::Disconnect
         | Action::CopyUrl
@@ -241,6 +300,8 @@ async fn do_chosen(application: &Application, action: Action) -> Result<(), Refu
         Action::CopyKey => application.copy(CopyWhat::Key).await,
         Action::CopyCurl => application.copy(CopyWhat::Curl).await,
         Action::OpenAtLogin => {
+            // The tick may be older than what was chosen in the system's settings.
+            application.look_again();
             let on = application.view().launch_at_login == crate::view::LoginItem::On;
             application.set_launch_at_login(!on).map(|_| ())
         }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -54,27 +55,37 @@ pub fn text(view: &AppView, findings: &str, folders: &Folders, home: Option<OsSt
     redact(&text, &names(view), home.as_deref().map(Path::new))
 }
 
-/// The names that belong to this person: the machine's and the tailnet's.
+/// The names that belong to this person: the machine's and the tailnet's, the longest first.
 fn names(view: &AppView) -> Vec<String> {
     let snapshot = serde_json::to_value(&view.report.snapshot).unwrap_or_default();
     let mut names = Vec::new();
     collect_names(&snapshot, &mut names);
+    let short: Vec<String> = names.iter().filter_map(|name| short_name(name)).collect();
+    names.extend(short);
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
     names.dedup();
     names
 }
 
+/// What a machine is called without its network. One that is called as Ecto is does not tell anything.
+fn short_name(name: &str) -> Option<String> {
+    let (short, _) = name.split_once('.')?;
+    let is_telling = short.len() > 1 && short != "ecto" && name.parse::<IpAddr>().is_err();
+    is_telling.then(|| short.to_owned())
+}
+
 fn collect_names(value: &serde_json::Value, names: &mut Vec<String>) {
-    const TELLING: [&str; 4] = ["host", "hostname", "host_name", "name"];
+    const TELLING: [&str; 3] = ["host", "hostname", "host_name"];
     match value {
         serde_json::Value::Object(fields) => {
             for (field, value) in fields {
-                let name = value.as_str().filter(|text| text.contains('.'));
-                match name {
-                    Some(name) if TELLING.contains(&field.as_str()) => {
-                        names.push(name.to_owned());
-                    }
-                    Some(_) | None => collect_names(value, names),
+                // A name without dots may be that of a key.
+                let is_name = |text: &&str| {
+                    TELLING.contains(&field.as_str()) || field == "name" && text.contains('.')
+                };
+                match value.as_str().filter(is_name) {
+                    Some(name) => names.push(name.to_owned()),
+                    None => collect_names(value, names),
                 }
             }
         }
@@ -93,44 +104,92 @@ fn collect_names(value: &serde_json::Value, names: &mut Vec<String>) {
 /// Takes out what looks like a key or a link to sign in, callers' addresses, the names given, and the home folder.
 fn redact(text: &str, names: &[String], home: Option<&Path>) -> String {
     let mut text = text.to_owned();
-    for name in names {
-        text = text.replace(name.as_str(), "<this machine>");
-    }
     if let Some(home) = home.and_then(Path::to_str).filter(|home| home.len() > 1) {
         text = text.replace(home, "~");
+    }
+    for (begin, least) in [("ecto_", 16), ("tskey-", 1)] {
+        text = without_keys(&text, begin, least);
+    }
+    for name in names {
+        text = without_name(&text, name);
     }
     text.split_inclusive(|character: char| !is_word(character))
         .map(redact_word)
         .collect()
 }
 
+fn is_of_key(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-_".contains(character)
+}
+
+/// Takes out keys, wherever they stand: those that begin so and go on for at least so many characters.
+fn without_keys(text: &str, begin: &str, least: usize) -> String {
+    let mut parts = text.split(begin);
+    let mut redacted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let length = part.find(|c| !is_of_key(c)).unwrap_or(part.len());
+        let (secret, rest) = part.split_at(length);
+        if length < least {
+            redacted.extend([begin, secret, rest]);
+        } else {
+            redacted.extend(["<key>", rest]);
+        }
+    }
+    redacted
+}
+
+/// Takes out a name where it is not part of a longer one.
+fn without_name(text: &str, name: &str) -> String {
+    let is_of_name = |character: char| character.is_alphanumeric() || character == '-';
+    let mut redacted = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (at, _) in text.match_indices(name) {
+        let end = at + name.len();
+        let is_part = text[..at].ends_with(is_of_name) || text[end..].starts_with(is_of_name);
+        if !is_part {
+            redacted.extend([&text[copied..at], "<this machine>"]);
+            copied = end;
+        }
+    }
+    redacted.push_str(&text[copied..]);
+    redacted
+}
+
 fn is_word(character: char) -> bool {
     character.is_alphanumeric() || "-_./:%?=#".contains(character)
 }
 
-fn redact_word(piece: &str) -> String {
-    let word = piece.trim_end_matches(|character: char| !is_word(character));
-    let rest = &piece[word.len()..];
-    let address = word.trim_end_matches(['.', ':', '?']);
-    let hidden = if word.starts_with("ecto_") && word.len() > 12 || word.starts_with("tskey-") {
-        Some("<key>")
-    } else if word.starts_with("https://login.tailscale.com/")
-        || word.contains("/a/") && word.starts_with("http")
-    {
-        Some("<link>")
-    } else if address
-        .parse::<std::net::IpAddr>()
-        .is_ok_and(|address| !address.is_loopback() && !address.is_unspecified())
-    {
-        Some("<address>")
-    } else if word.contains(".ts.net") {
-        Some("<this machine>")
+/// A word may hold several things, as in `from=203.0.113.7:5123`.
+fn redact_word(word: &str) -> String {
+    let link = word.find("http").filter(|at| {
+        let link = &word[*at..];
+        link.starts_with("https://login.tailscale.com/") || link.contains("/a/")
+    });
+    let (word, link) = word.split_at(link.unwrap_or(word.len()));
+    let mut redacted: String = word
+        .split_inclusive(['=', '/', '?', '#'])
+        .map(redact_part)
+        .collect();
+    if !link.is_empty() {
+        let rest = link.trim_start_matches(is_word);
+        redacted.extend(["<link>", rest]);
+    }
+    redacted
+}
+
+fn redact_part(part: &str) -> String {
+    let is_rest = |character: char| !character.is_ascii_alphanumeric();
+    let bare = part.trim_end_matches(is_rest);
+    let rest = &part[bare.len()..];
+    let address = bare
+        .parse::<IpAddr>()
+        .or_else(|_| bare.parse::<SocketAddr>().map(|address| address.ip()));
+    if address.is_ok_and(|address| !address.is_loopback() && !address.is_unspecified()) {
+        format!("<address>{rest}")
+    } else if bare.contains(".ts.net") {
+        format!("<this machine>{rest}")
     } else {
-        None
-    };
-    match hidden {
-        Some(hidden) => format!("{hidden}{rest}"),
-        None => piece.to_owned(),
+        part.to_owned()
     }
 }
 
@@ -194,8 +253,31 @@ mod tests {
         let names = ["ada.tail1234.ts.net".to_owned()];
         insta::assert_snapshot!(
             redact(&text, &names, Some(Path::new("/home/ada"))),
-            @"key <key>, link <link> From <address> fine; <address> too; me at https://<this machine>/v1 in ~/.openclaw, guard 127.0.0.1"
+            @"key <key>, link <link> From <address>: fine; <address> too; me at https://<this machine>/v1 in ~/.openclaw, guard 127.0.0.1"
         );
+    }
+
+    #[test]
+    fn nothing_stays_because_of_what_stands_beside_it() {
+        let key = "ecto_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"; // not a secret
+        let text = format!(
+            "key={key} OPENAI_API_KEY={key}; x{key}/ tskey-auth-k1 \"--key=tskey-client-2\" ecto_tailscale::bus \
+             from=203.0.113.7:5123 [2001:db8::1]:443 http://203.0.113.7:80/x?y=198.51.100.1, link=https://login.tailscale.com/a/1?b=c) \
+             127.0.0.1:18789 ada to ada-2 and radar, at ada.tail1234.ts.net. b.other.ts.net:443"
+        );
+        let names = ["ada.tail1234.ts.net".to_owned(), "ada".to_owned()];
+        insta::assert_snapshot!(
+            redact(&text, &names, None),
+            @r#"key=<key> OPENAI_API_KEY=<key>; x<key>/ <key> "--key=<key>" ecto_tailscale::bus from=<address> [<address>]:443 http://<address>/x?y=<address>, link=<link>) 127.0.0.1:18789 <this machine> to ada-2 and radar, at <this machine>. <this machine>"#
+        );
+    }
+
+    #[test]
+    fn the_short_name_of_the_machine_is_taken_for_a_name_and_that_of_a_key_is_not() {
+        let names = names(&view_of("public"));
+        assert_eq!(names, ["ecto.example.ts.net"]);
+        assert_eq!(short_name("ada.tail1234.ts.net").as_deref(), Some("ada"));
+        assert_eq!(short_name("127.0.0.1"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is asked; the moment it ends, the app takes over.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ecto_core::cause::Cause;
@@ -16,7 +17,6 @@ use ecto_host::preferences::PreferencesFile;
 use ecto_host::report::Report;
 use ecto_host::request::{Answer, Request};
 use ecto_host::world::{self, WorldChoice, WorldFault};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::launch::Launch;
@@ -63,6 +63,7 @@ pub struct Hosting {
     post: watch::Sender<Post>,
     quit: watch::Sender<Option<Quit>>,
     retry: Notify,
+    failures: AtomicU64,
     window: mpsc::UnboundedSender<()>,
 }
 
@@ -79,6 +80,7 @@ impl Hosting {
             post: watch::Sender::new(Post::Closed),
             quit: watch::Sender::new(None),
             retry: Notify::new(),
+            failures: AtomicU64::new(0),
             window,
         }
     }
@@ -115,6 +117,16 @@ impl Hosting {
         });
     }
 
+    /// Makes it ready to run once more, after it ended.
+    pub fn begin_again(&self) {
+        self.quit.send_replace(None);
+    }
+
+    /// Whether it ends within this time.
+    pub async fn ends_within(&self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.quit_asked()).await.is_ok()
+    }
+
     /// Whether the host is in this process.
     pub fn is_own(&self) -> bool {
         matches!(*self.post.borrow(), Post::Own(_))
@@ -130,10 +142,11 @@ impl Hosting {
 
     /// Asks the host, wherever it is. Where none could be started, that is tried again first.
     pub async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
-        let answer = tokio::time::timeout(START_LIMIT, self.reach())
-            .await
-            .map_err(|_| self.not_started())?;
-        let answer = match answer {
+        let reached = tokio::time::timeout(START_LIMIT, self.reach()).await;
+        let Ok(Some(reached)) = reached else {
+            return Err(self.not_started());
+        };
+        let answer = match reached {
             Reached::Own(desk) => desk.answer(request).await,
             Reached::Other(mut client) => client.ask(&request).await?,
         };
@@ -153,19 +166,24 @@ impl Hosting {
         }
     }
 
-    /// Waits for a host. One in another process may have ended a moment ago; then this process takes over at once.
-    async fn reach(&self) -> Reached {
-        self.retry.notify_waiters();
+    /// Waits for a host, and has one started where that failed before; `None` once that fails again. One in another
+    /// process may have ended a moment ago; then this process takes over at once.
+    async fn reach(&self) -> Option<Reached> {
+        let before = self.failures.load(Ordering::SeqCst);
         loop {
+            self.retry.notify_waiters();
             let post = self.post.borrow().clone();
             match post {
-                Post::Own(desk) => return Reached::Own(desk),
+                Post::Own(desk) => return Some(Reached::Own(desk)),
                 Post::Other => {
                     if let Ok(client) = Client::connect(&self.launch.socket).await {
-                        return Reached::Other(client);
+                        return Some(Reached::Other(client));
                     }
                 }
                 Post::Closed => {}
+            }
+            if self.failures.load(Ordering::SeqCst) != before {
+                return None;
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -249,8 +267,6 @@ impl Hosting {
 
     async fn report_until_quit(&self, host: &Host) -> Quit {
         let mut snapshots = host.engine().snapshots();
-        let mut terminate = signal(SignalKind::terminate()).ok();
-        let mut interrupt = signal(SignalKind::interrupt()).ok();
         // So that the page can tell what is missing before anything happens.
         let look = host.engine().clone();
         tokio::spawn(async move { look.look().await });
@@ -261,8 +277,6 @@ impl Hosting {
                 changed = snapshots.changed() => if changed.is_err() { return Quit::System },
                 quit = self.quit_asked() => return quit,
                 () = host.wait() => return Quit::System,
-                () = heard(&mut terminate) => return Quit::System,
-                () = heard(&mut interrupt) => return Quit::System,
             }
         }
     }
@@ -294,19 +308,11 @@ impl Hosting {
     async fn fail(&self, cause: Cause) {
         tracing::error!(code = cause.code(), "no host could be started");
         self.show(report_of_failure(cause, self.launch.world.kind()));
+        self.failures.fetch_add(1, Ordering::SeqCst);
         tokio::select! {
             () = self.retry.notified() => {}
             _ = self.quit_asked() => {}
         }
-    }
-}
-
-async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
-    match signal {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
     }
 }
 
@@ -418,6 +424,49 @@ mod tests {
         assert!(second.hosting.is_own());
         second.hosting.ask_to_quit(Quit::System);
         second.ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_start_that_fails_is_tried_again_when_asked_and_said_at_once() {
+        let home = tempfile::tempdir().unwrap();
+        let launch = sandbox(home.path());
+        let runtime = launch.folders.runtime();
+        std::fs::remove_dir_all(runtime).unwrap();
+        std::fs::write(runtime, "in the way").unwrap();
+        let mut app = start(&launch);
+        until(&mut app, |report| {
+            matches!(report.snapshot.exposure, Exposure::Blocked { .. })
+        })
+        .await;
+        let asked = tokio::time::timeout(START_LIMIT / 3, app.hosting.ask(Request::Look));
+        let refusal = asked.await.unwrap().unwrap_err();
+        assert_eq!(refusal.code, "not_started");
+
+        std::fs::remove_file(runtime).unwrap();
+        launch.folders.create().unwrap();
+        app.hosting.ask(Request::Look).await.unwrap();
+        assert!(app.hosting.is_own());
+        app.hosting.ask_to_quit(Quit::System);
+        app.ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_host_that_was_ended_by_another_process_can_run_once_more() {
+        let home = tempfile::tempdir().unwrap();
+        let launch = sandbox(home.path());
+        let mut app = start(&launch);
+        until(&mut app, |report| report.host.is_some()).await;
+        let mut other = Client::connect(&launch.socket).await.unwrap();
+        other.ask(&Request::Quit).await.unwrap();
+        assert!(app.hosting.ends_within(START_LIMIT).await);
+        app.ended.await.unwrap();
+
+        app.hosting.begin_again();
+        app.ended = tokio::spawn(Arc::clone(&app.hosting).keep(None));
+        app.hosting.ask(Request::Status).await.unwrap();
+        assert!(app.hosting.is_own());
+        app.hosting.ask_to_quit(Quit::Person);
+        app.ended.await.unwrap();
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
-//! What only a Mac has: the panel, the login item, its notifications, its sleep.
+//! What only a Mac has: the panel, the login item, the menu of the app, its notifications, its sleep.
 //!
 //! Each is a thin layer over one framework; what is decided, is decided elsewhere and tested everywhere.
 
 pub mod login_item;
+pub mod menu;
 pub mod notification;
 pub mod panel;
 pub mod workspace;

@@ -2,6 +2,10 @@
 
 use crate::notice::Notification;
 
+/// The name under which the desktop knows the app, its icon and its entry, as they are installed.
+#[cfg(target_os = "linux")]
+const INSTALLED_AS: &str = "dev.ecto.app";
+
 /// Shows a notification. One that the desktop does not take is no reason for anything: the icon tells the same.
 #[cfg(target_os = "linux")]
 pub async fn show(notification: Notification) {
@@ -21,11 +25,11 @@ async fn call(notification: &Notification) -> zbus::Result<()> {
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;");
-    let hints = HashMap::from([("desktop-entry", zbus::zvariant::Value::from("ecto"))]);
+    let hints = HashMap::from([("desktop-entry", zbus::zvariant::Value::from(INSTALLED_AS))]);
     let arguments = (
         "Ecto",
         0u32,
-        "ecto",
+        INSTALLED_AS,
         notification.title.as_str(),
         body.as_str(),
         Vec::<&str>::new(),

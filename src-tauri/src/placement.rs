@@ -67,6 +67,9 @@ const GAP: f64 = 6.0;
 /// The largest icon that is believed, in points; a hidden one reports nonsense.
 const LARGEST_ICON: f64 = 120.0;
 
+/// How high a Mac's menu bar is, in points: without a notch and with one.
+const MAC_BAR: std::ops::RangeInclusive<f64> = 20.0..=40.0;
+
 /// How far an icon may be from the upper or lower edge of its screen, in points.
 const BAR: f64 = 100.0;
 
@@ -116,7 +119,8 @@ pub fn centre(screens: &[Screen], size: (f64, f64)) -> Option<Rectangle> {
 }
 
 /// Brings an icon's rectangle, given in pixels of whichever screen it is on, into points. On a Mac every screen has pixels
-/// of its own size, and only points are common to all; the screen is the one at whose upper edge the icon then is.
+/// of its own size, and only points are common to all; the screen is the one at whose upper edge the icon then is, as high
+/// as a menu bar: seen from a screen with other pixels it is half as high or twice.
 #[cfg_attr(
     not(any(target_os = "macos", test)),
     expect(dead_code, reason = "only a Mac has such screens")
@@ -126,14 +130,17 @@ pub fn to_points(
     screens: &[Screen],
     pixels_per_point: &[f64],
 ) -> Option<Rectangle> {
-    screens
+    let believed: Vec<Rectangle> = screens
         .iter()
         .zip(pixels_per_point)
         .filter(|(_, pixels)| **pixels > 0.0)
-        .find_map(|(screen, pixels)| {
+        .filter_map(|(screen, pixels)| {
             let points = icon.scaled(1.0 / pixels);
             is_icon_of(points, screen).then_some(points)
         })
+        .collect();
+    let as_high_as_bar = believed.iter().find(|icon| MAC_BAR.contains(&icon.height));
+    as_high_as_bar.or(believed.first()).copied()
 }
 
 fn is_icon_of(icon: Rectangle, screen: &Screen) -> bool {
@@ -292,6 +299,19 @@ mod tests {
         assert_eq!(nowhere, None);
     }
 
+    #[test]
+    fn on_a_mac_an_icon_that_could_be_on_either_screen_is_on_the_one_with_such_a_bar() {
+        let screens = [
+            screen(rectangle(0.0, 0.0, 1728.0, 1117.0), 37.0, 1.0),
+            screen(rectangle(1728.0, 0.0, 1920.0, 1080.0), 24.0, 1.0),
+        ];
+        let pixels = [2.0, 1.0];
+        let on_second = to_points(rectangle(3300.0, 0.0, 30.0, 24.0), &screens, &pixels);
+        assert_eq!(on_second, Some(rectangle(3300.0, 0.0, 30.0, 24.0)));
+        let on_first = to_points(rectangle(3300.0, 0.0, 60.0, 74.0), &screens, &pixels);
+        assert_eq!(on_first, Some(rectangle(1650.0, 0.0, 30.0, 37.0)));
+    }
+
     fn any_screen() -> impl Strategy<Value = Screen> {
         (
             -4000.0..4000.0f64,
@@ -321,6 +341,29 @@ mod tests {
             prop_assert!(screens.iter().any(|screen| is_inside(place, screen.work_area)), "{place:?}");
             prop_assert!(place.width <= SIZE.0 * 3.0 && place.width > 0.0);
             prop_assert!(is_inside(centre(&screens, SIZE).unwrap(), screens[0].work_area));
+        }
+
+        #[test]
+        fn on_a_mac_an_icon_comes_back_from_pixels_to_its_points_on_every_screen(
+            kinds in prop::collection::vec((prop::bool::ANY, 1024.0..4000.0f64, 22.0..38.0f64), 1..4),
+            which in any::<prop::sample::Index>(),
+            along in 0.0..1.0f64,
+            width in 20.0..60.0f64,
+        ) {
+            let mut x = 0.0;
+            let mut screens = Vec::new();
+            let mut pixels = Vec::new();
+            for (is_retina, width, bar) in &kinds {
+                screens.push(screen(rectangle(x, 0.0, *width, 900.0), *bar, 1.0));
+                pixels.push(if *is_retina { 2.0 } else { 1.0 });
+                x += width;
+            }
+            let which = which.index(kinds.len());
+            let bounds = screens[which].bounds;
+            let bar = screens[which].work_area.y;
+            let icon = rectangle(bounds.x + along * (bounds.width - width), 0.0, width, bar);
+            let back = to_points(icon.scaled(pixels[which]), &screens, &pixels).unwrap();
+            prop_assert!((back.x - icon.x).abs() < 0.001 && (back.height - icon.height).abs() < 0.001, "{back:?} {icon:?}");
         }
 
         #[test]

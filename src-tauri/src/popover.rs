@@ -182,6 +182,10 @@ fn dress(window: &WebviewWindow, manner: Manner) -> tauri::Result<()> {
     let is_window = manner == Manner::Window;
     window.set_decorations(is_window)?;
     window.set_always_on_top(!is_window)?;
+    #[cfg(target_os = "macos")]
+    if !is_window {
+        crate::macos::panel::dress_later(window);
+    }
     window.set_skip_taskbar(!is_window)
 }
 
@@ -331,12 +335,14 @@ pub fn hide(window: &WebviewWindow) {
     let opening = app.state::<Popover>().openings.load(Ordering::SeqCst);
     tauri::async_runtime::spawn(async move {
         tokio::time::sleep(kept).await;
-        let unused = app.state::<Popover>().openings.load(Ordering::SeqCst) == opening;
-        if unused {
-            let held = app.clone();
-            // Windows end on the main thread alone.
-            let _ = app.run_on_main_thread(move || let_go(&held));
-        }
+        let held = app.clone();
+        // Windows end on the main thread alone, and only there nobody opens one meanwhile.
+        let _ = app.run_on_main_thread(move || {
+            let unused = held.state::<Popover>().openings.load(Ordering::SeqCst) == opening;
+            if unused {
+                let_go(&held);
+            }
+        });
     });
 }
 

@@ -18,7 +18,11 @@ pub async fn follow(app: Arc<Application>) {
     let mut told = crate::macos::workspace::observe_power();
     while let Some(change) = told.recv().await {
         match change {
-            Change::Sleep => app.sleep().await,
+            Change::Sleep(done) => {
+                app.sleep().await;
+                // Nobody waits any longer where it took too long.
+                let _ = done.send(());
+            }
             Change::Wake => app.hosting.wake().await,
         }
     }
@@ -26,10 +30,10 @@ pub async fn follow(app: Arc<Application>) {
 
 /// What the machine does.
 #[cfg(target_os = "macos")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Change {
-    /// It is about to sleep.
-    Sleep,
+    /// It is about to sleep, and waits for this to be told.
+    Sleep(std::sync::mpsc::Sender<()>),
     /// It woke up.
     Wake,
 }

@@ -28,6 +28,8 @@ pub struct AppView {
     pub starting: bool,
     /// Whether nobody has chosen anything yet.
     pub first_run: bool,
+    /// Where settings that could not be read were put aside.
+    pub settings_aside: Option<String>,
 }
 
 /// A system, as the page knows it.
@@ -306,6 +308,7 @@ pub mod tests {
             tray: true,
             starting: false,
             first_run: false,
+            settings_aside: None,
         }
     }
 

@@ -143,6 +143,78 @@ test("the key is shown while the button is held with the pointer, and by nothing
   }
 });
 
+test("a hand that trembles on the button does not take the key away", async (t) => {
+  const p = await page(t, { state: "public" });
+  const hold = p.getByRole("button", { name: "Show the key while held" });
+  const { x, y, width, height } = await hold.boundingBox();
+  // From the middle of its drawing to its edge.
+  await p.mouse.move(x + width / 2, y + height / 2);
+  await p.mouse.down();
+  await p.locator("#key", { hasText: SECRET }).waitFor();
+  for (const [left, top] of [[0.5, 0.55], [0.1, 0.1], [0.5, 0.5], [0.9, 0.5], [0.45, 0.4]]) {
+    await p.mouse.move(x + width * left, y + height * top);
+    assert.match(await key(p), new RegExp(SECRET), `${left}, ${top}`);
+  }
+  await p.mouse.move(x - 40, y);
+  assert.doesNotMatch(await p.content(), new RegExp(SECRET));
+  await p.mouse.up();
+});
+
+test("the door can be closed whatever else is under way, and what works says so", async (t) => {
+  for (const [hang, panel, control] of [["diagnostics", "diagnostics", null], ["restart_gateway", "restart", "restart_gateway"]]) {
+    const p = await page(t, { state: "public", hang });
+    await p.locator("[data-key='open-settings']").click();
+    await p.locator(`[data-key='open-${panel}']`).click();
+    if (control) {
+      await p.locator(`button[data-do='${control}']`).click();
+      assert.ok(await p.locator(`button[data-do='${control}']`).isDisabled());
+    }
+    await p.waitForFunction((hang) => window.standIn.calls.some(([name]) => name === hang), hang);
+    await p.keyboard.press("Escape");
+    await p.getByRole("switch", { name: "Notifications" }).click();
+    assert.equal((await lastCall(p))[0], "set_preferences", "what is something else works meanwhile");
+    await p.keyboard.press("Escape");
+    await p.getByRole("switch", { name: "Public" }).click();
+    assert.equal((await lastCall(p))[0], "disconnect", hang);
+    await p.getByRole("heading", { name: "Private" }).waitFor();
+  }
+  const p = await page(t, { state: "private", hang: "connect" });
+  const big = p.getByRole("switch", { name: "Public" });
+  await big.click();
+  assert.equal(await big.getAttribute("aria-disabled"), "true");
+  await p.evaluate(() => window.standIn.show("preparing"));
+  assert.equal(await big.getAttribute("aria-disabled"), null);
+  await big.click();
+  assert.equal((await lastCall(p))[0], "disconnect");
+});
+
+test("what describes the switch is there in every state", async (t) => {
+  const p = await page(t, { state: "private" });
+  for (const state of Object.keys(states)) {
+    await p.evaluate((state) => window.standIn.show(state), state);
+    const missing = await p.evaluate(() => {
+      const named = document.querySelector(".big-switch").getAttribute("aria-describedby");
+      return named !== null && document.getElementById(named) === null ? named : null;
+    });
+    assert.equal(missing, null, state);
+  }
+});
+
+test("settings that could not be read are told, with the file that is kept, until something is chosen", async (t) => {
+  const p = await page(t, { state: "private-settings-aside" });
+  await p.getByText("settings.json.bad").waitFor();
+  await p.getByRole("combobox", { name: "Keep open" }).selectOption("1 hour");
+  await p.getByText("settings.json.bad").waitFor({ state: "detached" });
+});
+
+test("while it is open, which Tailscale is chosen is said to count later", async (t) => {
+  for (const [state, times] of [["public", 1], ["private", 0]]) {
+    const p = await page(t, { state });
+    await p.locator("[data-key='open-settings']").click();
+    assert.equal(await p.getByText("Counts from the next time you connect.").count(), times, state);
+  }
+});
+
 test("a key that arrives after the button was let go is not shown", async (t) => {
   const p = await page(t, { state: "public", slow: "150" });
   await p.getByRole("button", { name: "Show the key while held" }).hover();
@@ -398,7 +470,7 @@ test("an engine that does not answer is said, and asked again", async (t) => {
   const p = await page(t, { state: "private", silent: "" });
   await p.getByRole("heading", { name: "Not running" }).waitFor();
   await p.getByRole("button", { name: "Try again" }).click();
-  assert.deepEqual((await calls(p)).filter((name) => name === "view"), ["view", "view"]);
+  assert.deepEqual(await calls(p), ["view", "look", "view"]);
 });
 
 test("what a screen reader finds", async (t) => {

@@ -15,6 +15,7 @@ export const looks = [
   { name: "code-with-key", query: { state: "public" }, clicks: ["code", "code_with_key"] },
   { name: "settings", query: { state: "private" }, clicks: settings },
   { name: "settings-public", query: { state: "sandbox" }, clicks: settings },
+  { name: "settings-open", query: { state: "public" }, clicks: settings },
   { name: "new-key", query: { state: "private" }, clicks: [...settings, "open-regenerate"] },
   { name: "restart", query: { state: "private" }, clicks: [...settings, "open-restart"] },
   { name: "restore", query: { state: "private" }, clicks: [...settings, "open-restore"] },

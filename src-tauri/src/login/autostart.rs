@@ -10,6 +10,9 @@ use crate::view::LoginItem;
 
 const NAME: &str = "ecto.desktop";
 
+/// The entry, with a place for how the program is started.
+const ENTRY: &str = include_str!("../../../packaging/linux/autostart.desktop");
+
 /// Whether Ecto opens at login.
 #[derive(Debug)]
 pub struct Login {
@@ -80,13 +83,7 @@ fn write(entry: &Path, command: &str) -> io::Result<()> {
     if let Some(folder) = entry.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    std::fs::write(
-        entry,
-        format!(
-            "[Desktop Entry]\nType=Application\nName=Ecto\nComment=Puts OpenClaw on the internet, behind a lock\n\
-             Exec={command}\nTerminal=false\nX-GNOME-Autostart-enabled=true\n"
-        ),
-    )
+    std::fs::write(entry, ENTRY.replace("@PROGRAM@", command))
 }
 
 fn remove(entry: &Path) -> io::Result<()> {
@@ -151,6 +148,7 @@ mod tests {
             text.contains(r#"Exec="/opt/50%% \\"Ecto\\"/\\$x\\\\y.AppImage" "--sandbox""#),
             "{text}"
         );
+        assert!(text.contains("\nIcon=dev.ecto.app\n"), "{text}");
         std::fs::write(&entry, format!("{text}Hidden = true\n")).unwrap();
         assert_eq!(login.state(), LoginItem::Off);
         login.set(false).unwrap();

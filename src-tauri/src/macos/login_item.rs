@@ -54,8 +54,13 @@ impl Login {
                 Ok(())
             };
         }
-        if on == (self.state() == LoginItem::On) {
-            return Ok(());
+        match (on, self.state()) {
+            (true, LoginItem::On) | (false, LoginItem::Off | LoginItem::Unavailable) => {
+                return Ok(());
+            }
+            // One that waits for approval is still registered.
+            (true, LoginItem::Off | LoginItem::Refused | LoginItem::Unavailable)
+            | (false, LoginItem::On | LoginItem::Refused) => {}
         }
         // SAFETY: none takes an argument, and the object is kept while it works.
         let done = unsafe {
@@ -67,19 +72,17 @@ impl Login {
             }
         };
         match (done, self.state()) {
-            (_, LoginItem::Refused) => Err(Refusal::new(
+            (_, LoginItem::Refused) if on => Err(Refusal::new(
                 "login_item_refused",
                 "macOS does not let Ecto open at login.",
                 "Allow it in System Settings, General, Login Items.",
             )),
-            (Err(fault), LoginItem::On | LoginItem::Off | LoginItem::Unavailable) => {
-                Err(Refusal::new(
-                    "login_item_refused",
-                    format!("macOS did not change the login item: {fault}."),
-                    "Change it in System Settings, General, Login Items.",
-                ))
-            }
-            (Ok(()), LoginItem::On | LoginItem::Off | LoginItem::Unavailable) => Ok(()),
+            (Err(fault), _) => Err(Refusal::new(
+                "login_item_refused",
+                format!("macOS did not change the login item: {fault}."),
+                "Change it in System Settings, General, Login Items.",
+            )),
+            (Ok(()), _) => Ok(()),
         }
     }
 }

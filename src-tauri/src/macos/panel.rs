@@ -1,6 +1,7 @@
 //! The popover as a panel: it shows over full-screen apps and on every Space, and takes the keyboard without bringing the
 //! app to the front.
 
+use dispatch2::DispatchQueue;
 use tauri::{Manager, WebviewWindow};
 use tauri_nspanel::{CollectionBehavior, ManagerExt, PanelLevel, StyleMask, WebviewWindowExt};
 
@@ -30,7 +31,6 @@ mod class {
 /// Makes the window a panel.
 pub fn make(window: &WebviewWindow) -> tauri::Result<()> {
     let panel = window.to_panel::<class::PopoverPanel<tauri::Wry>>()?;
-    panel.set_level(PanelLevel::PopUpMenu.value());
     panel.set_collection_behavior(
         CollectionBehavior::new()
             .can_join_all_spaces()
@@ -39,10 +39,22 @@ pub fn make(window: &WebviewWindow) -> tauri::Result<()> {
             .value(),
     );
     panel.set_hides_on_deactivate(false);
-    if let Err(fault) = panel.set_style_mask(StyleMask::empty().nonactivating_panel().value()) {
-        tracing::warn!(%fault, "the popover brings the app to the front");
-    }
     Ok(())
+}
+
+/// Has it lie above everything and leave the app behind it in front. Decorations and level that a window is given take
+/// effect at the main queue's next turn (tao 0.37), so this queues up after them.
+pub fn dress_later(window: &WebviewWindow) {
+    let (app, label) = (window.app_handle().clone(), window.label().to_owned());
+    DispatchQueue::main().exec_async(move || {
+        let Ok(panel) = app.get_webview_panel(&label) else {
+            return;
+        };
+        panel.set_level(PanelLevel::PopUpMenu.value());
+        if let Err(fault) = panel.set_style_mask(StyleMask::empty().nonactivating_panel().value()) {
+            tracing::warn!(%fault, "the popover brings the app to the front");
+        }
+    });
 }
 
 /// Shows it and gives it the keyboard.

@@ -159,7 +159,20 @@ impl Menu {
 
 fn quit(view: &AppView, process: u32) -> &'static str {
     let elsewhere = view.report.host.is_some_and(|host| host != process);
-    let closed = view.report.snapshot.exposure == Exposure::Private;
+    let closed = match view.report.snapshot.exposure {
+        Exposure::Private
+        | Exposure::Blocked {
+            closed: Closed::Yes,
+            ..
+        } => true,
+        Exposure::Preparing { .. }
+        | Exposure::Public { .. }
+        | Exposure::Closing
+        | Exposure::Blocked {
+            closed: Closed::Unconfirmed,
+            ..
+        } => false,
+    };
     match (elsewhere, closed) {
         (true, _) => QUIT_BESIDE,
         (false, true) => QUIT,

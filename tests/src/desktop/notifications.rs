@@ -14,6 +14,10 @@ use super::{Display, LIMIT};
 pub struct Shown {
     /// Who shows it.
     pub program: String,
+    /// The name of the icon beside it.
+    pub icon: String,
+    /// The entry by which the desktop knows who shows it.
+    pub entry: Option<String>,
     /// In a few words.
     pub title: String,
     /// In a sentence; may be markup.
@@ -37,15 +41,19 @@ impl Server {
         &self,
         program: String,
         _replaces: u32,
-        _icon: &str,
+        icon: String,
         title: String,
         body: String,
         _actions: Vec<String>,
-        _hints: HashMap<String, OwnedValue>,
+        hints: HashMap<String, OwnedValue>,
         _timeout: i32,
     ) -> u32 {
         let _ = self.shown.send(Shown {
             program,
+            icon,
+            entry: hints
+                .get("desktop-entry")
+                .and_then(|entry| entry.downcast_ref::<String>().ok()),
             title,
             body,
         });

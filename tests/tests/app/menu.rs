@@ -1,5 +1,7 @@
 //! The icon and its menu.
 
+use std::time::Duration;
+
 use ecto_tests::desktop::{Entry, LIMIT, Screen, TrayHost};
 
 use super::{desktop, dismiss, picture, says, wait_for};
@@ -66,6 +68,38 @@ async fn the_menu_connects_and_disconnects_and_quits() {
     assert_eq!(item.icon().await.unwrap(), private);
     item.click("Quit").await.unwrap();
     assert!(process.ended(LIMIT).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn at_login_it_waits_a_moment_for_the_tray_and_then_shows_no_window() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    std::fs::create_dir_all(app.sandbox()).unwrap();
+    let settings =
+        r#"{"version":1,"node":"auto","at_sleep":"stay","notifications":false,"minutes":null}"#;
+    std::fs::write(app.sandbox().join("settings.json"), settings).unwrap();
+    let mut process = app.start(&display).unwrap();
+    let begun = std::time::Instant::now();
+    while !app.sandbox().join("run/ecto.sock").exists() {
+        assert!(begun.elapsed() < LIMIT, "{}", process.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut host = TrayHost::start(&display).await.unwrap();
+    let item = host.item().await.unwrap();
+    let screen = Screen::of(&display).unwrap();
+    // Longer than it would have waited.
+    for _ in 0..40 {
+        assert!(screen.window(process.pid()).unwrap().is_none());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    item.click("Quit").await.unwrap();
+    assert!(process.ended(LIMIT).await.unwrap().success());
+
+    // Where none comes, there is a window.
+    drop(host);
+    let process = app.start(&display).unwrap();
+    screen.wait_for_window(process.pid()).await.unwrap();
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ async fn what_needs_a_person_and_what_is_reached_is_told() {
     loop {
         let shown = notifications.next().await.unwrap();
         assert_eq!(shown.program, "Ecto");
+        assert_eq!(shown.icon, "dev.ecto.app");
+        assert_eq!(shown.entry.as_deref(), Some("dev.ecto.app"));
         assert!(!shown.body.contains("ecto_"), "a key is told");
         titles.push(shown.title);
         if titles.last().is_some_and(|title| title == "Public") {

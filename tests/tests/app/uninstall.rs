@@ -67,6 +67,25 @@ async fn uninstall_closes_the_door_leaves_nothing_behind_and_ends_when_it_was_re
 }
 
 #[tokio::test]
+async fn with_its_last_words_unread_the_app_still_ends_when_the_system_asks() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let opened = Opened::start(display, app).await;
+    opened.click("[data-key=open-settings]").await;
+    opened.click("[data-key=open-uninstall]").await;
+    opened.click("button[data-do=uninstall]").await;
+    opened.title("Ecto is uninstalled").await;
+    let pid = rustix::process::Pid::from_raw(opened.pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let begun = std::time::Instant::now();
+    while opened.item.pid().await.is_ok() {
+        assert!(begun.elapsed() < LIMIT, "the app stays");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn restore_closes_the_door_and_says_what_became_of_each_key() {
     let Some((display, app)) = desktop().await else {
         return;
@@ -115,4 +134,7 @@ async fn diagnostics_are_shown_and_what_was_shown_is_saved_for_its_owner_alone()
     assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(path).unwrap();
     assert!(text.contains("exposure") && !text.contains(key.as_str().unwrap()));
+    let script = "return document.querySelector('pre').textContent";
+    let shown = opened.session.execute(script, &[]).await.unwrap();
+    assert_eq!(shown.as_str(), Some(text.as_str()));
 }

@@ -170,8 +170,13 @@ impl PreferencesFile {
         Ok(serde_json::from_slice(&bytes).map(Some)?)
     }
 
+    /// Where a file that cannot be read is put aside.
+    pub fn aside(&self) -> PathBuf {
+        self.path.with_extension("json.bad")
+    }
+
     fn put_aside(&self) {
-        if let Err(fault) = std::fs::rename(&self.path, self.path.with_extension("json.bad")) {
+        if let Err(fault) = std::fs::rename(&self.path, self.aside()) {
             tracing::warn!(%fault, "the unreadable preferences could not be put aside");
         }
     }
