@@ -1,5 +1,5 @@
 // What the popover and its host say to each other. The report's types are made from Rust: bindings.d.ts.
-import type { OpenFor, Preferences, Report, RestoredKey } from "./bindings.js";
+import type { KeyView, OpenFor, Preferences, Report, RestoredKey, Route } from "./bindings.js";
 
 export type System = "mac" | "linux";
 export type LoginItem = "on" | "off" | "refused" | "unavailable";
@@ -26,6 +26,19 @@ export interface Refusal {
 export type CopyWhat = "url" | "key" | "curl" | "python" | "javascript" | "environment" | "link" | "command";
 export type CodeWhat = "url" | "url_and_key";
 
+/** For how long the key before a rotation is still good. */
+export type Grace = "none" | "hour";
+
+/** A key that a person asks for: what was typed is read in Rust, and `null` is no limit. */
+export interface NewKey {
+  name: string;
+  agent: string;
+  routes: Route[];
+  days: number | null;
+  per_minute: number | null;
+  concurrent: number | null;
+}
+
 /** All that the page can ask for. */
 export interface Commands {
   view(): AppView;
@@ -39,6 +52,14 @@ export interface Commands {
   open_link(): null;
   check_outside(): null;
   regenerate_key(): null;
+  /** Has the keys read; they come with the report. */
+  read_keys(): null;
+  /** Gives what may be shown of the new key; the key itself stays in Rust. */
+  add_key(argument: { key: NewKey }): KeyView;
+  copy_key(argument: { name: string }): null;
+  rename_key(argument: { name: string; to: string }): null;
+  rotate_key(argument: { name: string; grace: Grace }): null;
+  revoke_key(argument: { name: string }): null;
   restart_gateway(): null;
   restore(): RestoredKey[];
   set_preferences(argument: { preferences: Preferences }): AppView;

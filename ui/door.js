@@ -432,6 +432,7 @@ function keyRow({ key }, local) {
       { class: "actions" },
       iconButton("hold", "eye", words.showKey, { "data-hold": true, "aria-pressed": String(local.held) }),
       copyButton("key", words.copyKey, local.copied),
+      iconButton("open", "keys", words.keys.all, { "data-to": "keys", "data-key": "open-keys" }),
     ),
   );
 }

@@ -37,7 +37,7 @@ export function iconButton(what, drawing, name, more = {}) {
  * Copies, and shows a tick for a moment.
  * @param {CopyWhat} what
  * @param {string} name
- * @param {CopyWhat | null} copied
+ * @param {string | null} copied
  */
 export function copyButton(what, name, copied) {
   return element(
@@ -52,7 +52,7 @@ export function copyButton(what, name, copied) {
  * @param {CopyWhat} what
  * @param {string} label
  * @param {string} name
- * @param {CopyWhat | null} copied
+ * @param {string | null} copied
  * @param {string} [look]
  */
 export function copyTextButton(what, label, name, copied, look = "button") {
@@ -221,7 +221,7 @@ export function refusal(failure) {
 
 /**
  * A time that goes on while the popover is seen.
- * @param {"ago" | "left" | "elapsed" | "request"} kind
+ * @param {"ago" | "left" | "elapsed" | "request" | "used" | "expires" | "grace"} kind
  * @param {string} at
  * @param {number} now
  */
@@ -243,6 +243,12 @@ export function tick(kind, at, now) {
       return words.lastRequest(words.ago(seconds));
     case "left":
       return words.closesIn(words.span(Math.ceil(-seconds)));
+    case "used":
+      return words.lastUsed(words.ago(seconds));
+    case "expires":
+      return seconds < 0 ? words.expiresIn(words.span(Math.ceil(-seconds))) : words.expiredAgo(words.ago(seconds));
+    case "grace":
+      return seconds < 0 ? words.graceLeft(words.span(Math.ceil(-seconds))) : words.graceOver;
     default:
       return words.span(seconds);
   }

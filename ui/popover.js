@@ -3,12 +3,13 @@
 import { announcement } from "./door.js";
 import { become } from "./element.js";
 import { findHost } from "./host.js";
+import { chosenKey, copiedOf, freshDraft } from "./keys.js";
 import { tick } from "./parts.js";
 import { fresh, render } from "./render.js";
 import * as words from "./words.js";
 
-/** @import { OpenFor, Preferences } from "./bindings.js" */
-/** @import { AppView, CodeWhat, CopyWhat, Refusal } from "./commands.js" */
+/** @import { OpenFor, Preferences, Route } from "./bindings.js" */
+/** @import { AppView, CodeWhat, CopyWhat, Grace, NewKey, Refusal } from "./commands.js" */
 /** @import { Panel } from "./render.js" */
 
 const TICK_SHOWN = 1600;
@@ -107,6 +108,7 @@ function focusOn(key) {
   const control = key === null ? null : root.querySelector(`[data-key="${CSS.escape(key)}"]`);
   const target = control ?? root.querySelector("[data-first]") ?? root.querySelector("h1");
   if (target instanceof HTMLElement) target.focus({ preventScroll: control === null });
+  if (target instanceof HTMLInputElement) target.select();
 }
 
 /**
@@ -121,6 +123,7 @@ function open(panel, opener) {
   focusOn(null);
   if (panel === "diagnostics") void readDiagnostics();
   if (panel === "code") void draw("url");
+  if (panel === "keys") void readKeys();
 }
 
 function back() {
@@ -129,7 +132,7 @@ function back() {
   const opener = openers.at(-1) ?? null;
   behind = behind.slice(0, -1);
   openers = openers.slice(0, -1);
-  remember({ panel, failure: null, code: null, diagnostics: null, restored: null });
+  remember({ panel, failure: null, code: null, diagnostics: null, restored: null, made: null });
   focusOn(opener);
 }
 
@@ -145,6 +148,57 @@ function forget() {
 async function readDiagnostics() {
   const text = await attempt("diagnostics", () => host.ask("diagnostics"));
   if (text !== undefined && local.panel === "diagnostics") remember({ diagnostics: { text, saved: null } });
+}
+
+const readKeys = () => attempt("read_keys", () => host.ask("read_keys"));
+
+/** @param {Partial<NewKey>} changes */
+const write = (changes) => remember({ draft: { ...local.draft, ...changes } });
+
+/** @param {Route} route */
+function toggle(route) {
+  const { routes } = local.draft;
+  write({ routes: routes.includes(route) ? routes.filter((other) => other !== route) : [...routes, route] });
+}
+
+/** What a name is asked for, beside it. */
+const chosenName = () => ({ name: local.chosen ?? "" });
+
+/** @param {FormData} fields */
+async function addKey(fields) {
+  write({ name: String(fields.get("name")), agent: String(fields.get("agent")) });
+  const made = await attempt("add_key", () => host.ask("add_key", { key: local.draft }));
+  if (made === undefined || local.panel !== "new-key") return showRefusal();
+  remember({ panel: "key", chosen: made.name, made });
+  root.scrollTop = 0;
+  focusOn("copy_key");
+}
+
+/** @param {FormData} fields */
+async function renameKey(fields) {
+  const to = String(fields.get("to")).trim();
+  if ((await attempt("rename_key", () => host.ask("rename_key", { ...chosenName(), to }))) === undefined) return showRefusal();
+  remember({ chosen: to });
+  if (local.panel === "rename") back();
+}
+
+/** What was refused is said above the fields. */
+function showRefusal() {
+  root.scrollTop = 0;
+}
+
+async function rotateKey() {
+  const grace = local.grace;
+  if ((await attempt("rotate_key", () => host.ask("rotate_key", { ...chosenName(), grace }))) === undefined || local.panel !== "rotate") return;
+  back();
+  remember({ made: view && chosenKey(view.report, local) });
+  focusOn("copy_key");
+}
+
+async function revokeKey() {
+  if ((await attempt("revoke_key", () => host.ask("revoke_key", chosenName()))) === undefined || local.panel !== "revoke") return;
+  back();
+  back();
 }
 
 /** @param {CodeWhat} what */
@@ -174,9 +228,18 @@ function conceal() {
 }
 
 /** @param {CopyWhat} what */
-async function copy(what) {
+const copy = (what) => copyAs(what, () => host.ask("copy", { what }));
+
+/** @param {string} name */
+const copyKey = (name) => copyAs(copiedOf({ name }), () => host.ask("copy_key", { name }));
+
+/**
+ * @param {NonNullable<typeof local.copied>} what
+ * @param {() => Promise<null>} work
+ */
+async function copyAs(what, work) {
   try {
-    await host.ask("copy", { what });
+    await work();
   } catch (error) {
     remember({ failure: refusalOf(error) });
     return;
@@ -226,6 +289,7 @@ const actions = {
   code_with_key: () => draw(local.code?.what === "url_and_key" ? "url" : "url_and_key"),
   connect: () => connect(view?.preferences.minutes ?? null),
   copy: (control) => copy(/** @type {CopyWhat} */ (control.dataset["what"])),
+  copy_key: (control) => copyKey(control.dataset["name"] ?? ""),
   disconnect,
   dismiss: () => remember({ failure: null }),
   launch: async () => {
@@ -234,8 +298,15 @@ const actions = {
     if (next !== undefined) take(next);
   },
   notifications: () => prefer({ notifications: !view?.preferences.notifications }),
-  open: (control) => open(/** @type {Panel} */ (control.dataset["to"]), control.dataset["key"] ?? null),
+  open: (control) => {
+    const panel = /** @type {Panel} */ (control.dataset["to"]);
+    if (panel === "key") local = { ...local, chosen: control.dataset["name"] ?? null };
+    if (panel === "new-key") local = { ...local, draft: freshDraft() };
+    if (panel === "rotate") local = { ...local, grace: "none" };
+    open(panel, control.dataset["key"] ?? null);
+  },
   open_link: () => attempt("open_link", () => host.ask("open_link")),
+  read_keys: readKeys,
   regenerate_key: async () => {
     if ((await attempt("regenerate_key", () => host.ask("regenerate_key"))) !== undefined) back();
   },
@@ -249,6 +320,11 @@ const actions = {
     remember({ restored });
     focusOn(null);
   },
+  revoke_key: revokeKey,
+  rotate_key: rotateKey,
+  "route-chat": () => toggle("chat"),
+  "route-models": () => toggle("models"),
+  "route-responses": () => toggle("responses"),
   save_diagnostics: async () => {
     const saved = await attempt("save_diagnostics", () => host.ask("save_diagnostics"));
     if (saved !== undefined && local.diagnostics) remember({ diagnostics: { ...local.diagnostics, saved } });
@@ -268,9 +344,16 @@ const choices = {
     await connect(minutes);
     show();
   },
+  concurrent: (/** @type {number | null} */ concurrent) => write({ concurrent }),
+  days: (/** @type {number | null} */ days) => write({ days }),
+  grace: (/** @type {Grace} */ grace) => remember({ grace }),
   minutes: (/** @type {OpenFor} */ minutes) => prefer({ minutes }),
   node: (/** @type {Preferences["node"]} */ node) => prefer({ node }),
+  per_minute: (/** @type {number | null} */ per_minute) => write({ per_minute }),
 };
+
+/** @type {Record<string, (fields: FormData) => unknown>} */
+const forms = { add_key: addKey, rename_key: renameKey };
 
 /** @param {Event} event */
 function controlOf({ target }) {
@@ -285,6 +368,11 @@ root.addEventListener("click", (event) => {
 
 root.addEventListener("change", ({ target }) => {
   if (target instanceof HTMLSelectElement) void choices[target.dataset["choose"] ?? ""]?.(/** @type {never} */ (JSON.parse(target.value)));
+});
+
+root.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (event.target instanceof HTMLFormElement) void forms[event.target.dataset["submit"] ?? ""]?.(new FormData(event.target));
 });
 
 /** @param {Event} event */
@@ -302,6 +390,8 @@ root.addEventListener("pointerout", (event) => {
 root.addEventListener("focusout", conceal);
 
 window.addEventListener("keydown", (event) => {
+  // What an input method is still writing ends first.
+  if (event.isComposing) return;
   if (event.key === "Escape") {
     if (behind.length > 0 && local.farewell === null) back();
     else void host.ask("hide");

@@ -3,21 +3,27 @@
 import { door } from "./door.js";
 import { element } from "./element.js";
 import { ghost } from "./icons.js";
+import { freshKeys, key, keys, newKey, rename, revoke, rotate } from "./keys.js";
 import { button, refusal } from "./parts.js";
 import { code, diagnostics, regenerate, restart, restore, settings, uninstall } from "./settings.js";
 import * as words from "./words.js";
 
 /** @import { RestoredKey } from "./bindings.js" */
 /** @import { AppView, CodeWhat, CopyWhat, Refusal } from "./commands.js" */
+/** @import { KeysLocal } from "./keys.js" */
 
-/** @typedef {"door" | "settings" | "regenerate" | "restart" | "restore" | "diagnostics" | "code" | "uninstall"} Panel */
+/** @typedef {"door" | "settings" | "regenerate" | "restart" | "restore" | "diagnostics" | "code" | "uninstall" | "keys" | "key" | "new-key" | "rename" | "rotate" | "revoke"} Panel */
 
 /**
  * What the page remembers beside the view. No secret but the picture of a code, which goes with its panel.
- * @typedef {object} Local
+ * @typedef {LocalAlone & KeysLocal} Local
+ */
+
+/**
+ * @typedef {object} LocalAlone
  * @property {Panel} panel
  * @property {boolean} held Whether the key is being shown.
- * @property {CopyWhat | null} copied What was copied a moment ago.
+ * @property {CopyWhat | `key ${string}` | null} copied What was copied a moment ago.
  * @property {string[]} busy The controls whose commands are under way.
  * @property {Refusal | null} failure
  * @property {{ what: CodeWhat, svg: string } | null} code
@@ -28,7 +34,7 @@ import * as words from "./words.js";
 
 /** @returns {Local} */
 export function fresh() {
-  return { panel: "door", held: false, copied: null, busy: [], failure: null, code: null, diagnostics: null, restored: null, farewell: null };
+  return { panel: "door", held: false, copied: null, busy: [], failure: null, code: null, diagnostics: null, restored: null, farewell: null, ...freshKeys() };
 }
 
 /**
@@ -66,6 +72,18 @@ function panel(view, local, now) {
       return code(local);
     case "uninstall":
       return withRefusal(uninstall(view, local), local);
+    case "keys":
+      return keys(view.report, local, now);
+    case "key":
+      return key(view.report, local, now);
+    case "new-key":
+      return newKey(local);
+    case "rename":
+      return rename(local);
+    case "rotate":
+      return withRefusal(rotate(local), local);
+    case "revoke":
+      return withRefusal(revoke(local), local);
   }
 }
 

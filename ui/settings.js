@@ -43,6 +43,7 @@ export function settings({ report, preferences, system, launch_at_login }, local
     group(
       words.secrets,
       row({ key: "vault", label: words.key, detail: words.vault(report.vault) }),
+      doorway("keys", words.keys.open),
       doorway("regenerate", words.regenerate.open),
     ),
     group(words.maintenance, doorway("restart", words.restart.open), doorway("restore", words.restore.open)),

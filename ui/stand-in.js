@@ -2,8 +2,8 @@
 // Stands in for the app in a plain browser: every state by its name (`?state=…`), and a switch that works.
 // Names, addresses and keys are made up.
 
-/** @import { AppView, Commands, Host, Refusal } from "./commands.js" */
-/** @import { Cause, Exposure, JourneyStep, Report, Step } from "./bindings.js" */
+/** @import { AppView, Commands, Host, NewKey, Refusal } from "./commands.js" */
+/** @import { Cause, Exposure, JourneyStep, KeyView, Report, Step } from "./bindings.js" */
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
 /** @param {number} seconds */
@@ -31,6 +31,54 @@ function journey(now, failed = false) {
   });
 }
 
+/**
+ * @param {string} name
+ * @param {Partial<Omit<KeyView, "grant">> & { grant?: Partial<KeyView["grant"]> }} [more]
+ * @returns {KeyView}
+ */
+function keyOf(name, { grant, ...more } = {}) {
+  return {
+    name,
+    hint: "ecto_…a1b2",
+    grant: { routes: ["chat", "responses", "models"], agent: null, rate: null, concurrent: null, expires: null, from: [], ...grant },
+    summary: "everything",
+    made: at(-86400),
+    last_used: null,
+    earlier_until: null,
+    state: "good",
+    ...more,
+  };
+}
+
+const KEYS = [
+  keyOf("default", { last_used: at(-41) }),
+  keyOf("Phone", { hint: "ecto_…7dKw", last_used: at(-7300), grant: { expires: at(29.5 * 86400) } }),
+  keyOf("Notes on the web", {
+    hint: "ecto_…Qm0x",
+    summary: "chat and models; agent notes alone; at most 60 a minute; 4 at once",
+    grant: { routes: ["chat", "models"], agent: "notes", rate: { count: 60, per: "minute" }, concurrent: 4 },
+    last_used: at(-3 * 86400),
+    earlier_until: at(3100),
+  }),
+  keyOf("Workshop", { hint: "ecto_…c3Pz", summary: "chat", grant: { routes: ["chat"], expires: at(-3 * 86400) }, state: "expired" }),
+];
+
+/**
+ * As Rust makes it of what was typed.
+ * @param {NewKey} typed
+ */
+function keyMade({ name, agent, routes, days, per_minute, concurrent }) {
+  const limits = [
+    routes.length === 3 ? "everything" : routes.join(" and "),
+    agent && `agent ${agent} alone`,
+    per_minute && `at most ${per_minute} a minute`,
+    concurrent && `${concurrent} at once`,
+  ];
+  const rate = per_minute === null ? null : { count: per_minute, per: /** @type {const} */ ("minute") };
+  const expires = days === null ? null : at(86400 * days);
+  return keyOf(name.trim() || "Tablet", { hint: "ecto_…n3Wk", made: at(0), summary: limits.filter(Boolean).join("; "), grant: { routes, agent: agent || null, rate, concurrent, expires } });
+}
+
 /** @returns {AppView} */
 function base() {
   return {
@@ -49,12 +97,14 @@ function base() {
       tailnet: { tailnet: "running", kind: "own", host: HOST, version: "1.102.2", funnel: "allowed" },
       gateway: { gateway: "ready", address: "127.0.0.1:18789", version: "2026.8.1", config: "openclaw.json", fingerprint: "1" },
       key: { name: "default", hint: "ecto_…a1b2" },
-      keys: [],
+      keys: KEYS,
       vault: { kind: "keychain" },
       activity: { passed: 0, refused: 0, in_flight: 0, last: null },
       notice: null,
+      today: [],
+      strangers: null,
     },
-    preferences: { node: "auto", at_sleep: "stay", notifications: true, minutes: null },
+    preferences: { node: "auto", at_sleep: "stay", notifications: true, minutes: null, metrics: false },
     system: "mac",
     launch_at_login: "off",
     tray: true,
@@ -145,6 +195,7 @@ export const states = {
       notice_message: { what: "The time you had set is over, so the door is closed.", next: "Connect again to open it." },
     }),
   "private-settings-aside": () => make({}, { settings_aside: "~/Library/Application Support/Ecto/settings.json.bad" }),
+  "private-keys-unread": () => make({ keys: [] }),
   "private-no-tray": () => make({ vault: { kind: "secret_service" } }, { tray: false, system: "linux" }),
   sandbox: () => make({ world: "sandbox", vault: { kind: "memory" } }),
   preparing: () => preparing(5, { waiting: { for: "gateway" } }),
@@ -226,6 +277,7 @@ export const states = {
       {
         url: `https://${HOSTILE}/v1/chat/completions`,
         key: { name: HOSTILE, hint: `ecto_…${HOSTILE}` },
+        keys: [keyOf("default"), keyOf(HOSTILE, { hint: `ecto_…${HOSTILE}`, summary: HOSTILE })],
         message: { what: HOSTILE, next: HOSTILE },
         notice: { notice: "wanted_unreadable" },
         notice_message: { what: HOSTILE, next: HOSTILE },
@@ -296,6 +348,16 @@ export function standIn(query) {
     shown(view);
     return view;
   };
+  /**
+   * As in the app, the report that tells of it comes by itself.
+   * @param {(keys: KeyView[]) => KeyView[]} change
+   */
+  const changeKeys = (change) => void setTimeout(() => set({ ...view, report: { ...view.report, keys: change(view.report.keys) } }));
+  /**
+   * @param {string} name
+   * @param {Partial<KeyView>} changes
+   */
+  const changeKey = (name, changes) => changeKeys((keys) => keys.map((key) => (key.name === name ? { ...key, ...changes } : key)));
   /** @param {number} milliseconds */
   const pass = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
@@ -334,6 +396,16 @@ export function standIn(query) {
     open_link: () => null,
     check_outside: () => null,
     regenerate_key: () => null,
+    read_keys: () => (changeKeys((keys) => (keys.length > 0 ? keys : KEYS)), null),
+    add_key: ({ key }) => {
+      const made = keyMade(key);
+      changeKeys((keys) => [...keys, made]);
+      return made;
+    },
+    copy_key: () => null,
+    rename_key: ({ name, to }) => (changeKey(name, { name: to }), null),
+    rotate_key: ({ name, grace }) => (changeKey(name, { hint: "ecto_…r0Ta", made: at(0), earlier_until: grace === "hour" ? at(3600) : null }), null),
+    revoke_key: ({ name }) => (changeKeys((keys) => keys.filter((key) => key.name !== name)), null),
     restart_gateway: () => null,
     restore: () => [
       { key: "gateway.http.endpoints.chatCompletions.enabled", outcome: "restored" },

@@ -1,8 +1,8 @@
 // @ts-check
 // Every word that the popover itself says. Sentences about causes come with the report.
 
-/** @import { AtSleep, GatewayView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Step, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
-/** @import { LoginItem, System } from "./commands.js" */
+/** @import { AtSleep, GatewayView, KeyView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Route, Step, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
+/** @import { Grace, LoginItem, System } from "./commands.js" */
 
 /** What text from elsewhere may come to at most. */
 const LONGEST = 400;
@@ -344,6 +344,92 @@ export const regenerate = {
   sentence: "The old key stops working at once. Whoever uses it needs the new one.",
   confirm: "Make a new key",
 };
+
+export const keys = {
+  open: "Keys…",
+  title: "Keys",
+  all: "All keys",
+  sentence: "One for each client: each can be limited, and taken away without the others noticing.",
+  add: "New key…",
+  gone: "This key is no longer there.",
+  expired: "Expired",
+  unused: "Not used since Ecto started",
+  stays: "Ecto proves its lock with this key, so it keeps its name and stays.",
+  ready: "The key is ready.",
+  give: "Give it to whoever is to use it. You can copy it again at any time.",
+};
+/** @param {KeyView} key */
+export const opens = ({ summary }) => `Opens ${plain(summary)}`;
+/** @param {string} time */
+export const lastUsed = (time) => `Last used ${time}`;
+/** @param {string} time */
+export const expiresIn = (time) => `Expires in ${time}`;
+/** @param {string} time */
+export const expiredAgo = (time) => `Expired ${time}`;
+/** @param {string} time */
+export const graceLeft = (time) => `The one before works for another ${time}`;
+export const graceOver = "The one before no longer works";
+
+export const newKey = {
+  title: "New key",
+  name: "Name",
+  namePlaceholder: "Phone",
+  agent: "Agent",
+  agentPlaceholder: "Any",
+  opens: "May use",
+  limits: "Limits",
+  ends: "Expires",
+  rate: "Requests a minute",
+  concurrent: "At once",
+  confirm: "Make the key",
+};
+/** @type {[Route, string][]} */
+export const routes = [
+  ["chat", "Chat completions"],
+  ["responses", "Responses"],
+  ["models", "List of models"],
+];
+/** @type {[number | null, string][]} */
+export const ends = [
+  [null, "Never"],
+  [1, "In a day"],
+  [30, "In 30 days"],
+  [365, "In a year"],
+];
+/** @type {[number | null, string][]} */
+export const rates = [
+  [null, "No limit"],
+  [10, "10"],
+  [60, "60"],
+  [600, "600"],
+];
+/** @type {[number | null, string][]} */
+export const concurrents = [
+  [null, "No limit"],
+  [1, "1"],
+  [4, "4"],
+  [16, "16"],
+];
+export const rename = { open: "Rename…", title: "Rename the key", confirm: "Rename" };
+export const rotate = {
+  open: "Replace…",
+  title: "Replace the key?",
+  sentence: "A new key takes its place, with the same limits. Whoever uses it needs the new one.",
+  question: "The old one works",
+  confirm: "Replace",
+};
+/** @type {[Grace, string][]} */
+export const graces = [
+  ["none", "No longer"],
+  ["hour", "For another hour"],
+];
+export const revoke = {
+  open: "Revoke…",
+  title: "Revoke the key?",
+  confirm: "Revoke",
+};
+/** @param {string} key */
+export const revokeSentence = (key) => `“${plain(key)}” stops working at once, and what is open with it is cut. This cannot be undone.`;
 export const restart = { open: "Restart the gateway…", title: "Restart OpenClaw?", sentence: "What OpenClaw is doing right now is broken off.", confirm: "Restart" };
 export const restore = {
   open: "Undo Ecto’s changes…",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ecto_cli::client_example;
 use ecto_core::Timestamp;
 use ecto_core::gateway::RestoredKey;
+use ecto_core::snapshot::KeyView;
 use ecto_host::preferences::{AtSleep, Found, OpenFor, Preferences, PreferencesFile};
 use ecto_host::report::Report;
 use ecto_host::request::{Answer, Request};
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::diagnostics;
 use crate::hosting::{Hosting, Quit};
+use crate::keys::{NewKey, key_name};
 use crate::launch::Launch;
 use crate::login::Login;
 use crate::qr;
@@ -266,6 +268,34 @@ impl Application {
                 };
                 self.copy_secret(text.into()).await
             }
+        }
+    }
+
+    /// Makes another key. The key itself stays here; what may be shown of it is given.
+    pub async fn add_key(&self, key: NewKey) -> Result<KeyView, Refusal> {
+        let (name, grant) = key.read(Timestamp::now())?;
+        let (_, view) = self.named_key(Request::AddKey { name, grant }).await?;
+        Ok(view)
+    }
+
+    /// Copies one of the keys, as [`copy`](Self::copy) does with the first.
+    pub async fn copy_key(&self, name: &str) -> Result<(), Refusal> {
+        let name = key_name(name)?;
+        let (key, _) = self.named_key(Request::ShowKey { name }).await?;
+        self.copy_secret(key).await
+    }
+
+    async fn named_key(&self, request: Request) -> Result<(SecretString, KeyView), Refusal> {
+        match self.hosting.ask(request).await? {
+            Answer::NamedKey { secret, key } => Ok((secret, *key)),
+            Answer::Report(_)
+            | Answer::Done
+            | Answer::Key { .. }
+            | Answer::Keys { .. }
+            | Answer::Restored { .. }
+            | Answer::Requests { .. }
+            | Answer::Failed { .. }
+            | Answer::NotUnderstood => Err(Refusal::nothing("There is no such key.")),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ecto_core::gateway::RestoredKey;
+use ecto_core::snapshot::KeyView;
 use ecto_host::preferences::{OpenFor, Preferences};
 use ecto_host::request::Request;
 use secrecy::ExposeSecret;
@@ -10,6 +11,7 @@ use tauri::ipc::Invoke;
 use tauri::{Manager, State, WebviewWindow};
 
 use crate::application::{Application, CodeWhat, CopyWhat};
+use crate::keys::{Grace, NewKey, key_name};
 use crate::popover;
 use crate::refusal::Refusal;
 use crate::view::AppView;
@@ -29,6 +31,12 @@ pub fn handler() -> impl Fn(Invoke) -> bool + Send + Sync + 'static {
         open_link,
         check_outside,
         regenerate_key,
+        read_keys,
+        add_key,
+        copy_key,
+        rename_key,
+        rotate_key,
+        revoke_key,
         restart_gateway,
         restore,
         set_preferences,
@@ -94,6 +102,43 @@ async fn regenerate_key(app: App<'_>) -> Result<(), Refusal> {
 }
 
 #[tauri::command]
+async fn read_keys(app: App<'_>) -> Result<(), Refusal> {
+    app.ask(Request::Keys).await
+}
+
+#[tauri::command]
+async fn add_key(key: NewKey, app: App<'_>) -> Result<KeyView, Refusal> {
+    app.add_key(key).await
+}
+
+#[tauri::command]
+async fn copy_key(name: String, app: App<'_>) -> Result<(), Refusal> {
+    app.copy_key(&name).await
+}
+
+#[tauri::command]
+async fn rename_key(name: String, to: String, app: App<'_>) -> Result<(), Refusal> {
+    let (name, to) = (key_name(&name)?, key_name(&to)?);
+    app.ask(Request::RenameKey { name, to }).await
+}
+
+#[tauri::command]
+async fn rotate_key(name: String, grace: Grace, app: App<'_>) -> Result<(), Refusal> {
+    let (name, grace_seconds) = (key_name(&name)?, grace.seconds());
+    app.ask(Request::RotateKey {
+        name,
+        grace_seconds,
+    })
+    .await
+}
+
+#[tauri::command]
+async fn revoke_key(name: String, app: App<'_>) -> Result<(), Refusal> {
+    let name = key_name(&name)?;
+    app.ask(Request::RevokeKey { name }).await
+}
+
+#[tauri::command]
 async fn restart_gateway(app: App<'_>) -> Result<(), Refusal> {
     app.ask(Request::RestartGateway).await
 }
@@ -150,7 +195,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// All that the page can call. Whoever adds one says so here.
-    const AGREED: [&str; 19] = [
+    const AGREED: [&str; 25] = [
         "view",
         "look",
         "connect",
@@ -161,6 +206,12 @@ mod tests {
         "open_link",
         "check_outside",
         "regenerate_key",
+        "read_keys",
+        "add_key",
+        "copy_key",
+        "rename_key",
+        "rotate_key",
+        "revoke_key",
         "restart_gateway",
         "restore",
         "set_preferences",
@@ -240,6 +291,7 @@ mod tests {
         use serde_json::{Value, from_value, json};
 
         use crate::application::{CodeWhat, CopyWhat};
+        use crate::keys::{Grace, NewKey};
         use crate::refusal::Refusal;
         use crate::view::tests::view_of;
         use crate::view::{LoginItem, SystemName};
@@ -291,6 +343,14 @@ mod tests {
             from_value::<CodeWhat>(json!(what)).unwrap();
         }
         assert_eq!(codes.len(), CodeWhat::ALL.len());
+        for grace in union("Grace") {
+            from_value::<Grace>(json!(grace)).unwrap();
+        }
+        let mut key = json!({ "name": "n", "agent": "", "routes": ["chat"], "days": 30, "per_minute": 60, "concurrent": null });
+        assert_eq!(keys(key.clone()), fields("NewKey"));
+        from_value::<NewKey>(key.clone()).unwrap();
+        key["from"] = json!([]);
+        from_value::<NewKey>(key).unwrap_err();
     }
 
     #[test]

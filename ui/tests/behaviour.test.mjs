@@ -44,6 +44,7 @@ const SEEN = `- main:
   - text: Key Hidden, ends with a1b2
   - button "Show the key while held"
   - button "Copy the key"
+  - button "All keys"
   - group "Copy as":
     - text: Copy as
     - button "Copy as curl, with the key": curl
@@ -81,7 +82,7 @@ test("a journey by keyboard alone: connect, copy, look at the key, disconnect", 
   }
   assert.deepEqual(
     order.filter((name) => name !== "open-settings" && name !== "switch"),
-    ["check_outside", "code", "copy-url", "holdeye", "copy-key", "copy-curl", "copy-python", "copy-javascript", "copy-environment", "change"],
+    ["check_outside", "code", "copy-url", "holdeye", "copy-key", "open-keys", "copy-curl", "copy-python", "copy-javascript", "copy-environment", "change"],
   );
 
   await p.locator("[data-key='copy-curl']").focus();
@@ -354,6 +355,104 @@ test("every cause has one thing to do", async (t) => {
     assert.equal((await lastCall(p))[0], command, state);
     await p.context().close();
   }
+});
+
+test("a key by keyboard alone: made with limits, copied, replaced with grace, renamed, revoked; the key itself never comes", async (t) => {
+  const p = await page(t, { state: "public" });
+  await p.locator("[data-key='open-keys']").focus();
+  await p.keyboard.press("Enter");
+  await p.getByRole("heading", { name: "Keys" }).waitFor();
+  await p.getByRole("button", { name: "New key…" }).focus();
+  await p.keyboard.press("Enter");
+  assert.equal(await focused(p), "name", "one can type at once");
+  await p.keyboard.type("Tablet");
+  const order = [];
+  for (let step = 0; step < 8; step++) {
+    await p.keyboard.press("Tab");
+    order.push(await focused(p));
+    assert.equal(await p.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), "solid", String(order.at(-1)));
+  }
+  assert.deepEqual(order, ["agent", "route-chat", "route-responses", "route-models", "days", "per_minute", "concurrent", "cancel"]);
+  await p.locator("input[name=agent]").fill("notes");
+  await p.getByRole("switch", { name: "Responses" }).press("Space");
+  await p.getByLabel("Expires").selectOption("In 30 days");
+  await p.getByLabel("Requests a minute").selectOption("60");
+  await p.getByLabel("At once").selectOption("4");
+  await p.evaluate(() => window.standIn.show("public-deadline"));
+  assert.equal(await p.locator("input[name=name]").inputValue(), "Tablet", "what is typed stays when something else happens");
+  assert.equal(await p.getByLabel("Requests a minute").inputValue(), "60");
+  await p.locator("input[name=name]").press("Enter");
+
+  await p.getByRole("heading", { name: "Tablet" }).waitFor();
+  assert.deepEqual(await lastCall(p), ["add_key", { key: { name: "Tablet", agent: "notes", routes: ["chat", "models"], days: 30, per_minute: 60, concurrent: 4 } }]);
+  assert.equal(await focused(p), "copy_key");
+  await p.keyboard.press("Enter");
+  await p.locator("[data-key=copy_key] .tick").waitFor();
+  assert.deepEqual(await lastCall(p), ["copy_key", { name: "Tablet" }]);
+  await p.getByText("Opens chat and models; agent notes alone; at most 60 a minute; 4 at once").waitFor();
+
+  await p.getByRole("button", { name: "Replace…" }).press("Enter");
+  await p.getByLabel("The old one works").selectOption("For another hour");
+  await p.getByRole("button", { name: "Replace", exact: true }).press("Enter");
+  await p.getByText("The one before works for another").waitFor();
+  assert.deepEqual(await lastCall(p), ["rotate_key", { name: "Tablet", grace: "hour" }]);
+  assert.equal(await focused(p), "copy_key");
+
+  await p.getByRole("button", { name: "Rename…" }).press("Enter");
+  await p.keyboard.type("Kitchen");
+  await p.keyboard.press("Enter");
+  await p.getByRole("heading", { name: "Kitchen" }).waitFor();
+  assert.deepEqual(await lastCall(p), ["rename_key", { name: "Tablet", to: "Kitchen" }]);
+
+  await p.getByRole("button", { name: "Revoke…" }).press("Enter");
+  assert.ok(!(await calls(p)).includes("revoke_key"));
+  await p.getByRole("button", { name: "Revoke", exact: true }).press("Enter");
+  await p.getByRole("heading", { name: "Keys" }).waitFor();
+  assert.deepEqual(await lastCall(p), ["revoke_key", { name: "Kitchen" }]);
+  await p.getByText("Kitchen").waitFor({ state: "detached" });
+  await p.keyboard.press("Escape");
+  assert.equal(await focused(p), "open-keys");
+  assert.ok(!(await calls(p)).includes("reveal_key"));
+});
+
+test("the key that Ecto proves its lock with has no way to be renamed or revoked", async (t) => {
+  const p = await page(t, { state: "public" });
+  await p.locator("[data-key='open-keys']").click();
+  await p.locator("[data-key='key-default']").click();
+  await p.getByRole("button", { name: "Replace…" }).waitFor();
+  assert.equal(await p.getByRole("button", { name: /Rename|Revoke/ }).count(), 0);
+});
+
+test("a key that is refused leaves what was typed, and keys that cannot be read are asked for again", async (t) => {
+  const p = await page(t, { state: "private", refuse: "add_key" });
+  await p.locator("[data-key='open-settings']").click();
+  await p.locator("[data-key='open-keys']").click();
+  await p.locator("[data-key='open-new-key']").click();
+  await p.locator("input[name=name]").fill("Tablet");
+  await p.getByLabel("At once").selectOption("16");
+  await p.getByRole("button", { name: "Make the key" }).click();
+  await p.getByRole("alert").waitFor();
+  assert.equal(await p.locator("input[name=name]").inputValue(), "Tablet");
+  assert.equal(await p.getByLabel("At once").inputValue(), "16");
+
+  const unread = await page(t, { state: "private-keys-unread", refuse: "read_keys" });
+  await unread.locator("[data-key='open-settings']").click();
+  await unread.locator("[data-key='open-keys']").click();
+  await unread.getByRole("alert").waitFor();
+  await unread.getByRole("button", { name: "Try again" }).click();
+  assert.deepEqual((await calls(unread)).filter((name) => name === "read_keys"), ["read_keys", "read_keys"]);
+});
+
+test("names and grants of keys stay text, and a key that goes elsewhere is said to be gone", async (t) => {
+  const p = await page(t, { state: "hostile" });
+  await p.locator("[data-key='open-keys']").click();
+  const row = p.locator(".of-key").nth(1);
+  assert.match(await row.innerText(), /<b>bold<\/b>/);
+  await row.click();
+  assert.equal(await p.locator("#popover b, #popover img").count(), 0);
+  assert.doesNotMatch(await p.locator("#popover").innerText(), /[\u202a-\u202e\u2066-\u2069]/);
+  await p.evaluate(() => window.standIn.show("private"));
+  await p.getByText("This key is no longer there.").waitFor();
 });
 
 test("a refused command says so where it was asked for, as text, and can be dismissed", async (t) => {

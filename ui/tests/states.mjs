@@ -2,6 +2,7 @@
 import { states } from "../stand-in.js";
 
 const settings = ["open-settings"];
+const keys = [...settings, "open-keys"];
 
 /** @type {{ name: string, query: Record<string, string>, clicks: string[], hold?: boolean }[]} */
 export const looks = [
@@ -17,6 +18,17 @@ export const looks = [
   { name: "settings-public", query: { state: "sandbox" }, clicks: settings },
   { name: "settings-open", query: { state: "public" }, clicks: settings },
   { name: "new-key", query: { state: "private" }, clicks: [...settings, "open-regenerate"] },
+  { name: "keys", query: { state: "private" }, clicks: keys },
+  { name: "keys-hostile", query: { state: "hostile" }, clicks: ["open-keys"] },
+  { name: "keys-refused", query: { state: "private-keys-unread", refuse: "read_keys" }, clicks: keys },
+  { name: "key", query: { state: "private" }, clicks: [...keys, "key-Notes on the web"] },
+  { name: "key-default", query: { state: "public" }, clicks: ["open-keys", "key-default"] },
+  { name: "key-add", query: { state: "private" }, clicks: [...keys, "open-new-key"] },
+  { name: "key-add-refused", query: { state: "private", refuse: "add_key" }, clicks: [...keys, "open-new-key", "add_key"] },
+  { name: "key-added", query: { state: "private" }, clicks: [...keys, "open-new-key", "add_key"] },
+  { name: "key-rename", query: { state: "private" }, clicks: [...keys, "key-Phone", "open-rename"] },
+  { name: "key-rotate", query: { state: "private" }, clicks: [...keys, "key-Phone", "open-rotate"] },
+  { name: "key-revoke", query: { state: "private" }, clicks: [...keys, "key-Phone", "open-revoke"] },
   { name: "restart", query: { state: "private" }, clicks: [...settings, "open-restart"] },
   { name: "restore", query: { state: "private" }, clicks: [...settings, "open-restore"] },
   { name: "restored", query: { state: "private" }, clicks: [...settings, "open-restore", "restore"] },

@@ -10,6 +10,7 @@
 
 mod clipboard;
 mod host;
+mod keys;
 mod menu;
 mod notifications;
 mod page;

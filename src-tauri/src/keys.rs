@@ -1,0 +1,151 @@
+//! What the page says of keys, read.
+
+use std::collections::BTreeSet;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
+
+use ecto_core::Timestamp;
+use ecto_core::key::{KeyGrant, KeyName, Period, Rate, Route};
+use serde::Deserialize;
+
+use crate::refusal::Refusal;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A key that a person asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewKey {
+    /// What it is called, as it was typed.
+    name: String,
+    /// The agent that it is bound to, as it was typed; none where it is empty.
+    agent: String,
+    /// What may be asked for.
+    routes: BTreeSet<Route>,
+    /// For how many days it is good; for ever where there is no number.
+    days: Option<NonZeroU16>,
+    /// How often it may be used in a minute.
+    per_minute: Option<NonZeroU16>,
+    /// The most requests at once.
+    concurrent: Option<NonZeroU16>,
+}
+
+impl NewKey {
+    /// Reads what was typed.
+    pub fn read(self, now: Timestamp) -> Result<(KeyName, KeyGrant), Refusal> {
+        let name = key_name(&self.name)?;
+        let agent = match self.agent.trim() {
+            "" => None,
+            agent => Some(agent.parse().map_err(|fault| {
+                Refusal::new(
+                    "agent_unusable",
+                    format!("That cannot be an agent: {fault}."),
+                    "Type it as OpenClaw lists it, or leave it empty for any.",
+                )
+            })?),
+        };
+        if self.routes.is_empty() {
+            return Err(Refusal::new(
+                "key_opens_nothing",
+                "A key that opens nothing is of no use, so none was made.",
+                "Switch on what it may ask for.",
+            ));
+        }
+        let grant = KeyGrant {
+            routes: self.routes,
+            agent,
+            rate: self.per_minute.map(|count| Rate {
+                count: count.into(),
+                per: Period::Minute,
+            }),
+            concurrent: self.concurrent.map(NonZeroU32::from),
+            expires: self.days.map(|days| {
+                let end = now.checked_add(DAY * u32::from(days.get()));
+                end.unwrap_or(Timestamp::MAX)
+            }),
+            from: Vec::new(),
+        };
+        Ok((name, grant))
+    }
+}
+
+/// For how long the key before a rotation is still good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grace {
+    /// Not at all.
+    None,
+    /// An hour.
+    Hour,
+}
+
+impl Grace {
+    /// The same in seconds.
+    pub fn seconds(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Hour => 60 * 60,
+        }
+    }
+}
+
+/// Reads a name as it was typed. What looks like a key is not repeated.
+pub fn key_name(text: &str) -> Result<KeyName, Refusal> {
+    text.trim().parse().map_err(|fault| {
+        Refusal::new(
+            "key_name_unusable",
+            format!("That cannot be the name of a key: {fault}."),
+            "Type another name.",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(name: &str, agent: &str) -> NewKey {
+        NewKey {
+            name: name.to_owned(),
+            agent: agent.to_owned(),
+            routes: Route::ALL.into(),
+            days: None,
+            per_minute: None,
+            concurrent: None,
+        }
+    }
+
+    #[test]
+    fn what_is_typed_becomes_a_grant_and_what_is_left_open_is_no_limit() {
+        let now = Timestamp::UNIX_EPOCH;
+        let (name, grant) = typed(" phone ", " ").read(now).unwrap();
+        assert_eq!((name.as_str(), grant), ("phone", KeyGrant::default()));
+        let key = NewKey {
+            routes: [Route::Chat].into(),
+            days: NonZeroU16::new(30),
+            per_minute: NonZeroU16::new(60),
+            concurrent: NonZeroU16::new(4),
+            ..typed("phone", "Notes")
+        };
+        let (_, grant) = key.read(now).unwrap();
+        assert_eq!(
+            ecto_core::words::grant(&grant),
+            "chat; agent notes alone; at most 60 a minute; 4 at once"
+        );
+        assert_eq!(grant.expires.unwrap().as_second(), 30 * 24 * 60 * 60);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_in_words_and_a_pasted_key_is_not_repeated() {
+        let refused = |key: NewKey| key.read(Timestamp::UNIX_EPOCH).unwrap_err();
+        assert_eq!(refused(typed("", "")).code, "key_name_unusable");
+        assert_eq!(refused(typed("phone", "../main")).code, "agent_unusable");
+        let nothing = NewKey {
+            routes: BTreeSet::new(),
+            ..typed("phone", "")
+        };
+        assert_eq!(refused(nothing).code, "key_opens_nothing");
+        let pasted = refused(typed("ecto_4f1c", ""));
+        assert!(!pasted.to_string().contains("4f1c"), "{pasted}");
+    }
+}
