@@ -22,6 +22,7 @@ mod bench {
 
     use anyhow::{Context as _, Result, bail};
     use clap::Parser;
+    use ecto_host::preferences::{Preferences, PreferencesFile};
     use ecto_tests::desktop::{
         App, Child, Display, Item, OtherWindow, Screen, TrayHost, memory, program, usage,
     };
@@ -174,7 +175,15 @@ mod bench {
 
     fn app(display: &Display, subject: &Subject) -> Result<App> {
         let arguments: Vec<&str> = subject.arguments.iter().map(String::as_str).collect();
-        App::new(display, &subject.program, &arguments)
+        let app = App::new(display, &subject.program, &arguments)?;
+        if subject.is_app {
+            // The first run shows the popover by itself; this is any later one.
+            let folder = app.sandbox();
+            fs::create_dir_all(&folder)?;
+            let file = PreferencesFile::in_folder(&folder);
+            file.write(&Preferences::default())?;
+        }
+        Ok(app)
     }
 
     async fn start(
