@@ -96,8 +96,8 @@ async fn at_login_it_waits_a_moment_for_the_tray_and_then_shows_no_window() {
     item.click("Quit").await.unwrap();
     assert!(process.ended(LIMIT).await.unwrap().success());
 
-    // Where none comes, there is a window.
-    drop(host);
+    // Where none comes, there is a window. The item holds the tray's connection too.
+    drop((item, host));
     let process = app.start(&display).unwrap();
     screen.wait_for_window(process.pid()).await.unwrap();
 }
