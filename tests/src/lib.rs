@@ -6,4 +6,5 @@ pub mod command;
 pub mod contract;
 #[cfg(target_os = "linux")]
 pub mod desktop;
+pub mod hostile;
 pub mod lab;

@@ -17,7 +17,7 @@ mod resolver;
 mod rpc;
 mod tailnet;
 mod upstream;
-mod visitor;
+pub(crate) mod visitor;
 
 use std::net::SocketAddr;
 

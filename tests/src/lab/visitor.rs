@@ -134,7 +134,7 @@ impl Visitor {
 }
 
 /// Returns a client for plain HTTP on loopback.
-pub(super) fn plain_client() -> Result<reqwest::Client> {
+pub(crate) fn plain_client() -> Result<reqwest::Client> {
     use_ring();
     Ok(reqwest::Client::builder()
         .tls_certs_only([])
