@@ -25,7 +25,9 @@ async fn a_key_is_made_in_the_window_copied_seen_by_the_command_and_revoked() {
     opened.click("button[data-do=route-models]").await;
     picture(&opened.display, "app-key-add.png");
     opened.click("[type=submit]").await;
-    opened.title("Tablet").await;
+    opened
+        .wait_for_text(|text| text.contains("The key is ready"))
+        .await;
 
     let clipboard = Clipboard::of(&opened.display).unwrap();
     opened.click("button[data-do=copy_key]").await;
@@ -78,18 +80,17 @@ impl Opened {
     /// What `ecto key list` tells in a terminal.
     async fn listed_keys(&self) -> Vec<Value> {
         let log = self.display.folder().join("keys.txt");
-        let _ = std::fs::remove_file(&log);
         let mut command = Child::start(
             self.app.program(),
             ["key", "list", "--json", "--sandbox"],
             self.app.environment(&self.display),
             &log,
-            Output::Logged,
+            Output::Piped,
         )
         .unwrap();
         let status = command.ended(LIMIT).await.unwrap();
         assert!(status.success(), "{}", command.log());
-        let told: Value = serde_json::from_str(&command.log()).unwrap();
+        let told: Value = serde_json::from_reader(command.output().unwrap()).unwrap();
         told["keys"].as_array().unwrap().clone()
     }
 }
