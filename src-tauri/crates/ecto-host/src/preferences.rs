@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn the_page_and_the_file_see_minutes_as_a_number_or_null() {
         let text = serde_json::to_string(&Preferences::default()).unwrap();
-        insta::assert_snapshot!(text, @r#"{"node":"auto","at_sleep":"close","notifications":true,"minutes":60}"#);
+        insta::assert_snapshot!(text, @r#"{"node":"auto","at_sleep":"close","notifications":true,"minutes":60,"metrics":false}"#);
         for minutes in OpenFor::ALL {
             let text = serde_json::to_string(&minutes).unwrap();
             assert_eq!(serde_json::from_str::<OpenFor>(&text).unwrap(), minutes);

@@ -22,7 +22,8 @@ pub struct Bounds {
     pub file_bytes: u64,
     /// The oldest files go when all together have more bytes than this.
     pub bytes: u64,
-    /// Files go when their last line is older than this.
+    /// Files go when their last line is older than this; looked at whenever a file is begun, which every day's first
+    /// request does.
     pub age: Duration,
 }
 
