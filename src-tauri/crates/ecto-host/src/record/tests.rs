@@ -1,3 +1,5 @@
+//! Reading back, counting, bounds of the record.
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicI64;
