@@ -12,12 +12,11 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use serde::Serialize;
 
 use crate::activity::Line;
 use crate::connection::Turn;
-use crate::gateway::{Gateway, Link};
+use crate::gateway::{Answer, BrokenAnswer, Gateway};
 use crate::keep_alive::KeepAlive;
 use crate::rate::RetryAfter;
 
@@ -38,8 +37,8 @@ pub(crate) enum AnswerBody {
 
 /// What the gateway sends, and the connection it comes on.
 pub(crate) struct Stream {
-    incoming: Incoming,
-    link: Option<Link>,
+    /// Until it is dropped.
+    incoming: Option<Answer>,
     gateway: Arc<Gateway>,
     line: Line,
     /// Stands around what the gateway sends.
@@ -73,8 +72,7 @@ impl Around {
 impl Stream {
     /// Goes on with an answer whose head has come.
     pub fn new(
-        incoming: Incoming,
-        link: Link,
+        incoming: Answer,
         gateway: Arc<Gateway>,
         keep_alive: Option<KeepAlive>,
         line: Line,
@@ -82,8 +80,7 @@ impl Stream {
     ) -> Self {
         let keep_alive = keep_alive.filter(|_| incoming.size_hint().exact().is_none());
         Self {
-            incoming,
-            link: Some(link),
+            incoming: Some(incoming),
             gateway,
             line,
             around: Around::default(),
@@ -109,38 +106,34 @@ impl Stream {
     fn poll_incoming(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
-            return Poll::Ready(frame);
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
+        match &mut self.incoming {
+            Some(incoming) => Pin::new(incoming).poll_frame(context),
+            None => Poll::Ready(None),
         }
-        match &mut self.link {
-            None => Poll::Pending,
-            Some(link) => {
-                link.drive(context);
-                Pin::new(&mut self.incoming).poll_frame(context)
-            }
-        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take()
-            && self.incoming.is_end_stream()
-        {
-            self.gateway.rest(link);
+        if let Some(incoming) = self.incoming.take() {
+            self.gateway.rest(incoming);
         }
     }
 }
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenAnswer;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
         match &mut *self {
             Self::Refusal { text, line, .. } => Pin::new(text).poll_frame(context).map(|frame| {
                 frame.map(|Ok(frame)| {
@@ -186,7 +179,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Refusal { text, .. } => text.is_end_stream(),
-            Self::Stream(stream) => stream.incoming.is_end_stream() && stream.around.length() == 0,
+            Self::Stream(stream) => stream.is_over() && stream.around.length() == 0,
         }
     }
 
@@ -194,7 +187,11 @@ impl Body for AnswerBody {
         match self {
             Self::Refusal { text, .. } => text.size_hint(),
             Self::Stream(stream) => {
-                let mut size = stream.incoming.size_hint();
+                let mut size = stream
+                    .incoming
+                    .as_ref()
+                    .map(Body::size_hint)
+                    .unwrap_or_default();
                 let around = stream.around.length() as u64;
                 if let Some(exact) = size.exact() {
                     size.set_exact(exact.saturating_add(around));

@@ -1,25 +1,32 @@
 //! The gateway's side: a few kept-alive connections to it, each driven by the task of the request that uses it.
+//!
+//! It is written without hyper's client, whose buffers stay for as long as a stream is open: `link` is a connection that
+//! holds bytes only while there are some, `head` writes and reads heads, `body` tells where an answer ends.
+
+mod body;
+mod head;
+mod link;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Waker};
 
 use ecto_core::cause::Cause;
 use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
-use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::body::RequestBody;
-use crate::connection::BUFFER;
 use crate::header::GatewayHeaders;
 use crate::limits::Limits;
+
+use link::{Link, Sending, Unanswered};
+
+pub(crate) use link::{Answer, BrokenAnswer};
 
 /// The gateway, as the guard reaches it.
 pub(crate) struct Gateway {
@@ -84,22 +91,20 @@ impl Gateway {
     }
 
     /// Sends a request and waits for the head of the answer. It is sent a second time only where not one byte of it was
-    /// written the first time. Dropping the future, or later the link, ends the connection, which tells the gateway to
+    /// written the first time. Dropping the future, or later the answer, ends the connection, which tells the gateway to
     /// stop.
-    pub async fn send(
-        &self,
-        request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Link), Silence> {
-        let request = match self.take() {
-            None => request,
-            Some(link) => match link.exchange(request).await {
+    pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<Answer>, Silence> {
+        let sending = Sending::new(request);
+        let sending = match self.take() {
+            None => sending,
+            Some(link) => match link.exchange(sending).await {
                 Ok(answer) => return Ok(answer),
-                Err(Unanswered::Unsent(request)) => *request,
+                Err(Unanswered::Unsent(sending)) => *sending,
                 Err(Unanswered::Sent) => return Err(Silence::BrokeOff),
             },
         };
         let link = self.connect().await.ok_or(Silence::Away)?;
-        match link.exchange(request).await {
+        match link.exchange(sending).await {
             Ok(answer) => Ok(answer),
             Err(Unanswered::Unsent(_)) => Err(Silence::Away),
             Err(Unanswered::Sent) => Err(Silence::BrokeOff),
@@ -115,15 +120,7 @@ impl Gateway {
         .ok()?
         .ok()?;
         stream.set_nodelay(true).ok()?;
-        let (sender, driver) = http1::Builder::new()
-            .max_buf_size(BUFFER)
-            .handshake(TokioIo::new(stream))
-            .await
-            .ok()?;
-        Some(Link {
-            sender,
-            driver: Some(driver),
-        })
+        Some(Link::new(stream))
     }
 
     fn resting(&self) -> std::sync::MutexGuard<'_, Vec<(Link, Instant)>> {
@@ -133,23 +130,23 @@ impl Gateway {
     /// Takes the connection that rested the shortest, if it is still good.
     fn take(&self) -> Option<Link> {
         let mut resting = self.resting();
-        while let Some((mut link, since)) = resting.pop() {
+        while let Some((link, since)) = resting.pop() {
             if since.elapsed() > self.limits.gateway_rest {
                 resting.clear();
                 return None;
             }
-            if link.is_ready() {
+            if link.is_quiet() {
                 return Some(link);
             }
         }
         None
     }
 
-    /// Takes a connection back whose answer has been read to the end.
-    pub fn rest(&self, mut link: Link) {
-        if !link.is_ready() {
+    /// Takes the connection of an answer back, where it has been read to the end.
+    pub fn rest(&self, answer: Answer) {
+        let Some(link) = answer.into_link() else {
             return;
-        }
+        };
         let mut resting = self.resting();
         let good = |(_, since): &(Link, Instant)| since.elapsed() <= self.limits.gateway_rest;
         if resting.first().is_some_and(|oldest| !good(oldest)) {
@@ -157,60 +154,6 @@ impl Gateway {
         }
         if resting.len() < self.limits.gateway_connections {
             resting.push((link, Instant::now()));
-        }
-    }
-}
-
-enum Unanswered {
-    Unsent(Box<Request<RequestBody>>),
-    Sent,
-}
-
-/// One connection to the gateway, with what drives it.
-pub(crate) struct Link {
-    sender: SendRequest<RequestBody>,
-    driver: Option<Connection<TokioIo<TcpStream>, RequestBody>>,
-}
-
-impl Link {
-    /// Moves bytes, as far as that goes.
-    pub fn drive(&mut self, context: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && Pin::new(driver).poll(context).is_ready()
-        {
-            self.driver = None;
-        }
-    }
-
-    /// Whether it can take another request. Notices when the gateway has closed it.
-    fn is_ready(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        self.driver.is_some() && self.sender.is_ready()
-    }
-
-    async fn exchange(
-        mut self,
-        request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Self), Unanswered> {
-        let answer = {
-            let mut sending = pin!(self.sender.try_send_request(request));
-            let driver = &mut self.driver;
-            std::future::poll_fn(|context| {
-                if let Some(active) = driver
-                    && Pin::new(active).poll(context).is_ready()
-                {
-                    *driver = None;
-                }
-                sending.as_mut().poll(context)
-            })
-            .await
-        };
-        match answer {
-            Ok(response) => Ok((response, self)),
-            Err(mut fault) => Err(match fault.take_message() {
-                Some(request) => Unanswered::Unsent(Box::new(request)),
-                None => Unanswered::Sent,
-            }),
         }
     }
 }

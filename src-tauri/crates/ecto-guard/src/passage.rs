@@ -141,7 +141,7 @@ async fn pass(shared: &Shared, request: Request<Incoming>, mut turn: Turn) -> Re
         None => return refuse(Refusal::Malformed, &details, line, turn),
     };
     let refusal = match outcome {
-        Ok((response, link)) => match judge_status(response.status()) {
+        Ok(response) => match judge_status(response.status()) {
             None => {
                 let (mut head, incoming) = response.into_parts();
                 head.version = Version::HTTP_11;
@@ -149,7 +149,7 @@ async fn pass(shared: &Shared, request: Request<Incoming>, mut turn: Turn) -> Re
                 strip_answer(&mut head.headers);
                 line.set_passed(head.status.as_u16());
                 let keep_alive = KeepAlive::new(&head.headers, shared.limits.stream_silence);
-                let mut stream = Stream::new(incoming, link, gateway, keep_alive, line, turn);
+                let mut stream = Stream::new(incoming, gateway, keep_alive, line, turn);
                 if as_list && head.status == StatusCode::OK {
                     stream = stream.into_list();
                 }
