@@ -34,6 +34,7 @@ mod app {
         "revoke_key",
         "restart_gateway",
         "restore",
+        "requests",
         "set_preferences",
         "set_launch_at_login",
         "diagnostics",

@@ -1,5 +1,5 @@
 // What the popover and its host say to each other. The report's types are made from Rust: bindings.d.ts.
-import type { KeyView, OpenFor, Preferences, Report, RestoredKey, Route } from "./bindings.js";
+import type { KeyView, OpenFor, Preferences, Report, RequestLine, RestoredKey, Route } from "./bindings.js";
 
 export type System = "mac" | "linux";
 export type LoginItem = "on" | "off" | "refused" | "unavailable";
@@ -62,6 +62,8 @@ export interface Commands {
   revoke_key(argument: { name: string }): null;
   restart_gateway(): null;
   restore(): RestoredKey[];
+  /** The last requests, oldest first. */
+  requests(): RequestLine[];
   set_preferences(argument: { preferences: Preferences }): AppView;
   set_launch_at_login(argument: { on: boolean }): AppView;
   diagnostics(): string;

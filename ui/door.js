@@ -2,7 +2,8 @@
 // The first panel: the switch, what is, and what a person can do about it.
 import { element } from "./element.js";
 import { ghost, icon, spinner } from "./icons.js";
-import { button, choice, copyButton, copyTextButton, group, iconButton, prose, refusal, row, time } from "./parts.js";
+import { button, choice, copyButton, copyTextButton, doorwayRow, group, iconButton, prose, refusal, row, time } from "./parts.js";
+import { strangers } from "./requests.js";
 import * as words from "./words.js";
 
 /** @import { Cause, Exposure, JourneyStep, Report } from "./bindings.js" */
@@ -325,6 +326,7 @@ function journeyStep({ step, progress }, exposure, now) {
  */
 function publicBody(report, exposure, local, now) {
   return [
+    strangers(report),
     exposure.held ? heldCard(report) : reachCard(report, exposure, now),
     group(
       null,
@@ -466,9 +468,10 @@ function closingRow({ until }, now) {
  */
 function requestRow({ activity }, now) {
   const { last } = activity;
-  if (last === null) return row({ key: "request", label: words.noRequest, detail: words.noRequestDetail });
-  return row({
-    key: "request",
+  const panel = "requests";
+  if (last === null) return doorwayRow({ panel, label: words.noRequest, detail: words.noRequestDetail });
+  return doorwayRow({
+    panel,
     label: time("request", last.at, now),
     detail: element(
       "span",

@@ -106,6 +106,19 @@ export function doorway(panel, label, look = "") {
 }
 
 /**
+ * A row that opens another panel, and says more than its name.
+ * @param {{ panel: string, label: Child, detail: Child }} parts
+ */
+export function doorwayRow({ panel, label, detail }) {
+  return element(
+    "button",
+    { type: "button", class: "row doorway", "data-do": "open", "data-to": panel, "data-key": `open-${panel}` },
+    element("span", { class: "text" }, element("span", { class: "label" }, label), element("span", { class: "detail" }, detail)),
+    icon("chevron", "dim"),
+  );
+}
+
+/**
  * @param {{ what: string, label: string, detail?: string, on: boolean, disabled?: boolean }} parts
  */
 export function switchRow({ what, label, detail = "", on, disabled = false }) {

@@ -46,8 +46,10 @@ function fit() {
 
 /** @param {AppView | null} next */
 function take(next) {
+  const before = view;
   view = next;
   show();
+  if (local.panel === "requests" && view !== null && !isSame(before?.report.activity, view.report.activity)) void readRequests();
   const announced = view === null ? words.announcement(words.titles.gone, words.sentences.gone) : announcement(view);
   if (announced !== said) say((said = announced));
 }
@@ -62,6 +64,12 @@ function remember(changes) {
   local = { ...local, ...changes };
   show();
 }
+
+/**
+ * @param {object | undefined} left
+ * @param {object} right
+ */
+const isSame = (left, right) => JSON.stringify(left) === JSON.stringify(right);
 
 /**
  * @param {unknown} error
@@ -124,6 +132,7 @@ function open(panel, opener) {
   if (panel === "diagnostics") void readDiagnostics();
   if (panel === "code") void draw("url");
   if (panel === "keys") void readKeys();
+  if (panel === "requests") void readRequests();
 }
 
 function back() {
@@ -132,7 +141,7 @@ function back() {
   const opener = openers.at(-1) ?? null;
   behind = behind.slice(0, -1);
   openers = openers.slice(0, -1);
-  remember({ panel, failure: null, code: null, diagnostics: null, restored: null, made: null });
+  remember({ panel, failure: null, code: null, diagnostics: null, restored: null, made: null, requests: null });
   focusOn(opener);
 }
 
@@ -199,6 +208,27 @@ async function revokeKey() {
   if ((await attempt("revoke_key", () => host.ask("revoke_key", chosenName()))) === undefined || local.panel !== "revoke") return;
   back();
   back();
+}
+
+/** Whether the requests are being asked for, and whether there are newer ones by now. */
+let reading = { underWay: false, again: false };
+
+/** Asks for the last requests: once at a time, and once more where some came meanwhile. */
+async function readRequests() {
+  if (reading.underWay) {
+    reading.again = true;
+    return;
+  }
+  reading = { underWay: true, again: false };
+  try {
+    const requests = await host.ask("requests");
+    if (local.panel === "requests") remember({ requests });
+  } catch (error) {
+    if (local.panel === "requests") remember({ failure: refusalOf(error), requests: local.requests ?? [] });
+  }
+  const { again } = reading;
+  reading = { underWay: false, again: false };
+  if (again && local.panel === "requests") void readRequests();
 }
 
 /** @param {CodeWhat} what */

@@ -5,14 +5,15 @@ import { element } from "./element.js";
 import { ghost } from "./icons.js";
 import { freshKeys, key, keys, newKey, rename, revoke, rotate } from "./keys.js";
 import { button, refusal } from "./parts.js";
+import { requests } from "./requests.js";
 import { code, diagnostics, regenerate, restart, restore, settings, uninstall } from "./settings.js";
 import * as words from "./words.js";
 
-/** @import { RestoredKey } from "./bindings.js" */
+/** @import { RequestLine, RestoredKey } from "./bindings.js" */
 /** @import { AppView, CodeWhat, CopyWhat, Refusal } from "./commands.js" */
 /** @import { KeysLocal } from "./keys.js" */
 
-/** @typedef {"door" | "settings" | "regenerate" | "restart" | "restore" | "diagnostics" | "code" | "uninstall" | "keys" | "key" | "new-key" | "rename" | "rotate" | "revoke"} Panel */
+/** @typedef {"door" | "settings" | "regenerate" | "restart" | "restore" | "diagnostics" | "code" | "uninstall" | "keys" | "key" | "new-key" | "rename" | "rotate" | "revoke" | "requests"} Panel */
 
 /**
  * What the page remembers beside the view. No secret but the picture of a code, which goes with its panel.
@@ -29,12 +30,13 @@ import * as words from "./words.js";
  * @property {{ what: CodeWhat, svg: string } | null} code
  * @property {{ text: string, saved: string | null } | null} diagnostics
  * @property {RestoredKey[] | null} restored
+ * @property {RequestLine[] | null} requests The last ones, oldest first.
  * @property {string[] | null} farewell
  */
 
 /** @returns {Local} */
 export function fresh() {
-  return { panel: "door", held: false, copied: null, busy: [], failure: null, code: null, diagnostics: null, restored: null, farewell: null, ...freshKeys() };
+  return { panel: "door", held: false, copied: null, busy: [], failure: null, code: null, diagnostics: null, restored: null, requests: null, farewell: null, ...freshKeys() };
 }
 
 /**
@@ -70,6 +72,8 @@ function panel(view, local, now) {
       return diagnostics(local);
     case "code":
       return code(local);
+    case "requests":
+      return requests(view, local, now);
     case "uninstall":
       return withRefusal(uninstall(view, local), local);
     case "keys":

@@ -46,6 +46,7 @@ export function settings({ report, preferences, system, launch_at_login }, local
       doorway("keys", words.keys.open),
       doorway("regenerate", words.regenerate.open),
     ),
+    group(null, doorway("requests", words.record.open)),
     group(words.maintenance, doorway("restart", words.restart.open), doorway("restore", words.restore.open)),
     group(words.help, doorway("diagnostics", words.diagnostics.open), doorway("uninstall", words.uninstall.open, "danger")),
     element("p", { class: "foot" }, words.version(report.version)),

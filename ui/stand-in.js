@@ -3,7 +3,7 @@
 // Names, addresses and keys are made up.
 
 /** @import { AppView, Commands, Host, NewKey, Refusal } from "./commands.js" */
-/** @import { Cause, Exposure, JourneyStep, KeyView, Report, Step } from "./bindings.js" */
+/** @import { Cause, Exposure, JourneyStep, KeyView, Report, RequestLine, Step } from "./bindings.js" */
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
 /** @param {number} seconds */
@@ -159,8 +159,30 @@ function open(more = {}, report = {}) {
       in_flight: 1,
       last: { at: at(-41), key: "default", address: "203.0.113.7", route: "POST /v1/chat/completions", status: 200, bytes: 1804, milliseconds: 2210 },
     },
+    today: [
+      { key: "default", requests: 126, failed: 1, bytes: 1_284_300, last: at(-41), caller: "203.0.113.7" },
+      { key: "phone", requests: 2, failed: 0, bytes: 412, last: at(-3720), caller: "2001:db8::17" },
+      { key: null, requests: 3, failed: 3, bytes: 501, last: at(-184), caller: "198.51.100.40" },
+    ],
     ...report,
   });
+}
+
+/**
+ * The last requests, which begin with the one that the report tells of.
+ * @param {Report} report
+ * @returns {RequestLine[]}
+ */
+function lastRequests({ activity: { last } }) {
+  if (last === null) return [];
+  /** @type {RequestLine[]} */
+  const earlier = [
+    { at: at(-3720), key: "phone", address: "2001:db8::17", route: "GET /v1/models", status: 200, bytes: 412, milliseconds: 14 },
+    { at: at(-184), key: null, address: "198.51.100.40", route: "GET /.env", status: 404, bytes: 167, milliseconds: 0 },
+    { at: at(-120), key: null, address: "198.51.100.40", route: "POST /v1/chat/completions", status: 401, bytes: 167, milliseconds: 1 },
+    { at: at(-75), key: "default", address: "203.0.113.7", route: "POST /v1/responses", status: 200, bytes: 90_412, milliseconds: 61_500 },
+  ];
+  return [...earlier, last];
 }
 
 /**
@@ -217,6 +239,7 @@ export const states = {
       { held: { code: "gateway_not_ready", log: null } },
       { message: { what: `Public at https://${HOST}/v1/chat/completions, but nobody gets through right now.`, next: "The OpenClaw gateway is not ready. Ecto goes on by itself when it is." } },
     ),
+  "public-strangers": () => open({}, { strangers: { since: at(-48), attempts: 214, addresses: 3 } }),
   closing: () => make({ wanted: { wanted: "private" }, exposure: { state: "closing" } }),
   "blocked-wait": () =>
     blocked({ code: "ports_taken" }, { severity: "problem", remedy: "wait" }, {
@@ -281,6 +304,8 @@ export const states = {
         message: { what: HOSTILE, next: HOSTILE },
         notice: { notice: "wanted_unreadable" },
         notice_message: { what: HOSTILE, next: HOSTILE },
+        today: [{ key: HOSTILE, requests: 1e15, failed: 1e15, bytes: 1e15, last: at(-41), caller: HOSTILE }],
+        strangers: { since: at(-41), attempts: 1e12, addresses: 1000 },
         activity: { passed: 1e12, refused: 1e12, in_flight: 1e12, last: { at: at(-41), key: HOSTILE, address: HOSTILE, route: HOSTILE, status: 65535, bytes: 0, milliseconds: 0 } },
       },
     ),
@@ -326,7 +351,7 @@ function drawing() {
  * @param {URLSearchParams} query `state`: a name of {@link states}; `pace`: milliseconds a step takes; `still`: time
  * stands still; `silent`: nothing answers; `refuse`: that command is refused; `hang`: that
  * command is never answered; `slow`: milliseconds that an answer takes.
- * @returns {Host & { calls: [string, unknown][], sizes: number[], show(state: string): void, hide(): void }}
+ * @returns {Host & { calls: [string, unknown][], sizes: number[], show(state: string): void, happens(passed: number): void, hide(): void }}
  */
 export function standIn(query) {
   const began = Date.now();
@@ -411,6 +436,7 @@ export function standIn(query) {
       { key: "gateway.http.endpoints.chatCompletions.enabled", outcome: "restored" },
       { key: "gateway.mode", outcome: "left_alone" },
     ],
+    requests: () => lastRequests(view.report),
     set_preferences: ({ preferences }) => (view = { ...view, preferences, settings_aside: null }),
     set_launch_at_login: ({ on }) => (view = { ...view, launch_at_login: on ? "on" : "off" }),
     diagnostics: () => DIAGNOSTICS,
@@ -448,6 +474,16 @@ export function standIn(query) {
     /** As the app does it when its window goes. */
     hide() {
       hidden();
+    },
+    /**
+     * One more request went through.
+     * @param {number} passed How many there are by now.
+     */
+    happens(passed) {
+      const { report } = view;
+      /** @type {RequestLine} */
+      const last = { at: at(passed - 128), key: "default", address: "203.0.113.7", route: `request number ${passed}`, status: 200, bytes: 1, milliseconds: 1 };
+      set({ ...view, report: { ...report, activity: { ...report.activity, passed, last } } });
     },
     /** @param {string} state */
     show(state) {

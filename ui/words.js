@@ -1,7 +1,7 @@
 // @ts-check
 // Every word that the popover itself says. Sentences about causes come with the report.
 
-/** @import { AtSleep, GatewayView, KeyView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Route, Step, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
+/** @import { AtSleep, GatewayView, KeyDay, KeyView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Route, Step, Strangers, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
 /** @import { Grace, LoginItem, System } from "./commands.js" */
 
 /** What text from elsewhere may come to at most. */
@@ -166,6 +166,51 @@ export function requests({ passed, refused, in_flight }) {
   return parts.join(", ");
 }
 
+
+export const record = {
+  open: "Requests…",
+  title: "Requests",
+  today: "Today",
+  noDay: "No request today",
+  last: "The last requests",
+  noLine: "Requests appear here as they come.",
+};
+/** @param {string | null} key */
+export const keyName = (key) => (key === null ? "No known key" : plain(key));
+/** @param {KeyDay} day */
+export function day({ requests, failed, bytes }) {
+  const parts = [requests === 1 ? "1 request" : `${count(requests)} requests`, size(bytes)];
+  if (failed > 0) parts.splice(1, 0, `${count(failed)} refused or failed`);
+  return parts.join(", ");
+}
+/** @param {string} caller */
+export const from = (caller) => (plain(caller) === "" ? "" : `, from ${plain(caller)}`);
+/** @param {Strangers} strangers */
+export function strangers({ attempts, addresses }) {
+  const from = addresses === 1 ? "one address" : `${count(addresses)} addresses`;
+  return `Somebody tries keys: ${count(attempts)} requests with a wrong key or none came from ${from}. None of them got in.`;
+}
+/** @param {Pick<RequestLine, "key" | "address" | "milliseconds">} line */
+export function caller({ key, address, milliseconds }) {
+  return [key === null ? "no key" : plain(key), plain(address), lasted(milliseconds)].filter(Boolean).join(" · ");
+}
+/**
+ * The time of day here.
+ * @param {string} at
+ */
+export const clock = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+/** @param {number} milliseconds */
+const lasted = (milliseconds) => (milliseconds < 1000 ? `${milliseconds} ms` : took(milliseconds));
+
+/** @param {number} bytes */
+function size(bytes) {
+  if (bytes < 1000) return `${bytes} B`;
+  const units = ["kB", "MB", "GB", "TB"];
+  const power = Math.min(units.length, Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 1000 ** power).toFixed(1)} ${units[power - 1]}`;
+}
+
 /** @param {number} number */
 const count = (number) => number.toLocaleString("en");
 
@@ -304,7 +349,7 @@ export const launchDetail = {
   unavailable: "Not available on this system.",
 };
 export const notifications = "Notifications";
-export const notificationsDetail = "When it is public, closes unexpectedly, cannot be reached or needs you.";
+export const notificationsDetail = "When it is public, closes unexpectedly, cannot be reached, needs you, or somebody tries keys.";
 export const sleep = "At sleep";
 /** @type {[AtSleep, string][]} */
 export const sleeps = [

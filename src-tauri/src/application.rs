@@ -7,6 +7,7 @@ use std::time::Duration;
 use ecto_cli::client_example;
 use ecto_core::Timestamp;
 use ecto_core::gateway::RestoredKey;
+use ecto_core::ports::RequestLine;
 use ecto_core::snapshot::KeyView;
 use ecto_host::preferences::{AtSleep, Found, OpenFor, Preferences, PreferencesFile};
 use ecto_host::report::Report;
@@ -29,6 +30,9 @@ use crate::view::{self, AppView, SystemName, report_at_start};
 
 /// How long a host that was asked to end may take to be seen to end.
 const HOST_ENDS: Duration = Duration::from_secs(1);
+
+/// How many of the last requests are shown.
+const REQUESTS_SHOWN: usize = 50;
 
 /// What may be copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -375,6 +379,22 @@ impl Application {
             | Answer::Keys { .. }
             | Answer::NamedKey { .. }
             | Answer::Requests { .. }
+            | Answer::Failed { .. }
+            | Answer::NotUnderstood => Ok(Vec::new()),
+        }
+    }
+
+    /// The last requests through the guard, oldest first.
+    pub async fn requests(&self) -> Result<Vec<RequestLine>, Refusal> {
+        let limit = REQUESTS_SHOWN;
+        match self.hosting.ask(Request::Requests { limit }).await? {
+            Answer::Requests { lines } => Ok(lines),
+            Answer::Report(_)
+            | Answer::Done
+            | Answer::Key { .. }
+            | Answer::Keys { .. }
+            | Answer::NamedKey { .. }
+            | Answer::Restored { .. }
             | Answer::Failed { .. }
             | Answer::NotUnderstood => Ok(Vec::new()),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ecto_core::gateway::RestoredKey;
+use ecto_core::ports::RequestLine;
 use ecto_core::snapshot::KeyView;
 use ecto_host::preferences::{OpenFor, Preferences};
 use ecto_host::request::Request;
@@ -39,6 +40,7 @@ pub fn handler() -> impl Fn(Invoke) -> bool + Send + Sync + 'static {
         revoke_key,
         restart_gateway,
         restore,
+        requests,
         set_preferences,
         set_launch_at_login,
         diagnostics,
@@ -149,6 +151,11 @@ async fn restore(app: App<'_>) -> Result<Vec<RestoredKey>, Refusal> {
 }
 
 #[tauri::command]
+async fn requests(app: App<'_>) -> Result<Vec<RequestLine>, Refusal> {
+    app.requests().await
+}
+
+#[tauri::command]
 fn set_preferences(preferences: Preferences, app: App<'_>) -> Result<AppView, Refusal> {
     app.keep_preferences(preferences)
 }
@@ -214,6 +221,7 @@ mod tests {
         "revoke_key",
         "restart_gateway",
         "restore",
+        "requests",
         "set_preferences",
         "set_launch_at_login",
         "diagnostics",

@@ -1,4 +1,4 @@
-//! What is worth a notification: public, closed unexpectedly, unreachable, needs you. Nothing else.
+//! What is worth a notification: public, closed unexpectedly, unreachable, needs you, many wrong keys. Nothing else.
 
 use ecto_core::cause::{Cause, Severity};
 use ecto_core::exposure::{Exposure, Reach};
@@ -24,6 +24,7 @@ pub fn between(before: &Report, after: &Report) -> Option<Notification> {
         .or_else(|| danger(before, after))
         .or_else(|| needs_you(before, after))
         .or_else(|| unreachable(before, after))
+        .or_else(|| strangers(before, after))
         .or_else(|| public(before, after))
 }
 
@@ -120,6 +121,23 @@ fn is_unreachable(report: &Report) -> bool {
     }
 }
 
+fn strangers(before: &Report, after: &Report) -> Option<Notification> {
+    let (None, Some(strangers)) = (&before.strangers, &after.strangers) else {
+        return None;
+    };
+    let from = match strangers.addresses {
+        1 => "one address".to_owned(),
+        many => format!("{many} addresses"),
+    };
+    notification(
+        "Somebody tries keys",
+        format!(
+            "{} requests with a wrong key or none came from {from}. None of them got in.",
+            strangers.attempts
+        ),
+    )
+}
+
 fn public(before: &Report, after: &Report) -> Option<Notification> {
     let (None, Some(url)) = (&before.url, &after.url) else {
         return None;
@@ -175,5 +193,31 @@ mod tests {
         let told = between(&before, &after).unwrap();
         assert_eq!(told.title, "The door closed unexpectedly");
         assert_eq!(between(&after, &after), None);
+    }
+
+    #[test]
+    fn a_burst_of_wrong_keys_is_told_once() {
+        let with = |strangers: serde_json::Value| {
+            let mut report = view_of("public").report;
+            report.strangers = serde_json::from_value(strangers).unwrap();
+            report
+        };
+        let strangers = |attempts: u64, addresses: u64| {
+            with(serde_json::json!({
+                "since": "2026-11-22T10:00:00Z", "attempts": attempts, "addresses": addresses,
+            }))
+        };
+        let none = with(serde_json::Value::Null);
+        let told = |addresses| {
+            let told = between(&none, &strangers(20, addresses)).unwrap();
+            format!("{}: {}", told.title, told.body)
+        };
+        insta::assert_snapshot!(format!("{}\n{}", told(1), told(7)), @r"
+        Somebody tries keys: 20 requests with a wrong key or none came from one address. None of them got in.
+        Somebody tries keys: 20 requests with a wrong key or none came from 7 addresses. None of them got in.
+        ");
+        // It goes on, and it ends.
+        assert_eq!(between(&strangers(20, 1), &strangers(400, 3)), None);
+        assert_eq!(between(&strangers(400, 3), &none), None);
     }
 }

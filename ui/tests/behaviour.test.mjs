@@ -57,7 +57,7 @@ const SEEN = `- main:
     - option "1 hour"
     - option "8 hours"
     - option "Until I quit"
-  - text: Last request 41 s ago /v1/chat/completions · 200 · 203.0.113.7 128 answered, 3 refused, 1 under way`;
+  - button "Last request 41 s ago /v1/chat/completions · 200 · 203.0.113.7 128 answered, 3 refused, 1 under way"`;
 
 test("a journey by keyboard alone: connect, copy, look at the key, disconnect", async (t) => {
   const p = await page(t, { state: "private" });
@@ -82,7 +82,7 @@ test("a journey by keyboard alone: connect, copy, look at the key, disconnect", 
   }
   assert.deepEqual(
     order.filter((name) => name !== "open-settings" && name !== "switch"),
-    ["check_outside", "code", "copy-url", "holdeye", "copy-key", "open-keys", "copy-curl", "copy-python", "copy-javascript", "copy-environment", "change"],
+    ["check_outside", "code", "copy-url", "holdeye", "copy-key", "open-keys", "copy-curl", "copy-python", "copy-javascript", "copy-environment", "change", "open-requests"],
   );
 
   await p.locator("[data-key='copy-curl']").focus();
@@ -505,6 +505,68 @@ test("text from elsewhere stays text", async (t) => {
     assert.ok(seen.length < 5000, `${state} shows ${seen.length} characters`);
     await p.context().close();
   }
+});
+
+test("the requests: newest first, today's counts above, opened and left by keyboard", async (t) => {
+  const p = await page(t, { state: "public" });
+  await p.locator("[data-key='open-requests']").focus();
+  await p.keyboard.press("Enter");
+  assert.equal(await p.evaluate(() => document.activeElement?.textContent), "Requests");
+  await p.locator(".record li").first().waitFor();
+  const lines = await p.locator(".record li").allInnerTexts();
+  assert.deepEqual(
+    lines.map((line) => line.split(/\s*\n+\s*/)),
+    [
+      ["11:59:19", "POST /v1/chat/completions", "200", "default · 203.0.113.7 · 2.2 s"],
+      ["11:58:45", "POST /v1/responses", "200", "default · 203.0.113.7 · 1 min"],
+      ["11:58:00", "POST /v1/chat/completions", "401", "no key · 198.51.100.40 · 1 ms"],
+      ["11:56:56", "GET /.env", "404", "no key · 198.51.100.40 · 0 ms"],
+      ["10:58:00", "GET /v1/models", "200", "phone · 2001:db8::17 · 14 ms"],
+    ],
+  );
+  const days = await p.locator("[data-key^='day-'] .label").allInnerTexts();
+  assert.deepEqual(days, ["default", "phone", "No known key"]);
+  await p.getByText("126 requests, 1 refused or failed, 1.3 MB").waitFor();
+  await p.keyboard.press("Escape");
+  assert.equal(await focused(p), "open-requests");
+});
+
+test("the requests are asked for again when there are new ones, once at a time, and not while they are not shown", async (t) => {
+  const p = await page(t, { state: "public", slow: "400" });
+  const asked = async () => (await calls(p)).filter((name) => name === "requests").length;
+  const happens = (passed) => p.evaluate((passed) => window.standIn.happens(passed), passed);
+  await happens(129);
+  assert.equal(await asked(), 0);
+  await p.evaluate(() => {
+    document.querySelector("[data-key='open-requests']").click();
+    for (const passed of [130, 131, 132, 133]) window.standIn.happens(passed);
+  });
+  await p.getByText("request number 133").waitFor();
+  assert.equal(await asked(), 2, "what came while an answer was under way is asked for once");
+  await happens(133);
+  await p.waitForTimeout(600);
+  assert.equal(await asked(), 2, "nothing new, nothing asked");
+  await p.keyboard.press("Escape");
+  await happens(140);
+  await p.waitForTimeout(150);
+  assert.equal(await asked(), 2);
+});
+
+test("a burst of wrong keys is seen where the door is, and none of it is markup", async (t) => {
+  const p = await page(t, { state: "public-strangers" });
+  await p.getByText("Somebody tries keys: 214 requests with a wrong key or none came from 3 addresses. None of them got in.").waitFor();
+  const hostile = await page(t, { state: "hostile" });
+  await hostile.locator("[data-key='open-requests']").click();
+  await hostile.locator(".record li").first().waitFor();
+  const seen = await hostile.evaluate(() => ({
+    markup: document.querySelectorAll("#popover img, #popover b, #popover script, #popover a").length,
+    reached: "reached" in window,
+    text: document.body.innerText,
+  }));
+  assert.equal(seen.markup, 0);
+  assert.equal(seen.reached, false);
+  assert.ok(seen.text.includes('<img src=x onerror="window.reached=1"><b>bold</b>'));
+  assert.ok(!/[\u202a-\u202e\u2066-\u2069\u0000-\u0008]/.test(seen.text));
 });
 
 test("the page runs no inline script, no inline style, and asks nobody but itself", async (t) => {
