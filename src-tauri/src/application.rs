@@ -233,6 +233,7 @@ impl Application {
             | Answer::NamedKey { .. }
             | Answer::Restored { .. }
             | Answer::Requests { .. }
+            | Answer::Offered { .. }
             | Answer::Failed { .. }
             | Answer::NotUnderstood => Err(Refusal::nothing("There is no key.")),
         }
@@ -379,6 +380,7 @@ impl Application {
             | Answer::Keys { .. }
             | Answer::NamedKey { .. }
             | Answer::Requests { .. }
+            | Answer::Offered { .. }
             | Answer::Failed { .. }
             | Answer::NotUnderstood => Ok(Vec::new()),
         }

@@ -13,6 +13,7 @@ use ecto_host::client::{Client, ClientFault};
 use ecto_host::control::{Desk, Surroundings};
 use ecto_host::host::Host;
 use ecto_host::lock::{HostLock, LockFault};
+use ecto_host::offers::Offers;
 use ecto_host::preferences::PreferencesFile;
 use ecto_host::report::Report;
 use ecto_host::request::{Answer, Request};
@@ -162,7 +163,8 @@ impl Hosting {
             | Answer::Keys { .. }
             | Answer::NamedKey { .. }
             | Answer::Restored { .. }
-            | Answer::Requests { .. } => Ok(answer),
+            | Answer::Requests { .. }
+            | Answer::Offered { .. } => Ok(answer),
         }
     }
 
@@ -232,6 +234,7 @@ impl Hosting {
             world: world.kind,
             client_access: world.client_access,
             record: world.record,
+            offers: Offers::in_folder(launch.folders.state()),
             metrics: PreferencesFile::in_folder(launch.folders.state())
                 .read()
                 .preferences()

@@ -142,6 +142,7 @@ async fn a_pinned_key_never_gets_beyond_its_agent() {
     let access = GatewayAccess {
         address: ([127, 0, 0, 1], gateway.port()).into(),
         token: SecretString::from(gateway.token()),
+        hooks: None,
         fingerprint: GatewayFingerprint("lab".to_owned()),
     };
     let keys = vec![

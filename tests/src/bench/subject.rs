@@ -400,6 +400,7 @@ pub fn guard_process(upstream: SocketAddr) -> Result<()> {
         let access = || GatewayAccess {
             address: upstream,
             token: secrets.token.clone(),
+            hooks: None,
             fingerprint: GatewayFingerprint("pinned".to_owned()),
         };
         let open = async |keys: Vec<GuardKey>| {

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use ecto_core::Timestamp;
 use ecto_core::key::grant::parse_range;
 use ecto_core::key::{AgentId, Rate, Route};
+use ecto_core::offer::Origin;
 use ecto_core::tailnet::NodeChoice;
 use ipnet::IpNet;
 
@@ -98,6 +99,12 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// What the guard offers beside chat, responses and models. Nothing, unless you allow it.
+    Route {
+        /// What to do.
+        #[command(subcommand)]
+        command: RouteCommand,
+    },
     /// Restart the OpenClaw gateway and wait until it is ready.
     Restart,
     /// Show Ecto's log, and say where the gateway's is.
@@ -153,6 +160,33 @@ impl Command {
                 | Self::Completions { .. }
         )
     }
+}
+
+/// What may be done with routes.
+#[derive(Debug, Subcommand)]
+pub enum RouteCommand {
+    /// List what is offered and what could be.
+    List,
+    /// Offer a route.
+    Allow {
+        /// Which: embeddings or hooks.
+        route: Route,
+    },
+    /// Offer a route no longer.
+    Forbid {
+        /// Which: embeddings or hooks.
+        route: Route,
+    },
+    /// Let the programs of a web page call (CORS).
+    AllowOrigin {
+        /// Where the page comes from, such as https://app.example.
+        origin: Origin,
+    },
+    /// Let the programs of a web page call no longer.
+    ForbidOrigin {
+        /// Where the page comes from.
+        origin: Origin,
+    },
 }
 
 /// What may be done with keys.

@@ -9,6 +9,7 @@ mod logs;
 mod requests;
 mod restart;
 mod restore;
+mod route;
 mod serve;
 mod skill;
 mod status;
@@ -39,6 +40,7 @@ pub async fn run(command: Command, session: &Session) -> Exit {
             regenerate,
         } => token::run(copy, reveal, regenerate, session).await,
         Command::Key { command } => key::run(command, session).await,
+        Command::Route { command } => route::run(command, session).await,
         Command::Restart => restart::run(session).await,
         Command::Logs { follow } => logs::run(follow, session).await,
         Command::Requests(requests) => requests::run(requests, session).await,

@@ -8,6 +8,7 @@ use ecto_host::client::{Client, ClientFault};
 use ecto_host::control::Surroundings;
 use ecto_host::host::Host;
 use ecto_host::lock::{HostLock, LockFault};
+use ecto_host::offers::Offers;
 use ecto_host::request::{Answer, Request};
 use ecto_host::world::{self, LabUnusable, World, WorldChoice};
 use ecto_platform::folders::{FolderFault, Folders};
@@ -190,6 +191,7 @@ impl Session {
             world: world.kind,
             client_access: world.client_access,
             record: world.record,
+            offers: Offers::in_folder(self.folders.state()),
             metrics,
             window: None,
         };
@@ -215,7 +217,8 @@ pub fn settle(answer: Answer) -> Result<Answer, Failure> {
         | Answer::Keys { .. }
         | Answer::NamedKey { .. }
         | Answer::Restored { .. }
-        | Answer::Requests { .. } => Ok(answer),
+        | Answer::Requests { .. }
+        | Answer::Offered { .. } => Ok(answer),
     }
 }
 

@@ -78,8 +78,19 @@ pub struct GatewayAccess {
     pub address: SocketAddr,
     /// Its own token, which never leaves the machine.
     pub token: SecretString,
+    /// How its hooks are reached, where they are enabled.
+    pub hooks: Option<HooksAccess>,
     /// The state it was read in.
     pub fingerprint: GatewayFingerprint,
+}
+
+/// How the guard reaches the gateway's hooks.
+#[derive(Debug, Clone)]
+pub struct HooksAccess {
+    /// The path below which they are, with no slash at its end: `/hooks` unless the configuration says otherwise.
+    pub path: String,
+    /// Their own token, which is not the gateway's and never leaves the machine.
+    pub token: SecretString,
 }
 
 /// What [`crate::ports::Gateway::restore`] did with one key.

@@ -12,6 +12,7 @@ pub mod exposure;
 pub mod foreign;
 pub mod gateway;
 pub mod key;
+pub mod offer;
 pub mod plan;
 
 pub mod ports;

@@ -15,6 +15,7 @@ use crate::cause::{Cause, ReachCause};
 use crate::foreign::ForeignText;
 use crate::gateway::{GatewayAccess, GatewayView, RestoredKey};
 use crate::key::{GuardKey, KeyName, KeyRing};
+use crate::offer::Offer;
 use crate::proof::{Opening, ProofAnswer, ProofQuestion};
 use crate::step::Reporter;
 use crate::tailnet::{Link, NodeChoice, PublicAddress, TailnetView};
@@ -101,6 +102,12 @@ pub trait Guard: Send + Sync {
     /// Takes over the keys at once, where it runs. Whoever has a key that is not among them is cut off; nobody else
     /// notices, and nothing is held.
     fn set_keys(&self, keys: Vec<GuardKey>);
+
+    /// Takes over what is offered beside what always is, at once. What is in flight goes on.
+    fn set_offer(&self, offer: Offer);
+
+    /// What is offered beside what always is.
+    fn offer(&self) -> Offer;
 
     /// When each key was last used, as far as the guard has seen.
     fn key_uses(&self) -> Vec<(KeyName, Timestamp)>;

@@ -6,6 +6,8 @@ use secrecy::SecretString;
 
 use crate::cause::Cause;
 use crate::gateway::{GatewayAccess, GatewayFingerprint};
+use crate::key::Route;
+use crate::offer::Offer;
 use crate::ports::{Gateway, Guard};
 use crate::refusal::Refusal;
 
@@ -20,6 +22,8 @@ pub enum ProofQuestion {
     RightKey(SecretString),
     /// `POST /tools/invoke` with this key: a route that the gateway has and the guard must not let through.
     UnlistedRoute(SecretString),
+    /// `POST /v1/embeddings` or `POST /hooks/wake`, with this key or without one.
+    OptionalRoute(Route, Option<SecretString>),
 }
 
 /// What the guard answered.
@@ -107,7 +111,10 @@ pub async fn prove(
             "a request for something the guard does not offer",
             Refusal::UnknownRoute,
         ),
-    ] {
+    ]
+    .into_iter()
+    .chain(Route::OPTIONAL.map(|route| ask_optional(route, &guard.offer(), access, key)))
+    {
         let answer = guard.ask(question).await?;
         if answer.status != expected.status() || answer.refusal != Some(expected) {
             return Err(Cause::ProofFailed {
@@ -123,6 +130,29 @@ pub async fn prove(
         guard: listener,
         gateway: access.fingerprint.clone(),
     })
+}
+
+/// An optional route that is not allowed must not be there even for the right key; one that is must ask for a key.
+fn ask_optional(
+    route: Route,
+    offer: &Offer,
+    access: &GatewayAccess,
+    key: &SecretString,
+) -> (ProofQuestion, &'static str, Refusal) {
+    let is_there = route != Route::Hooks || access.hooks.is_some();
+    if is_there && offer.has(route) {
+        (
+            ProofQuestion::OptionalRoute(route, None),
+            "a request without a key for an optional route",
+            Refusal::MissingKey,
+        )
+    } else {
+        (
+            ProofQuestion::OptionalRoute(route, Some(key.clone())),
+            "a request for an optional route that is not allowed",
+            Refusal::UnknownRoute,
+        )
+    }
 }
 
 fn judge_right_key(answer: &ProofAnswer) -> Result<(), Cause> {

@@ -80,11 +80,27 @@ fn routes(grant: &KeyGrant) -> String {
     let words: Vec<_> = grant.routes.iter().map(|route| route.word()).collect();
     match words.as_slice() {
         [] => "nothing".to_owned(),
-        all if all.len() == Route::ALL.len() => "everything".to_owned(),
+        _ if grant.routes.iter().copied().eq(Route::USUAL) => "everything".to_owned(),
         [one] => (*one).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }
+
+/// What a person should know before an optional route is allowed; nothing about the others.
+pub fn route_warning(route: Route) -> Option<&'static str> {
+    match route {
+        Route::Chat | Route::Responses | Route::Models => None,
+        Route::Embeddings => Some(
+            "Whoever has a key for it can have text of any length turned into embeddings, and your provider bills you for all of it.",
+        ),
+        Route::Hooks => Some(
+            "A hook starts OpenClaw's agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it to programs you trust alone.",
+        ),
+    }
+}
+
+/// What a person should know before a web page may call.
+pub const ORIGIN_WARNING: &str = "A key that a web page uses can be read by everybody who can open that page. Make a key for that page alone, with a rate and an end.";
 
 fn clause(detail: &ForeignText) -> &str {
     detail.as_str().trim_end_matches('.')

@@ -8,6 +8,7 @@ use ecto_core::Timestamp;
 use ecto_core::cause::Cause;
 use ecto_core::gateway::GatewayAccess;
 use ecto_core::key::{GuardKey, KeyName};
+use ecto_core::offer::Offer;
 use ecto_core::ports::Clock;
 use tokio::sync::Notify;
 
@@ -31,6 +32,7 @@ const CLOCK_LOOK: Duration = Duration::from_secs(15);
 pub(crate) struct Gate {
     held: AtomicBool,
     present: RwLock<Option<Admission>>,
+    offer: RwLock<Arc<Offer>>,
     keys_changed: Notify,
 }
 
@@ -40,6 +42,7 @@ impl Gate {
         Self {
             held: AtomicBool::new(true),
             present: RwLock::new(None),
+            offer: RwLock::default(),
             keys_changed: Notify::new(),
         }
     }
@@ -50,6 +53,19 @@ impl Gate {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What is offered beside what always is.
+    pub fn offer(&self) -> Arc<Offer> {
+        self.offer
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Takes over what is offered, for whatever comes from now on.
+    pub fn set_offer(&self, offer: Offer) {
+        *self.offer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(offer);
     }
 
     /// Takes over the gateway and the keys, and holds. What is in flight for a key that is gone is cut; what is in
@@ -160,6 +176,7 @@ mod tests {
         let access = GatewayAccess {
             address: ([127, 0, 0, 1], 1).into(),
             token: SecretString::from("token"),
+            hooks: None,
             fingerprint: GatewayFingerprint("one".to_owned()),
         };
         let gate = Arc::new(Gate::new());

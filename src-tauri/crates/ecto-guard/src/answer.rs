@@ -9,7 +9,7 @@ use ecto_core::refusal::Refusal;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use serde::Serialize;
@@ -255,6 +255,24 @@ pub(crate) struct RefusalDetails {
     pub retry: Option<RetryAfter>,
     /// Whether part of the body was left unread, so that the connection cannot go on.
     pub body_unread: bool,
+}
+
+/// Answers a preflight, which has no key and does not reach the gateway.
+pub(crate) fn answer_preflight(
+    headers: HeaderMap,
+    mut line: Line,
+    turn: Turn,
+) -> Response<AnswerBody> {
+    // A browser asks by itself, and whether anything was let through shows in what it asks next.
+    line.keep_out();
+    let mut response = Response::new(AnswerBody::Refusal {
+        text: Full::default(),
+        line: Box::new(line),
+        _turn: turn,
+    });
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// Makes a refusal.

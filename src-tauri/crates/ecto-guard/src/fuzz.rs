@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use ecto_core::Timestamp;
 use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
-use ecto_core::key::{GuardKey, make_key};
+use ecto_core::key::{GuardKey, Route, make_key};
+use ecto_core::offer::Offer;
 use ecto_core::ports::Clock;
 use http::Method;
 use rand::SeedableRng;
@@ -61,6 +62,7 @@ impl Default for Setting {
         let access = GatewayAccess {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             token: SecretString::from("token"),
+            hooks: None,
             fingerprint: GatewayFingerprint("fuzz".to_owned()),
         };
         let known = GuardKey::with_all_routes("fuzz".parse().unwrap(), &key);
@@ -177,13 +179,25 @@ pub fn route(bytes: &[u8]) {
     let Ok(path) = std::str::from_utf8(bytes) else {
         return;
     };
+    let everything = Offer {
+        routes: Route::OPTIONAL.into(),
+        ..Offer::default()
+    };
     for method in [Method::GET, Method::POST] {
-        let Ok(destination) = find_destination(&method, path) else {
+        let nothing = find_destination(&method, path, &Offer::default());
+        let Ok(destination) = find_destination(&method, path, &everything) else {
+            assert!(nothing.is_err(), "{path}");
             continue;
         };
+        assert_eq!(nothing.is_err(), destination.route.is_optional(), "{path}");
         let asked = destination.path.as_ref();
         let expected = match asked {
-            "/v1/chat/completions" | "/v1/responses" => Method::POST,
+            "/v1/chat/completions" | "/v1/responses" | "/v1/embeddings" => Method::POST,
+            hook if let Some(rest) = hook.strip_prefix("/hooks/") => {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
+                assert!(rest.bytes().all(plain) && !rest.contains("//"), "{hook}");
+                Method::POST
+            }
             "/v1/models" => Method::GET,
             other => {
                 let id = other.strip_prefix("/v1/models/").unwrap();

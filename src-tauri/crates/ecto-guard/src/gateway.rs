@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ecto_core::cause::Cause;
-use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
+use ecto_core::gateway::{GatewayAccess, GatewayFingerprint, HooksAccess};
 use http::{HeaderValue, Request, Response};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use subtle::ConstantTimeEq;
@@ -35,8 +35,52 @@ pub(crate) struct Gateway {
     fingerprint: GatewayFingerprint,
     /// How it is addressed.
     pub headers: GatewayHeaders,
+    /// How its hooks are reached, where they are enabled.
+    pub hooks: Option<Hooks>,
     limits: Arc<Limits>,
     resting: Mutex<Vec<(Link, Instant)>>,
+}
+
+/// The gateway's hooks, as the guard reaches them.
+pub(crate) struct Hooks {
+    access: HooksAccess,
+    /// How they are addressed: with their own token.
+    pub headers: GatewayHeaders,
+}
+
+impl Hooks {
+    fn new(access: &HooksAccess, host: &HeaderValue) -> Result<Self, Cause> {
+        Ok(Self {
+            access: access.clone(),
+            headers: GatewayHeaders {
+                host: host.clone(),
+                authorization: bearer(&access.token)?,
+            },
+        })
+    }
+
+    /// The path of a hook, of which the guard knows what follows its own `/hooks`.
+    pub fn path(&self, rest: &str) -> String {
+        format!("{}{rest}", self.access.path)
+    }
+
+    fn is(&self, access: &HooksAccess) -> bool {
+        self.access.path == access.path && is_same_token(&self.access.token, &access.token)
+    }
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, Cause> {
+    let bearer = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
+    let mut authorization = HeaderValue::from_str(&bearer).map_err(|_| Cause::GuardFailed {
+        detail: "the gateway's token has characters that no header may have".into(),
+    })?;
+    authorization.set_sensitive(true);
+    Ok(authorization)
+}
+
+fn is_same_token(left: &SecretString, right: &SecretString) -> bool {
+    let right = right.expose_secret().as_bytes();
+    left.expose_secret().as_bytes().ct_eq(right).into()
 }
 
 /// Why the gateway did not answer.
@@ -56,22 +100,19 @@ impl Gateway {
                 detail: "the gateway's address is not on this machine".into(),
             });
         }
-        let bearer = Zeroizing::new(format!("Bearer {}", access.token.expose_secret()));
-        let mut authorization = HeaderValue::from_str(&bearer).map_err(|_| Cause::GuardFailed {
-            detail: "the gateway's token has characters that no header may have".into(),
-        })?;
-        authorization.set_sensitive(true);
         let host =
             HeaderValue::from_str(&access.address.to_string()).map_err(|_| Cause::GuardFailed {
                 detail: "the gateway's address cannot stand in a header".into(),
             })?;
+        let hooks = access.hooks.as_ref();
         Ok(Self {
+            hooks: hooks.map(|hooks| Hooks::new(hooks, &host)).transpose()?,
             address: access.address,
             token: access.token.clone(),
             fingerprint: access.fingerprint.clone(),
             headers: GatewayHeaders {
                 host,
-                authorization,
+                authorization: bearer(&access.token)?,
             },
             limits,
             resting: Mutex::new(Vec::new()),
@@ -80,14 +121,15 @@ impl Gateway {
 
     /// Whether this is the same gateway in the same state, so that its connections may be kept.
     pub fn is(&self, access: &GatewayAccess) -> bool {
-        let same_token = self
-            .token
-            .expose_secret()
-            .as_bytes()
-            .ct_eq(access.token.expose_secret().as_bytes());
+        let same_hooks = match (&self.hooks, &access.hooks) {
+            (None, None) => true,
+            (Some(hooks), Some(access)) => hooks.is(access),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
         self.address == access.address
             && self.fingerprint == access.fingerprint
-            && bool::from(same_token)
+            && same_hooks
+            && is_same_token(&self.token, &access.token)
     }
 
     /// Sends a request and waits for the head of the answer. It is sent a second time only where not one byte of it was

@@ -9,6 +9,7 @@ use ecto_core::cause::Cause;
 use ecto_core::foreign::ForeignText;
 use ecto_core::gateway::GatewayAccess;
 use ecto_core::key::{GuardKey, KeyName, NoRandomness};
+use ecto_core::offer::Offer;
 use ecto_core::ports::{Activity, Clock, Guard, Recorder};
 use ecto_core::proof::{ProofAnswer, ProofQuestion};
 use rand::TryRng;
@@ -99,6 +100,14 @@ impl Guard for LoopbackGuard {
 
     fn set_keys(&self, keys: Vec<GuardKey>) {
         self.shared.gate.set_keys(keys);
+    }
+
+    fn set_offer(&self, offer: Offer) {
+        self.shared.gate.set_offer(offer);
+    }
+
+    fn offer(&self) -> Offer {
+        Offer::clone(&self.shared.gate.offer())
     }
 
     fn key_uses(&self) -> Vec<(KeyName, Timestamp)> {

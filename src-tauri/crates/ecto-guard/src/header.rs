@@ -51,8 +51,13 @@ const NOT_TO_THE_CLIENT: [&str; 19] = [
     "x-powered-by",
 ];
 
-const NOT_TO_THE_CLIENT_PREFIXES: [&str; 4] =
-    ["x-openclaw-", "tailscale-", "x-forwarded-", "proxy-"];
+const NOT_TO_THE_CLIENT_PREFIXES: [&str; 5] = [
+    "access-control-",
+    "proxy-",
+    "tailscale-",
+    "x-forwarded-",
+    "x-openclaw-",
+];
 
 /// How the gateway is addressed.
 #[derive(Debug, Clone)]
@@ -74,7 +79,8 @@ fn is_named_in_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
     })
 }
 
-fn goes_to_the_gateway(name: &HeaderName) -> bool {
+/// Whether a client's header goes on to the gateway.
+pub(crate) fn goes_to_the_gateway(name: &HeaderName) -> bool {
     TO_THE_GATEWAY.contains(name)
         || ALSO_TO_THE_GATEWAY.contains(&name.as_str())
         || name.as_str().starts_with("openai-")

@@ -15,6 +15,7 @@ mod answer;
 mod body;
 mod caller;
 mod connection;
+mod cors;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ecto_core::key::Route;
+use ecto_core::offer::Offer;
 use ecto_core::ports::Clock;
 use ecto_core::refusal::Refusal;
 use http::header::{ACCEPT_ENCODING, HOST, UPGRADE};
@@ -19,10 +20,11 @@ use hyper::service::Service;
 use crate::activity::{Line, Register};
 use crate::address::Addresses;
 use crate::admission::Gate;
-use crate::answer::{AnswerBody, RefusalDetails, Stream, refuse};
+use crate::answer::{AnswerBody, RefusalDetails, Stream, answer_preflight, refuse};
 use crate::body::{BodyFault, MOST_HELD, RequestBody};
 use crate::caller::{caller_address, describe_caller};
 use crate::connection::{Progress, Turn};
+use crate::cors::Sharing;
 use crate::gateway::{Gateway, Silence};
 use crate::header::{headers_to_the_gateway, strip_answer};
 use crate::keep_alive::KeepAlive;
@@ -30,7 +32,7 @@ use crate::key::{KeyRefusal, KnownKey, presented_key};
 use crate::limits::Limits;
 use crate::prover::ProverPass;
 use crate::room::Room;
-use crate::route::{Destination, MODELS, allowed_method, find_destination};
+use crate::route::{Destination, HOOKS, MODELS, allowed_method, find_destination};
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -75,7 +77,21 @@ impl Service<Request<Incoming>> for Passage {
     }
 }
 
-async fn pass(shared: &Shared, request: Request<Incoming>, mut turn: Turn) -> Response<AnswerBody> {
+async fn pass(shared: &Shared, request: Request<Incoming>, turn: Turn) -> Response<AnswerBody> {
+    let offer = shared.gate.offer();
+    let sharing = Sharing::of(&offer, request.headers());
+    let mut response = answer(shared, request, turn, &offer, &sharing).await;
+    sharing.put_into(response.headers_mut());
+    response
+}
+
+async fn answer(
+    shared: &Shared,
+    request: Request<Incoming>,
+    mut turn: Turn,
+    offer: &Offer,
+    sharing: &Sharing,
+) -> Response<AnswerBody> {
     let (head, body) = request.into_parts();
     let address = caller_address(&head.headers);
     let caller = describe_caller(address);
@@ -93,13 +109,27 @@ async fn pass(shared: &Shared, request: Request<Incoming>, mut turn: Turn) -> Re
         head: &head,
         address,
         is_prover,
+        offer,
     };
+    let path_method = || allowed_method(head.uri.path(), offer);
+    if !details.body_unread
+        && check_form(&head).is_ok()
+        && let Some(answer) = sharing.preflight(&head, path_method().as_ref())
+    {
+        return match shared.addresses.enter(address) {
+            Ok(_) => answer_preflight(answer, line, turn),
+            Err((refusal, retry)) => {
+                details.retry = retry;
+                refuse(refusal, &details, line, turn)
+            }
+        };
+    }
     let admitted = match admit(shared, asking, &mut line, &mut turn) {
         Ok(admitted) => admitted,
         Err(KeyRefusal { mut refusal, retry }) => {
             details.retry = retry;
             if refusal == Refusal::WrongMethod {
-                details.allow = allowed_method(head.uri.path());
+                details.allow = path_method();
             }
             if refusal == Refusal::WrongKey
                 && !is_prover
@@ -125,14 +155,18 @@ async fn pass(shared: &Shared, request: Request<Incoming>, mut turn: Turn) -> Re
     }
     let fault = BodyFault::default();
     let body = match admitted.destination.route {
-        Route::Chat | Route::Responses if !body.is_end_stream() => {
+        Route::Models => RequestBody::none(),
+        Route::Chat | Route::Responses | Route::Embeddings | Route::Hooks
+            if body.is_end_stream() =>
+        {
+            RequestBody::none()
+        }
+        Route::Chat | Route::Responses | Route::Embeddings | Route::Hooks => {
             let Some(room) = shared.room.take(MOST_HELD) else {
                 return refuse(Refusal::TooBusy, &details, line, turn);
             };
             RequestBody::new(body, &shared.limits, room, fault.clone())
         }
-        Route::Chat | Route::Responses => RequestBody::none(),
-        Route::Models => RequestBody::none(),
     };
     line.set_under_way();
     let (gateway, as_list) = (Arc::clone(&admitted.gateway), admitted.as_list);
@@ -169,6 +203,7 @@ struct Asking<'a> {
     head: &'a Parts,
     address: Option<IpAddr>,
     is_prover: bool,
+    offer: &'a Offer,
 }
 
 /// A request that may go to the gateway.
@@ -190,9 +225,17 @@ fn admit(
 ) -> Result<Admitted, KeyRefusal> {
     let head = asking.head;
     check_form(head)?;
-    let destination = find_destination(&head.method, head.uri.path())?;
+    let destination = find_destination(&head.method, head.uri.path(), asking.offer)?;
+    let admission = shared.gate.admission();
+    if destination.route == Route::Hooks
+        && admission
+            .as_ref()
+            .is_some_and(|admission| admission.gateway.hooks.is_none())
+    {
+        return Err(Refusal::UnknownRoute.into());
+    }
     let presented = presented_key(&head.headers)?;
-    let admission = shared.gate.admission().ok_or(Refusal::Held)?;
+    let admission = admission.ok_or(Refusal::Held)?;
     let now = shared.clock.now();
     let holder = admission
         .keys
@@ -268,12 +311,23 @@ fn request_to_the_gateway(
 ) -> Option<Request<RequestBody>> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = match admitted.destination.path {
+    let Destination { route, path } = admitted.destination;
+    let (path, addressed) = match route {
+        Route::Hooks => {
+            let hooks = admitted.gateway.hooks.as_ref()?;
+            let path = hooks.path(path.strip_prefix(HOOKS)?);
+            (Cow::Owned(path), &hooks.headers)
+        }
+        Route::Chat | Route::Responses | Route::Models | Route::Embeddings => {
+            (path, &admitted.gateway.headers)
+        }
+    };
+    *request.uri_mut() = match path {
         Cow::Borrowed(path) => Uri::from_static(path),
         Cow::Owned(path) => Uri::try_from(path).ok()?,
     };
     let agent = admitted.key.agent.as_ref();
-    let mut headers = headers_to_the_gateway(&head.headers, &admitted.gateway.headers, agent);
+    let mut headers = headers_to_the_gateway(&head.headers, addressed, agent);
     if admitted.as_list {
         // What is put around the answer is not compressed.
         headers.remove(ACCEPT_ENCODING);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use ecto_core::cause::Cause;
 use ecto_core::foreign::ForeignText;
-use ecto_core::key::{NoRandomness, make_key};
+use ecto_core::key::{NoRandomness, Route, make_key};
 use ecto_core::proof::{ProofAnswer, ProofQuestion};
 use ecto_core::refusal::Refusal;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -115,6 +115,15 @@ impl ProverPass {
             ProofQuestion::WrongKey => (Method::GET, "/v1/models", Some(&self.unknown_key)),
             ProofQuestion::RightKey(key) => (Method::GET, "/v1/models", Some(key)),
             ProofQuestion::UnlistedRoute(key) => (Method::POST, "/tools/invoke", Some(key)),
+            ProofQuestion::OptionalRoute(Route::Embeddings, key) => {
+                (Method::POST, "/v1/embeddings", key.as_ref())
+            }
+            ProofQuestion::OptionalRoute(Route::Hooks, key) => {
+                (Method::POST, "/hooks/wake", key.as_ref())
+            }
+            ProofQuestion::OptionalRoute(Route::Chat | Route::Responses | Route::Models, _) => {
+                return Err(failed("this route is not optional"));
+            }
         };
         let body = match method {
             Method::POST => Full::new(Bytes::from_static(b"{}")),

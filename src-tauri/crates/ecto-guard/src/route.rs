@@ -5,14 +5,21 @@
 use std::borrow::Cow;
 
 use ecto_core::key::Route;
+use ecto_core::offer::Offer;
 use ecto_core::refusal::Refusal;
 use http::Method;
 
 /// Where the models are.
 pub(crate) const MODELS: &str = "/v1/models";
 
-/// The longest part of a model's id, in bytes.
-const MODEL_PART: usize = 128;
+/// Where hooks are; the gateway may have them elsewhere.
+pub(crate) const HOOKS: &str = "/hooks";
+
+/// The most parts of a hook's name.
+const HOOK_PARTS: usize = 4;
+
+/// The longest part of a model's id or a hook's name, in bytes.
+const LONGEST_PART: usize = 128;
 
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +30,13 @@ pub(crate) struct Destination {
     pub path: Cow<'static, str>,
 }
 
-/// The method that a path takes, where it is offered at all, and where it leads.
-fn offered(path: &str) -> Option<(Method, Destination)> {
+/// The method that a path takes, where it is offered, and where it leads.
+fn offered(path: &str, offer: &Offer) -> Option<(Method, Destination)> {
+    listed(path).filter(|(_, destination)| offer.has(destination.route))
+}
+
+/// The method that a path takes, where it leads anywhere.
+fn listed(path: &str) -> Option<(Method, Destination)> {
     let fixed = |method, route, path| {
         let path = Cow::Borrowed(path);
         Some((method, Destination { route, path }))
@@ -32,7 +44,13 @@ fn offered(path: &str) -> Option<(Method, Destination)> {
     match path {
         "/v1/chat/completions" => fixed(Method::POST, Route::Chat, "/v1/chat/completions"),
         "/v1/responses" => fixed(Method::POST, Route::Responses, "/v1/responses"),
+        "/v1/embeddings" => fixed(Method::POST, Route::Embeddings, "/v1/embeddings"),
         MODELS => fixed(Method::GET, Route::Models, MODELS),
+        hook if is_hook(hook) => {
+            let path = Cow::Owned(hook.to_owned());
+            let route = Route::Hooks;
+            Some((Method::POST, Destination { route, path }))
+        }
         other => {
             let path = model_path(other.strip_prefix("/v1/models/")?)?;
             let route = Route::Models;
@@ -59,16 +77,28 @@ fn model_path(id: &str) -> Option<Cow<'static, str>> {
     Some(Cow::Owned(path))
 }
 
+/// Whether a path names a hook: `/hooks/wake`, `/hooks/agent`, or a name of the owner's (OpenClaw 2026.9.6,
+/// `src/gateway/hooks.ts`).
+fn is_hook(path: &str) -> bool {
+    path.strip_prefix(HOOKS)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .is_some_and(|rest| rest.split('/').count() <= HOOK_PARTS && rest.split('/').all(is_plain))
+}
+
 fn is_plain(part: &str) -> bool {
-    (1..=MODEL_PART).contains(&part.len())
+    (1..=LONGEST_PART).contains(&part.len())
         && part
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// Finds where a request goes: a path that is not offered is unknown whatever the method.
-pub(crate) fn find_destination(method: &Method, path: &str) -> Result<Destination, Refusal> {
-    match offered(path) {
+pub(crate) fn find_destination(
+    method: &Method,
+    path: &str,
+    offer: &Offer,
+) -> Result<Destination, Refusal> {
+    match offered(path, offer) {
         None => Err(Refusal::UnknownRoute),
         Some((expected, destination)) if expected == *method => Ok(destination),
         Some(_) => Err(Refusal::WrongMethod),
@@ -76,8 +106,8 @@ pub(crate) fn find_destination(method: &Method, path: &str) -> Result<Destinatio
 }
 
 /// The method that a path takes, for the `Allow` header.
-pub(crate) fn allowed_method(path: &str) -> Option<Method> {
-    offered(path).map(|(method, _)| method)
+pub(crate) fn allowed_method(path: &str, offer: &Offer) -> Option<Method> {
+    offered(path, offer).map(|(method, _)| method)
 }
 
 #[cfg(test)]
@@ -87,7 +117,7 @@ mod tests {
     use super::*;
 
     fn found(method: &Method, path: &str) -> Option<String> {
-        find_destination(method, path)
+        find_destination(method, path, &Offer::default())
             .ok()
             .map(|destination| destination.path.into_owned())
     }
@@ -100,9 +130,59 @@ mod tests {
             (Method::GET, "/v1/models", Route::Models),
             (Method::GET, "/v1/models/openclaw", Route::Models),
         ] {
-            let destination = find_destination(&method, path).unwrap();
+            let destination = find_destination(&method, path, &Offer::default()).unwrap();
             assert_eq!((destination.route, &*destination.path), (route, path));
         }
+    }
+
+    fn everything() -> Offer {
+        Offer {
+            routes: Route::OPTIONAL.into(),
+            ..Offer::default()
+        }
+    }
+
+    #[test]
+    fn what_is_optional_is_there_once_it_is_allowed_and_by_its_exact_name_alone() {
+        let led = |path: &str| {
+            let found = find_destination(&Method::POST, path, &everything());
+            found.ok().map(|destination| destination.route)
+        };
+        assert_eq!(led("/v1/embeddings"), Some(Route::Embeddings));
+        for path in ["/hooks/wake", "/hooks/agent", "/hooks/git-hub/issues/new_1"] {
+            assert_eq!(led(path), Some(Route::Hooks), "{path}");
+            assert_eq!(found(&Method::POST, path), None, "{path}");
+        }
+        for path in [
+            "/v1/embeddings/",
+            "/v1/embeddings/openclaw",
+            "/hooks",
+            "/hooks/",
+            "/hooks//wake",
+            "/hooks/wake/",
+            "/hooks/../tools/invoke",
+            "/hooks/..",
+            "/hooks/.",
+            "/hooks/wake.json",
+            "/hooks/%77ake",
+            "/hooks/wake%2f..",
+            "/hooks/wake\\x",
+            "/hooks/wake;x",
+            "/hooks/wake%00",
+            "/hooks/a/b/c/d/e",
+            "/hookswake",
+            "/Hooks/wake",
+            "//hooks/wake",
+            "/v1/hooks/wake",
+        ] {
+            assert_eq!(led(path), None, "{path}");
+        }
+        let long = format!("/hooks/{}", "a".repeat(129));
+        assert_eq!(led(&long), None);
+        assert_eq!(
+            find_destination(&Method::GET, "/hooks/wake", &everything()),
+            Err(Refusal::WrongMethod)
+        );
     }
 
     #[test]
@@ -122,15 +202,15 @@ mod tests {
     #[test]
     fn other_methods_are_told_apart_from_other_paths() {
         assert_eq!(
-            find_destination(&Method::DELETE, "/v1/models"),
+            find_destination(&Method::DELETE, "/v1/models", &Offer::default()),
             Err(Refusal::WrongMethod)
         );
         assert_eq!(
-            find_destination(&Method::OPTIONS, "/v1/chat/completions"),
+            find_destination(&Method::OPTIONS, "/v1/chat/completions", &Offer::default()),
             Err(Refusal::WrongMethod)
         );
         assert_eq!(
-            find_destination(&Method::POST, "/tools/invoke"),
+            find_destination(&Method::POST, "/tools/invoke", &Offer::default()),
             Err(Refusal::UnknownRoute)
         );
     }
@@ -168,6 +248,7 @@ mod tests {
             "/v1/chat/completions;x",
             "/v1/chat/completions%00",
             "/v1/embeddings",
+            "/hooks/wake",
             "*",
             "",
         ] {
@@ -215,6 +296,9 @@ mod tests {
             3 => Just("completions".to_owned()),
             3 => Just("models".to_owned()),
             2 => Just("responses".to_owned()),
+            1 => Just("embeddings".to_owned()),
+            2 => Just("hooks".to_owned()),
+            1 => Just("wake".to_owned()),
             2 => Just("tools".to_owned()),
             2 => Just("invoke".to_owned()),
             2 => Just("openclaw".to_owned()),
@@ -243,15 +327,19 @@ mod tests {
         #[test]
         fn what_passes_means_the_same_to_the_gateway(path in hostile_path(), post in any::<bool>()) {
             let method = if post { Method::POST } else { Method::GET };
-            if let Ok(destination) = find_destination(&method, &path) {
+            if let Ok(destination) = find_destination(&method, &path, &everything()) {
                 prop_assert_eq!(as_the_gateway_sees_it(&destination.path), destination.path.as_ref());
                 prop_assert_eq!(as_the_gateway_sees_it(&path), path.clone());
                 let same = match destination.route {
                     Route::Chat => path == "/v1/chat/completions" && post,
                     Route::Responses => path == "/v1/responses" && post,
                     Route::Models => path.starts_with("/v1/models") && !post,
+                    Route::Embeddings => path == "/v1/embeddings" && post,
+                    Route::Hooks => path.starts_with("/hooks/") && post,
                 };
                 prop_assert!(same);
+                let usual = find_destination(&method, &path, &Offer::default());
+                prop_assert_eq!(usual.is_ok(), !destination.route.is_optional());
             }
         }
 
@@ -259,8 +347,8 @@ mod tests {
         fn any_text_but_the_listed_leads_nowhere(path in "\\PC{0,60}") {
             let listed = ["/v1/chat/completions", "/v1/responses", "/v1/models"];
             prop_assume!(!listed.contains(&path.as_str()) && !path.starts_with("/v1/models/"));
-            prop_assert_eq!(find_destination(&Method::GET, &path), Err(Refusal::UnknownRoute));
-            prop_assert_eq!(find_destination(&Method::POST, &path), Err(Refusal::UnknownRoute));
+            prop_assert_eq!(find_destination(&Method::GET, &path, &Offer::default()), Err(Refusal::UnknownRoute));
+            prop_assert_eq!(find_destination(&Method::POST, &path, &Offer::default()), Err(Refusal::UnknownRoute));
         }
     }
 }

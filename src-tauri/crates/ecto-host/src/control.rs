@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ecto_core::cause::Cause;
 use ecto_core::engine::command::Handle;
 use ecto_core::exposure::Exposure;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -13,6 +14,7 @@ use tokio::sync::{RwLock, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::offers::{Choice, Offers};
 use crate::record::Record;
 use crate::report::{ClientAccess, Report, WorldKind};
 use crate::request::{Answer, LINE_LIMIT, Request};
@@ -29,6 +31,8 @@ pub struct Surroundings {
     pub client_access: Option<ClientAccess>,
     /// The requests through the guard.
     pub record: Arc<Record>,
+    /// What is offered beside what always is.
+    pub offers: Offers,
     /// Whether the control socket answers `GET /metrics`.
     pub metrics: bool,
     /// Is told whenever somebody asks for the window; `None` where the host has none.
@@ -60,12 +64,33 @@ impl Desk {
             client_access: surroundings.client_access.clone(),
             today: surroundings.record.today(),
             strangers: surroundings.record.strangers(),
+            offer: surroundings.offers.present(),
             ..Report::of_host(
                 snapshots.borrow().clone(),
                 surroundings.world,
                 std::process::id(),
             )
         }
+    }
+
+    /// Takes over what a person allowed or forbade, where that changes anything.
+    async fn choose(&self, choice: Choice, is_allowed: bool) -> Answer {
+        let offers = &self.surroundings.offers;
+        let before = offers.present();
+        let offer = match offers.choose(choice, is_allowed) {
+            Ok(offer) => offer,
+            Err(fault) => {
+                return Answer::failed(Cause::Internal {
+                    detail: fault.to_string().into(),
+                });
+            }
+        };
+        if offer != before
+            && let Err(cause) = self.engine.set_offer(offer.clone()).await
+        {
+            return Answer::failed(cause);
+        }
+        Answer::Offered { offer }
     }
 
     fn metrics(&self) -> String {
@@ -84,6 +109,8 @@ impl Desk {
             | Request::RotateKey { .. }
             | Request::RevokeKey { .. }
             | Request::RenameKey { .. }
+            | Request::SetRoute { .. }
+            | Request::SetOrigin { .. }
             | Request::RestartGateway
             | Request::Restore => Some(self.errands.read().await),
             Request::Status
@@ -96,6 +123,7 @@ impl Desk {
             | Request::Keys
             | Request::ShowKey { .. }
             | Request::CheckOutside
+            | Request::Offer
             | Request::Show
             | Request::Quit => None,
         };
@@ -145,6 +173,15 @@ impl Desk {
             Request::Requests { limit } => Answer::Requests {
                 lines: self.surroundings.record.recent(limit),
             },
+            Request::Offer => Answer::Offered {
+                offer: self.surroundings.offers.present(),
+            },
+            Request::SetRoute { route, allowed } => {
+                self.choose(Choice::Route(route), allowed).await
+            }
+            Request::SetOrigin { origin, allowed } => {
+                self.choose(Choice::Origin(origin), allowed).await
+            }
             Request::Show => match &self.surroundings.window {
                 Some(window) if window.send(()).is_ok() => Answer::Done,
                 Some(_) | None => Answer::NotUnderstood,

@@ -73,6 +73,7 @@ impl Host {
             })
         };
         let control = socket.map(bind).transpose()?;
+        ports.guard.set_offer(surroundings.offers.present());
         let (engine, handle) = Engine::new(ports, settings);
         let desk = Desk {
             engine: handle,

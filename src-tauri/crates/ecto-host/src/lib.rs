@@ -10,6 +10,7 @@ pub mod client;
 pub mod control;
 pub mod host;
 pub mod lock;
+pub mod offers;
 pub mod preferences;
 pub mod record;
 pub mod report;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ecto_core::cause::{Cause, Remedy, Severity};
 use ecto_core::exposure::Exposure;
+use ecto_core::offer::Offer;
 use ecto_core::snapshot::Snapshot;
 use ecto_core::words::{self, Message};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,9 @@ pub struct Report {
     /// Those who try keys right now, if there are many.
     #[serde(default)]
     pub strangers: Option<Strangers>,
+    /// What is offered beside what always is, because somebody allowed it.
+    #[serde(default)]
+    pub offer: Offer,
     /// The engine's own view.
     #[serde(flatten)]
     pub snapshot: Snapshot,
@@ -135,6 +139,7 @@ impl Report {
             client_access: None,
             today: Vec::new(),
             strangers: None,
+            offer: Offer::default(),
             snapshot,
         }
     }

@@ -4,7 +4,8 @@ use ecto_core::Timestamp;
 use ecto_core::cause::Cause;
 use ecto_core::engine::command::RevealedKey;
 use ecto_core::gateway::RestoredKey;
-use ecto_core::key::{KeyGrant, KeyName};
+use ecto_core::key::{KeyGrant, KeyName, Route};
+use ecto_core::offer::{Offer, Origin};
 use ecto_core::ports::RequestLine;
 use ecto_core::snapshot::KeyView;
 use ecto_core::tailnet::NodeChoice;
@@ -86,6 +87,22 @@ pub enum Request {
         /// How many, at most [`AT_HAND`](crate::record::AT_HAND).
         limit: usize,
     },
+    /// What is offered beside what always is.
+    Offer,
+    /// Allows or forbids an optional route.
+    SetRoute {
+        /// Which.
+        route: Route,
+        /// Whether it is offered from now on.
+        allowed: bool,
+    },
+    /// Allows or forbids calls from the pages of an origin.
+    SetOrigin {
+        /// Which.
+        origin: Origin,
+        /// Whether its pages may call from now on.
+        allowed: bool,
+    },
     /// Shows the window. A host that has none does not understand this.
     Show,
     /// Closes the door and ends the host; answered when it is closed.
@@ -128,6 +145,11 @@ pub enum Answer {
     Requests {
         /// A line each.
         lines: Vec<RequestLine>,
+    },
+    /// To [`Request::Offer`], [`Request::SetRoute`] and [`Request::SetOrigin`].
+    Offered {
+        /// What is offered now.
+        offer: Offer,
     },
     /// It did not work.
     Failed {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use data_encoding::HEXLOWER;
 use ecto_core::cause::Cause;
 use ecto_core::gateway::{
-    GatewayAccess, GatewayFingerprint, GatewayView, ReadyGateway, RestoredKey,
+    GatewayAccess, GatewayFingerprint, GatewayView, HooksAccess, ReadyGateway, RestoredKey,
 };
 use ecto_core::key::NoRandomness;
 use ecto_core::ports::Gateway;
@@ -25,6 +25,7 @@ use crate::change::Plan;
 use crate::config::shown;
 use crate::environment::Environment;
 use crate::file::{Disk, RealDisk};
+use crate::hooks;
 use crate::probe::{self, Presence};
 use crate::reading::{Reading, Usable};
 use crate::rpc::{RpcFault, Session};
@@ -488,9 +489,12 @@ impl Gateway for OpenClaw {
         if token::is_weak(&token) {
             tracing::warn!("the gateway's own token is shorter than OpenClaw advises");
         }
+        // Read after the fingerprint was taken: where the configuration changed meanwhile, the next look tells.
+        let hooks = self.hooks().await?;
         Ok(GatewayAccess {
             address: gateway.address,
             token,
+            hooks,
             fingerprint: gateway.fingerprint,
         })
     }
@@ -505,6 +509,16 @@ impl Gateway for OpenClaw {
 }
 
 impl OpenClaw {
+    async fn hooks(&self) -> Result<Option<HooksAccess>, Cause> {
+        let usable = self.usable().await?;
+        // A provider's program may have to be asked.
+        tokio::task::spawn_blocking(move || hooks::find(&usable.place, &usable.config))
+            .await
+            .map_err(|error| Cause::Internal {
+                detail: error.to_string().into(),
+            })
+    }
+
     async fn why_no_access(&self, view: GatewayView) -> Cause {
         let log = self.log().await.map(|log| shown(&log));
         match view {

@@ -15,6 +15,7 @@ pub mod edit;
 pub mod environment;
 pub mod file;
 pub mod gateway;
+mod hooks;
 pub mod journal;
 pub mod launch_agent;
 pub mod needs;

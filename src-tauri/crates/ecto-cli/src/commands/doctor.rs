@@ -86,6 +86,7 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
                 | Answer::NamedKey { .. }
                 | Answer::Restored { .. }
                 | Answer::Requests { .. }
+                | Answer::Offered { .. }
                 | Answer::Failed { .. }
                 | Answer::NotUnderstood => {}
             }

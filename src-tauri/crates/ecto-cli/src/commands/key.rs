@@ -61,7 +61,7 @@ async fn add(new: NewKey, session: &Session) -> Result<Exit, Failure> {
     }
     let grant = KeyGrant {
         routes: if new.routes.is_empty() {
-            Route::ALL.into()
+            Route::USUAL.into()
         } else {
             new.routes.into_iter().collect()
         },
@@ -215,6 +215,7 @@ async fn all_keys(session: &Session) -> Result<Vec<KeyView>, Failure> {
         | Answer::NamedKey { .. }
         | Answer::Restored { .. }
         | Answer::Requests { .. }
+        | Answer::Offered { .. }
         | Answer::Failed { .. }
         | Answer::NotUnderstood => Err(not_understood()),
     }
@@ -229,6 +230,7 @@ async fn ask_key(session: &Session, request: Request) -> Result<(SecretString, K
         | Answer::Keys { .. }
         | Answer::Restored { .. }
         | Answer::Requests { .. }
+        | Answer::Offered { .. }
         | Answer::Failed { .. }
         | Answer::NotUnderstood => Err(not_understood()),
     }

@@ -34,6 +34,7 @@ pub async fn restore(session: &Session) -> Result<Vec<RestoredKey>, Failure> {
         | Answer::NamedKey { .. }
         | Answer::Failed { .. }
         | Answer::Requests { .. }
+        | Answer::Offered { .. }
         | Answer::NotUnderstood => Ok(Vec::new()),
     }
 }

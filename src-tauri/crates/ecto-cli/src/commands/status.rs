@@ -79,6 +79,7 @@ async fn read(session: &Session) -> Result<Report, Failure> {
         | Answer::NamedKey { .. }
         | Answer::Restored { .. }
         | Answer::Requests { .. }
+        | Answer::Offered { .. }
         | Answer::Failed { .. }
         | Answer::NotUnderstood => Ok(without_host(session)),
     }

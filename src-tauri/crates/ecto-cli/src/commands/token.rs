@@ -76,6 +76,7 @@ pub async fn reveal_key(session: &Session) -> Result<SecretString, Failure> {
         | Answer::NamedKey { .. }
         | Answer::Restored { .. }
         | Answer::Requests { .. }
+        | Answer::Offered { .. }
         | Answer::Failed { .. }
         | Answer::NotUnderstood => Err(ecto_host::client::ClientFault::NotUnderstood {
             detail: "not a key".to_owned(),

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::cause::Cause;
 use crate::gateway::RestoredKey;
 use crate::key::{KeyGrant, KeyName};
+use crate::offer::Offer;
 use crate::snapshot::{KeyView, Snapshot};
 use crate::tailnet::NodeChoice;
 use crate::wanted::Wanted;
@@ -70,6 +71,10 @@ pub(super) enum Action {
     RenameKey {
         name: KeyName,
         to: KeyName,
+        reply: Reply<()>,
+    },
+    SetOffer {
+        offer: Offer,
         reply: Reply<()>,
     },
     RestartGateway {
@@ -183,6 +188,12 @@ impl Handle {
             .await
     }
 
+    /// Changes what is offered beside what always is. Nothing in flight is cut; the lock is proven anew.
+    pub async fn set_offer(&self, offer: Offer) -> Result<(), Cause> {
+        self.ask(|reply| Command::Act(Action::SetOffer { offer, reply }))
+            .await
+    }
+
     /// Restarts the gateway and waits until it is ready.
     pub async fn restart_gateway(&self) -> Result<(), Cause> {
         self.ask(|reply| Command::Act(Action::RestartGateway { reply }))
@@ -292,6 +303,7 @@ impl Engine {
             | Action::RotateKey { .. }
             | Action::RevokeKey { .. }
             | Action::RenameKey { .. }
+            | Action::SetOffer { .. }
             | Action::RestartGateway { .. }
             | Action::Restore { .. } => Some(action),
         }

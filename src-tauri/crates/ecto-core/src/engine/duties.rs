@@ -49,6 +49,12 @@ impl Engine {
             Action::RenameKey { name, to, reply } => {
                 let _ = reply.send(self.rename_key(&name, to).await);
             }
+            Action::SetOffer { offer, reply } => {
+                self.ports.guard.set_offer(offer);
+                self.void_proof();
+                self.show_public();
+                let _ = reply.send(Ok(()));
+            }
             Action::RestartGateway { reply } => {
                 self.void_proof();
                 self.show_public();

@@ -24,11 +24,35 @@ pub enum Route {
     Responses,
     /// `GET /v1/models` and `GET /v1/models/{id}`.
     Models,
+    /// `POST /v1/embeddings`; see [`Offer`](crate::offer::Offer).
+    Embeddings,
+    /// `POST /hooks/…`, OpenClaw's own hooks; see [`Offer`](crate::offer::Offer).
+    Hooks,
 }
 
 impl Route {
     /// All routes.
-    pub const ALL: [Self; 3] = [Self::Chat, Self::Responses, Self::Models];
+    pub const ALL: [Self; 5] = [
+        Self::Chat,
+        Self::Responses,
+        Self::Models,
+        Self::Embeddings,
+        Self::Hooks,
+    ];
+
+    /// Those that are always offered, and that a key has unless it was made with others.
+    pub const USUAL: [Self; 3] = [Self::Chat, Self::Responses, Self::Models];
+
+    /// Those that are offered once a person allowed them.
+    pub const OPTIONAL: [Self; 2] = [Self::Embeddings, Self::Hooks];
+
+    /// Whether it is offered only once a person allowed it.
+    pub fn is_optional(self) -> bool {
+        match self {
+            Self::Chat | Self::Responses | Self::Models => false,
+            Self::Embeddings | Self::Hooks => true,
+        }
+    }
 
     /// Its name, as it is written in JSON and on the command line.
     pub fn word(self) -> &'static str {
@@ -36,13 +60,17 @@ impl Route {
             Self::Chat => "chat",
             Self::Responses => "responses",
             Self::Models => "models",
+            Self::Embeddings => "embeddings",
+            Self::Hooks => "hooks",
         }
     }
 }
 
 /// Something that is not a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the routes are chat, responses and models")]
+#[error(
+    "the routes are chat, responses and models, and, where they are allowed, embeddings and hooks"
+)]
 pub struct BadRoute;
 
 impl FromStr for Route {
@@ -90,10 +118,10 @@ pub struct KeyGrant {
 }
 
 impl Default for KeyGrant {
-    /// Everything the guard lets through, for ever, from anywhere.
+    /// Everything the guard always offers, for ever, from anywhere.
     fn default() -> Self {
         Self {
-            routes: Route::ALL.into(),
+            routes: Route::USUAL.into(),
             agent: None,
             rate: None,
             concurrent: None,
@@ -131,7 +159,9 @@ impl KeyGrant {
         if !self.allows_address(address) {
             return Err(Refusal::AddressNotAllowed);
         }
-        if !self.routes.contains(&route) {
+        // A hook names the agent it runs in its body, past what the guard pins.
+        let is_past_the_pin = route == Route::Hooks && self.agent.is_some();
+        if is_past_the_pin || !self.routes.contains(&route) {
             return Err(Refusal::RouteNotAllowed);
         }
         Ok(())
@@ -183,7 +213,7 @@ mod tests {
 
     fn grant() -> impl Strategy<Value = KeyGrant> {
         (
-            prop::collection::btree_set(prop::sample::select(Route::ALL.to_vec()), 0..=3),
+            prop::collection::btree_set(prop::sample::select(Route::ALL.to_vec()), 0..=5),
             prop::option::of(moment()),
             prop::collection::vec(range(), 0..4),
         )

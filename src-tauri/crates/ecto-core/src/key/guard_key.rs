@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
-use super::{KeyGrant, KeyName};
+use super::{KeyGrant, KeyName, Route};
 
 /// The SHA-256 of a key. A key has 32 random bytes, so nothing slower is needed against guessing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,8 +82,12 @@ impl GuardKey {
         }
     }
 
-    /// A key that may do everything the guard lets through.
+    /// A key that may do everything the guard lets through, also what is optional.
     pub fn with_all_routes(name: KeyName, secret: &SecretString) -> Self {
-        Self::new(name, secret, KeyGrant::default())
+        let grant = KeyGrant {
+            routes: Route::ALL.into(),
+            ..KeyGrant::default()
+        };
+        Self::new(name, secret, grant)
     }
 }

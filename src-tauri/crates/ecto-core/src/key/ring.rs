@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{DEFAULT_KEY, GuardKey, KeyDigest, KeyGrant, KeyName, ValidDigest, hint};
+use super::{DEFAULT_KEY, GuardKey, KeyDigest, KeyGrant, KeyName, Route, ValidDigest, hint};
 use crate::cause::Cause;
 use crate::snapshot::{KeyState, KeyView};
 
@@ -57,9 +57,18 @@ impl Key {
             && self.made == other.made
     }
 
-    /// What the guard is handed of it.
+    /// What the guard is handed of it. The first key, where it has all usual routes, also has the optional ones, which the
+    /// guard offers only once they are allowed; any other key has them by name alone.
     pub fn for_the_guard(&self) -> GuardKey {
         let mut key = GuardKey::new(self.name.clone(), &self.secret, self.grant.clone());
+        let usual = Route::USUAL.iter();
+        if self.name.is_default()
+            && usual
+                .copied()
+                .all(|route| key.grant.routes.contains(&route))
+        {
+            key.grant.routes.extend(Route::OPTIONAL);
+        }
         key.digests.extend(self.earlier.map(|earlier| ValidDigest {
             digest: earlier.digest,
             until: Some(earlier.until),

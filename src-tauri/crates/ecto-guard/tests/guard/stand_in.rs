@@ -201,6 +201,7 @@ pub fn access_to(address: SocketAddr) -> GatewayAccess {
     GatewayAccess {
         address,
         token: SecretString::from(GATEWAY_TOKEN),
+        hooks: None,
         fingerprint: GatewayFingerprint("first".to_owned()),
     }
 }

@@ -30,7 +30,7 @@ async fn a_restart_opens_again_with_a_new_proof() {
     world.state().record = Some(public(None));
     let story = Story::begin(world);
     story.until(is_public).await;
-    assert_eq!(story.world.calls(Call::Ask), 4);
+    assert_eq!(story.world.calls(Call::Ask), 6);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,8 @@ use crate::engine::{Engine, Ports};
 use crate::gateway::{
     GatewayAccess, GatewayFingerprint, GatewayView, ReadyGateway, RestoreOutcome, RestoredKey,
 };
-use crate::key::{GuardKey, Key, KeyDigest, KeyName, KeyRing};
+use crate::key::{GuardKey, Key, KeyDigest, KeyName, KeyRing, Route};
+use crate::offer::Offer;
 use crate::ports::{
     Activity, Claim, Clock, Desktop, Gateway, Guard, Outside, OutsideFinding, Tailnet, Vault,
     VaultFault, VaultPlace, WantedStore,
@@ -120,7 +121,7 @@ pub struct FakeGuard {
 
 impl FakeGuard {
     fn is_proven(&self) -> bool {
-        self.gateway_asked && self.asked.len() == 4
+        self.gateway_asked && self.asked.len() == 5
     }
 }
 
@@ -150,6 +151,7 @@ pub struct State {
     next_port: u16,
     pub answers: HashMap<&'static str, ProofAnswer>,
     pub gateway_open: bool,
+    pub offer: Offer,
 
     pub door: Option<Door>,
     next_door: u32,
@@ -263,6 +265,7 @@ impl World {
             next_port: 40_000,
             answers: HashMap::new(),
             gateway_open: false,
+            offer: Offer::default(),
             door: None,
             next_door: 1,
             lost: None,
@@ -736,6 +739,7 @@ impl Gateway for World {
             GatewayView::Ready(ready) => Ok(GatewayAccess {
                 address: ready.address,
                 token: SecretString::from(TOKEN),
+                hooks: None,
                 fingerprint: ready.fingerprint.clone(),
             }),
             _ => Err(Cause::GatewayNotReady { log: None }),
@@ -772,6 +776,7 @@ fn question(question: &ProofQuestion) -> &'static str {
         ProofQuestion::WrongKey => "wrong key",
         ProofQuestion::RightKey(_) => "right key",
         ProofQuestion::UnlistedRoute(_) => "unlisted route",
+        ProofQuestion::OptionalRoute(..) => "optional route",
     }
 }
 
@@ -833,6 +838,14 @@ impl Guard for World {
         }
     }
 
+    fn set_offer(&self, offer: Offer) {
+        self.state().offer = offer;
+    }
+
+    fn offer(&self) -> Offer {
+        self.state().offer.clone()
+    }
+
     fn key_uses(&self) -> Vec<(KeyName, Timestamp)> {
         Vec::new()
     }
@@ -870,6 +883,7 @@ impl Guard for World {
         let name = question(&asked);
         let mut state = self.state();
         let scripted = state.answers.get(name).cloned();
+        let offer = state.offer.clone();
         let Some(guard) = &mut state.guard else {
             return Err(Cause::GuardFailed {
                 detail: "nobody listens".into(),
@@ -884,6 +898,14 @@ impl Guard for World {
             ProofQuestion::WrongKey => refusing(Refusal::WrongKey),
             ProofQuestion::UnlistedRoute(key) if known(key) => refusing(Refusal::UnknownRoute),
             ProofQuestion::RightKey(key) if known(key) => listing(),
+            ProofQuestion::OptionalRoute(route, given) => {
+                let is_there = *route != Route::Hooks && offer.has(*route);
+                match given {
+                    _ if !is_there => refusing(Refusal::UnknownRoute),
+                    Some(_) => refusing(Refusal::GatewayAway),
+                    None => refusing(Refusal::MissingKey),
+                }
+            }
             ProofQuestion::UnlistedRoute(_) | ProofQuestion::RightKey(_) => {
                 refusing(Refusal::WrongKey)
             }

@@ -1,0 +1,189 @@
+//! `ecto route`: what the guard offers beside what it always does.
+
+use ecto_core::key::Route;
+use ecto_core::offer::{Offer, Origin};
+use ecto_core::words::{ORIGIN_WARNING, route_warning};
+use ecto_host::report::SCHEMA;
+use ecto_host::request::{Answer, Request};
+use serde_json::json;
+
+use crate::arguments::RouteCommand;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Does what was asked for.
+pub async fn run(command: RouteCommand, session: &Session) -> Result<Exit, Failure> {
+    let (request, told) = match command {
+        RouteCommand::List => (Request::Offer, Vec::new()),
+        RouteCommand::Allow { route } => (set(route, true)?, allowed(route)),
+        RouteCommand::Forbid { route } => (set(route, false)?, vec![forbidden(route)]),
+        RouteCommand::AllowOrigin { origin } => {
+            let told = allowed_origin(&origin);
+            let allowed = true;
+            (Request::SetOrigin { origin, allowed }, told)
+        }
+        RouteCommand::ForbidOrigin { origin } => {
+            let told = vec![format!("Pages of {origin} can no longer call.")];
+            let allowed = false;
+            (Request::SetOrigin { origin, allowed }, told)
+        }
+    };
+    let is_list = request == Request::Offer;
+    let offer = ask(request, session).await?;
+    if session.terminal.is_json() {
+        let document = json!({
+            "schema": SCHEMA,
+            "always": Route::USUAL,
+            "routes": offer.routes,
+            "origins": offer.origins,
+        });
+        session.terminal.print_json(&document);
+    } else if is_list {
+        session.terminal.print(&list(&offer));
+    } else {
+        for line in &told {
+            session.terminal.tell(line);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn set(route: Route, allowed: bool) -> Result<Request, Failure> {
+    if route.is_optional() {
+        return Ok(Request::SetRoute { route, allowed });
+    }
+    Err(Failure::own(
+        "route_not_optional",
+        format!("The route {route} is always offered."),
+        "Give a key fewer routes with `ecto key add NAME --routes …` instead.",
+    ))
+}
+
+async fn ask(request: Request, session: &Session) -> Result<Offer, Failure> {
+    match session.ask(request).await? {
+        Answer::Offered { offer } => Ok(offer),
+        Answer::Report(_)
+        | Answer::Done
+        | Answer::Key { .. }
+        | Answer::Keys { .. }
+        | Answer::NamedKey { .. }
+        | Answer::Restored { .. }
+        | Answer::Requests { .. }
+        | Answer::Failed { .. }
+        | Answer::NotUnderstood => Err(Failure::own(
+            "not_understood",
+            "The running host does not know of routes.",
+            "Start Ecto anew, so that all of it is of one version.",
+        )),
+    }
+}
+
+fn path(route: Route) -> &'static str {
+    match route {
+        Route::Chat => "POST /v1/chat/completions",
+        Route::Responses => "POST /v1/responses",
+        Route::Models => "GET /v1/models",
+        Route::Embeddings => "POST /v1/embeddings",
+        Route::Hooks => "POST /hooks/…",
+    }
+}
+
+fn allowed(route: Route) -> Vec<String> {
+    let mut told = vec![format!(
+        "{} is offered: to the default key, and to keys made with `--routes {route}`.",
+        path(route)
+    )];
+    if route == Route::Hooks {
+        told.push(
+            "It is there only while hooks are enabled in OpenClaw's configuration.".to_owned(),
+        );
+    }
+    told.extend(route_warning(route).map(|warning| format!("Mind: {warning}")));
+    told
+}
+
+fn forbidden(route: Route) -> String {
+    format!(
+        "{} is no longer offered. What is under way goes on.",
+        path(route)
+    )
+}
+
+fn allowed_origin(origin: &Origin) -> Vec<String> {
+    vec![
+        format!("Pages of {origin} can call, with a key."),
+        format!("Mind: {ORIGIN_WARNING}"),
+    ]
+}
+
+/// What is offered and what could be, a line each.
+fn list(offer: &Offer) -> String {
+    let mut lines: Vec<String> = Route::ALL
+        .into_iter()
+        .map(|route| {
+            let state = match (offer.has(route), route.is_optional()) {
+                (true, false) => "always offered",
+                (true, true) => "allowed",
+                (false, _) => "not offered",
+            };
+            format!("{:<10}  {:<25}  {state}", route.word(), path(route))
+        })
+        .collect();
+    if offer.origins.is_empty() {
+        lines.push("No web page may call.".to_owned());
+    }
+    for origin in &offer.origins {
+        lines.push(format!("Pages of {origin} may call."));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_offered_is_listed() {
+        insta::assert_snapshot!(list(&Offer::default()), @r"
+        chat        POST /v1/chat/completions  always offered
+        responses   POST /v1/responses         always offered
+        models      GET /v1/models             always offered
+        embeddings  POST /v1/embeddings        not offered
+        hooks       POST /hooks/…              not offered
+        No web page may call.
+        ");
+        let offer = Offer {
+            routes: [Route::Hooks].into(),
+            origins: ["https://app.example".parse().unwrap()].into(),
+        };
+        insta::assert_snapshot!(list(&offer), @r"
+        chat        POST /v1/chat/completions  always offered
+        responses   POST /v1/responses         always offered
+        models      GET /v1/models             always offered
+        embeddings  POST /v1/embeddings        not offered
+        hooks       POST /hooks/…              allowed
+        Pages of https://app.example may call.
+        ");
+    }
+
+    #[test]
+    fn whoever_allows_something_is_told_what_it_means() {
+        let told: Vec<String> = Route::OPTIONAL
+            .into_iter()
+            .flat_map(allowed)
+            .chain(allowed_origin(&"https://app.example".parse().unwrap()))
+            .chain([forbidden(Route::Hooks)])
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        POST /v1/embeddings is offered: to the default key, and to keys made with `--routes embeddings`.
+        Mind: Whoever has a key for it can have text of any length turned into embeddings, and your provider bills you for all of it.
+        POST /hooks/… is offered: to the default key, and to keys made with `--routes hooks`.
+        It is there only while hooks are enabled in OpenClaw's configuration.
+        Mind: A hook starts OpenClaw's agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it to programs you trust alone.
+        Pages of https://app.example can call, with a key.
+        Mind: A key that a web page uses can be read by everybody who can open that page. Make a key for that page alone, with a rate and an end.
+        POST /hooks/… is no longer offered. What is under way goes on.
+        ");
+    }
+}
