@@ -477,7 +477,19 @@ cause: Cause,
  */
 at: string, };
 
+export type Offer = { 
+/**
+ * The optional routes that are allowed.
+ */
+routes: Array<Route>, 
+/**
+ * The web pages whose programs may call.
+ */
+origins: Array<Origin>, };
+
 export type OpenFor = 15 | 60 | 480 | null;
+
+export type Origin = string;
 
 export type Period = "second" | "minute" | "hour" | "day";
 
@@ -625,6 +637,10 @@ today: Array<KeyDay>,
  */
 strangers: Strangers | null, 
 /**
+ * What is offered beside what always is, because somebody allowed it.
+ */
+offer: Offer, 
+/**
  * What the person asked for.
  */
 wanted: Wanted, 
@@ -707,7 +723,7 @@ key: string,
  */
 outcome: RestoreOutcome, };
 
-export type Route = "chat" | "responses" | "models";
+export type Route = "chat" | "responses" | "models" | "embeddings" | "hooks";
 
 export type RunningNode = { 
 /**

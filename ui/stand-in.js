@@ -103,6 +103,7 @@ function base() {
       notice: null,
       today: [],
       strangers: null,
+      offer: { routes: [], origins: [] },
     },
     preferences: { node: "auto", at_sleep: "stay", notifications: true, minutes: null, metrics: false },
     system: "mac",
