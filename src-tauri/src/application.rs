@@ -397,6 +397,7 @@ impl Application {
             | Answer::Keys { .. }
             | Answer::NamedKey { .. }
             | Answer::Restored { .. }
+            | Answer::Offered { .. }
             | Answer::Failed { .. }
             | Answer::NotUnderstood => Ok(Vec::new()),
         }
