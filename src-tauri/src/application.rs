@@ -11,7 +11,7 @@ use ecto_core::ports::RequestLine;
 use ecto_core::snapshot::KeyView;
 use ecto_host::preferences::{AtSleep, Found, OpenFor, Preferences, PreferencesFile};
 use ecto_host::report::Report;
-use ecto_host::request::{Answer, Request};
+use ecto_host::request::Request;
 use ecto_platform::System;
 use ecto_platform::clipboard::Board;
 use ecto_platform::desktop::SystemDesktop;
@@ -225,18 +225,7 @@ impl Application {
 
     /// The key itself.
     pub async fn reveal_key(&self) -> Result<SecretString, Refusal> {
-        match self.hosting.ask(Request::RevealKey).await? {
-            Answer::Key { key } => Ok(key),
-            Answer::Report(_)
-            | Answer::Done
-            | Answer::Keys { .. }
-            | Answer::NamedKey { .. }
-            | Answer::Restored { .. }
-            | Answer::Requests { .. }
-            | Answer::Offered { .. }
-            | Answer::Failed { .. }
-            | Answer::NotUnderstood => Err(Refusal::nothing("There is no key.")),
-        }
+        Ok(self.hosting.ask(Request::RevealKey).await?.into_key()?)
     }
 
     /// Copies; what holds the key is kept out of clipboard histories and cleared after a minute.
@@ -291,17 +280,7 @@ impl Application {
     }
 
     async fn named_key(&self, request: Request) -> Result<(SecretString, KeyView), Refusal> {
-        match self.hosting.ask(request).await? {
-            Answer::NamedKey { secret, key } => Ok((secret, *key)),
-            Answer::Report(_)
-            | Answer::Done
-            | Answer::Key { .. }
-            | Answer::Keys { .. }
-            | Answer::Restored { .. }
-            | Answer::Requests { .. }
-            | Answer::Failed { .. }
-            | Answer::NotUnderstood => Err(Refusal::nothing("There is no such key.")),
-        }
+        Ok(self.hosting.ask(request).await?.into_named_key()?)
     }
 
     async fn copy_text(&self, text: String) -> Result<(), Refusal> {
@@ -372,35 +351,14 @@ impl Application {
 
     /// Private, and OpenClaw as it was.
     pub async fn restore(&self) -> Result<Vec<RestoredKey>, Refusal> {
-        match self.hosting.ask(Request::Restore).await? {
-            Answer::Restored { keys } => Ok(keys),
-            Answer::Report(_)
-            | Answer::Done
-            | Answer::Key { .. }
-            | Answer::Keys { .. }
-            | Answer::NamedKey { .. }
-            | Answer::Requests { .. }
-            | Answer::Offered { .. }
-            | Answer::Failed { .. }
-            | Answer::NotUnderstood => Ok(Vec::new()),
-        }
+        Ok(self.hosting.ask(Request::Restore).await?.into_restored()?)
     }
 
     /// The last requests through the guard, oldest first.
     pub async fn requests(&self) -> Result<Vec<RequestLine>, Refusal> {
         let limit = REQUESTS_SHOWN;
-        match self.hosting.ask(Request::Requests { limit }).await? {
-            Answer::Requests { lines } => Ok(lines),
-            Answer::Report(_)
-            | Answer::Done
-            | Answer::Key { .. }
-            | Answer::Keys { .. }
-            | Answer::NamedKey { .. }
-            | Answer::Restored { .. }
-            | Answer::Offered { .. }
-            | Answer::Failed { .. }
-            | Answer::NotUnderstood => Ok(Vec::new()),
-        }
+        let answer = self.hosting.ask(Request::Requests { limit }).await?;
+        Ok(answer.into_requests()?)
     }
 
     /// Keeps what the person chose.

@@ -151,21 +151,7 @@ impl Hosting {
             Reached::Own(desk) => desk.answer(request).await,
             Reached::Other(mut client) => client.ask(&request).await?,
         };
-        match answer {
-            Answer::Failed { cause, .. } => Err(cause.into()),
-            Answer::NotUnderstood => Err(ClientFault::NotUnderstood {
-                detail: "the request".to_owned(),
-            }
-            .into()),
-            Answer::Report(_)
-            | Answer::Done
-            | Answer::Key { .. }
-            | Answer::Keys { .. }
-            | Answer::NamedKey { .. }
-            | Answer::Restored { .. }
-            | Answer::Requests { .. }
-            | Answer::Offered { .. } => Ok(answer),
-        }
+        Ok(answer.settle()?)
     }
 
     /// Waits for a host, and has one started where that failed before; `None` once that fails again. One in another

@@ -4,6 +4,7 @@ use ecto_core::cause::Cause;
 use ecto_core::words::{self, Message};
 use ecto_host::client::ClientFault;
 use ecto_host::lock::LockFault;
+use ecto_host::request::Unanswered;
 use ecto_host::world::{LabUnusable, WorldFault};
 use ecto_platform::clipboard::CopyFault;
 use ecto_platform::folders::FolderFault;
@@ -36,6 +37,14 @@ impl Refusal {
             what: message.what,
             next: message.next,
         }
+    }
+
+    fn other_version() -> Self {
+        Self::new(
+            "host_not_understood",
+            "The Ecto that runs in a terminal speaks another version than this app.",
+            "End it there, then connect again.",
+        )
     }
 
     /// There is nothing of that kind to act on right now.
@@ -96,6 +105,15 @@ impl From<CopyFault> for Refusal {
     }
 }
 
+impl From<Unanswered> for Refusal {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Failed(cause) => cause.into(),
+            Unanswered::NotUnderstood => Self::other_version(),
+        }
+    }
+}
+
 impl From<ClientFault> for Refusal {
     fn from(fault: ClientFault) -> Self {
         match fault {
@@ -114,11 +132,7 @@ impl From<ClientFault> for Refusal {
                 "The Ecto that runs in a terminal does not answer.",
                 "End it there, then connect again.",
             ),
-            ClientFault::NotUnderstood { .. } => Self::new(
-                "host_not_understood",
-                "The Ecto that runs in a terminal speaks another version than this app.",
-                "End it there, then connect again.",
-            ),
+            ClientFault::NotUnderstood { .. } => Self::other_version(),
         }
     }
 }

@@ -148,6 +148,7 @@ pub async fn pass_all(requests: &[Vec<u8>], token: &str) -> Result<Vec<Passed>> 
     let access = GatewayAccess {
         address: tap.address,
         token: SecretString::from(token),
+        hooks: None,
         fingerprint: GatewayFingerprint("tap".to_owned()),
     };
     let known = GuardKey::with_all_routes("lab".parse().map_err(anyhow::Error::msg)?, &key);

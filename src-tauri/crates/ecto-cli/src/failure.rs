@@ -6,6 +6,7 @@ use ecto_host::client::ClientFault;
 use ecto_host::host::HostFault;
 use ecto_host::lock::LockFault;
 use ecto_host::report::SCHEMA;
+use ecto_host::request::Unanswered;
 use ecto_host::world::WorldFault;
 use serde_json::{Value, json};
 
@@ -71,6 +72,14 @@ impl Failure {
         }
     }
 
+    fn other_version() -> Self {
+        Self::own(
+            "host_not_understood",
+            "The running Ecto speaks another version than this command.",
+            "End it, then try again with one version.",
+        )
+    }
+
     /// What happened and what to do.
     pub fn message(&self) -> Message {
         match self {
@@ -111,6 +120,15 @@ impl From<Cause> for Failure {
     }
 }
 
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Failed(cause) => cause.into(),
+            Unanswered::NotUnderstood => Self::other_version(),
+        }
+    }
+}
+
 impl From<ClientFault> for Failure {
     fn from(fault: ClientFault) -> Self {
         match fault {
@@ -129,11 +147,7 @@ impl From<ClientFault> for Failure {
                 "Ecto is running and does not answer.",
                 "Wait a moment and try again. If it stays so, end its process: that closes the door.",
             ),
-            ClientFault::NotUnderstood { .. } => Self::own(
-                "host_not_understood",
-                "The running Ecto speaks another version than this command.",
-                "End it, then try again with one version.",
-            ),
+            ClientFault::NotUnderstood { .. } => Self::other_version(),
         }
     }
 }

@@ -130,7 +130,7 @@ impl Session {
                 Turn::Ours(lock) => break lock,
                 Turn::Theirs(mut client) => match client.ask(&request).await {
                     Err(ClientFault::Ended) => {}
-                    answer => return settle(answer?),
+                    answer => return Ok(answer?.settle()?),
                 },
             }
         };
@@ -148,7 +148,7 @@ impl Session {
             .await?;
         let answer = own.host.desk().answer(request).await;
         let ended = own.host.end().await;
-        let answer = settle(answer)?;
+        let answer = answer.settle()?;
         ended?;
         Ok(answer)
     }
@@ -200,25 +200,6 @@ impl Session {
             host,
             _world: world.keep,
         })
-    }
-}
-
-/// Makes what the host said into what the command returns.
-pub fn settle(answer: Answer) -> Result<Answer, Failure> {
-    match answer {
-        Answer::Failed { cause, .. } => Err(Failure::Cause(cause)),
-        Answer::NotUnderstood => Err(ClientFault::NotUnderstood {
-            detail: "the request".to_owned(),
-        }
-        .into()),
-        Answer::Report(_)
-        | Answer::Done
-        | Answer::Key { .. }
-        | Answer::Keys { .. }
-        | Answer::NamedKey { .. }
-        | Answer::Restored { .. }
-        | Answer::Requests { .. }
-        | Answer::Offered { .. } => Ok(answer),
     }
 }
 

@@ -103,7 +103,8 @@ pub trait Guard: Send + Sync {
     /// notices, and nothing is held.
     fn set_keys(&self, keys: Vec<GuardKey>);
 
-    /// Takes over what is offered beside what always is, at once. What is in flight goes on.
+    /// Takes over what is offered beside what always is, at once. What is in flight for a route that is not offered any
+    /// more is cut; everything else goes on.
     fn set_offer(&self, offer: Offer);
 
     /// What is offered beside what always is.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ecto_core::Timestamp;
 use ecto_core::cause::Cause;
 use ecto_core::gateway::GatewayAccess;
-use ecto_core::key::{GuardKey, KeyName};
+use ecto_core::key::{GuardKey, KeyName, Route};
 use ecto_core::offer::Offer;
 use ecto_core::ports::Clock;
 use tokio::sync::Notify;
@@ -63,9 +63,18 @@ impl Gate {
             .clone()
     }
 
-    /// Takes over what is offered, for whatever comes from now on.
+    /// Takes over what is offered. What is in flight for a route that is not any more is cut.
     pub fn set_offer(&self, offer: Offer) {
+        let gone = Route::OPTIONAL
+            .into_iter()
+            .filter(|route| !offer.has(*route));
+        let gone: Vec<_> = gone.collect();
         *self.offer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(offer);
+        if let Some(admission) = self.admission() {
+            for route in gone {
+                admission.keys.cut_route(route);
+            }
+        }
     }
 
     /// Takes over the gateway and the keys, and holds. What is in flight for a key that is gone is cut; what is in
@@ -189,7 +198,8 @@ mod tests {
         tokio::spawn(async move { cutting.0.cut_what_ends(&*cutting.1).await });
         let open = |secret: &str| {
             let keys = gate.admission().unwrap().keys;
-            keys.find(secret.as_bytes(), clock.now()).unwrap().cut
+            let holder = keys.find(secret.as_bytes(), clock.now()).unwrap();
+            holder.cuts.of_route(Route::Chat)
         };
         let (stays, ends) = (open("default"), open("guest"));
         tokio::time::sleep(Duration::from_millis(3_599_900)).await;

@@ -1,9 +1,10 @@
 //! The keys that open the lock. The guard holds their hashes alone.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ecto_core::Timestamp;
@@ -40,8 +41,39 @@ pub(crate) struct KnownKey {
 #[derive(Debug)]
 struct KnownSecret {
     valid: ValidDigest,
-    /// Cancelled when it is taken away or has ended: everything that was opened with it ends.
-    cut: CancellationToken,
+    cuts: Cuts,
+}
+
+/// What ends what was opened with a secret.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cuts {
+    /// Cancelled when the secret is taken away or has ended.
+    all: CancellationToken,
+    /// Each cancelled also when its route is no longer offered.
+    optional: Arc<Mutex<BTreeMap<Route, CancellationToken>>>,
+}
+
+impl Cuts {
+    /// What ends a request for this route.
+    pub fn of_route(&self, route: Route) -> CancellationToken {
+        if !route.is_optional() {
+            return self.all.clone();
+        }
+        self.optional()
+            .entry(route)
+            .or_insert_with(|| self.all.child_token())
+            .clone()
+    }
+
+    fn cut_route(&self, route: Route) {
+        if let Some(cut) = self.optional().remove(&route) {
+            cut.cancel();
+        }
+    }
+
+    fn optional(&self) -> MutexGuard<'_, BTreeMap<Route, CancellationToken>> {
+        self.optional.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How a key was used. Stays with it when it is renamed, rotated, or given another grant.
@@ -68,8 +100,8 @@ impl Default for Usage {
 pub(crate) struct Holder {
     /// The key.
     pub key: Arc<KnownKey>,
-    /// Cancelled when what was presented is no longer good.
-    pub cut: CancellationToken,
+    /// What ends when what was presented is no longer good.
+    pub cuts: Cuts,
 }
 
 /// Why a holder is not let in: the refusal, and how long to wait where that is known.
@@ -176,10 +208,17 @@ impl KnownKeys {
         for secret in self.secrets() {
             let stays = |other: &KnownSecret| other.valid.digest == secret.valid.digest;
             if !next.secrets().any(stays) {
-                secret.cut.cancel();
+                secret.cuts.all.cancel();
             }
         }
         next
+    }
+
+    /// Cuts everything that was opened for an optional route.
+    pub fn cut_route(&self, route: Route) {
+        for secret in self.secrets() {
+            secret.cuts.cut_route(route);
+        }
     }
 
     fn secrets(&self) -> impl Iterator<Item = &KnownSecret> {
@@ -202,9 +241,9 @@ impl KnownKeys {
         let secrets = key.digests.iter().map(|valid| KnownSecret {
             valid: *valid,
             // One that has ended is good again where it was given more time; what was cut stays cut.
-            cut: known(valid.digest)
-                .map(|(_, secret)| secret.cut.clone())
-                .filter(|cut| !cut.is_cancelled())
+            cuts: known(valid.digest)
+                .map(|(_, secret)| secret.cuts.clone())
+                .filter(|cuts| !cuts.all.is_cancelled())
                 .unwrap_or_default(),
         });
         KnownKey {
@@ -248,7 +287,7 @@ impl KnownKeys {
         }
         Some(Holder {
             key: Arc::clone(key),
-            cut: secret.cut.clone(),
+            cuts: secret.cuts.clone(),
         })
     }
 
@@ -258,7 +297,7 @@ impl KnownKeys {
         for key in &self.0 {
             for secret in &key.secrets {
                 match key.end(secret) {
-                    Some(end) if end <= now => secret.cut.cancel(),
+                    Some(end) if end <= now => secret.cuts.all.cancel(),
                     Some(end) => next = Some(next.map_or(end, |next| next.min(end))),
                     None => {}
                 }
@@ -317,7 +356,7 @@ mod tests {
     }
 
     fn is_cut(holder: &Holder) -> bool {
-        holder.cut.is_cancelled()
+        holder.cuts.all.is_cancelled()
     }
 
     #[test]

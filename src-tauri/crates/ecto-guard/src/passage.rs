@@ -244,7 +244,11 @@ fn admit(
     let key = holder.key;
     line.set_key(key.label.clone());
     key.judge(destination.route, asking.address, now)?;
-    turn.end_with(holder.cut);
+    turn.end_with(holder.cuts.of_route(destination.route));
+    // One that was forbidden before that could be cut.
+    if destination.route.is_optional() && !shared.gate.offer().has(destination.route) {
+        return Err(Refusal::UnknownRoute.into());
+    }
     let (destination, as_list) = match key.model() {
         Some(model) => pin_models(destination, &model)?,
         None => (destination, false),

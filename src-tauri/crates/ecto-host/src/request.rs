@@ -189,6 +189,87 @@ impl Answer {
             Err(cause) => Self::failed(cause),
         }
     }
+
+    /// Gives the answer back where it is one.
+    pub fn settle(self) -> Result<Self, Unanswered> {
+        match self {
+            Self::Failed { cause, .. } => Err(Unanswered::Failed(cause)),
+            Self::NotUnderstood => Err(Unanswered::NotUnderstood),
+            Self::Report(_)
+            | Self::Done
+            | Self::Key { .. }
+            | Self::Keys { .. }
+            | Self::NamedKey { .. }
+            | Self::Restored { .. }
+            | Self::Requests { .. }
+            | Self::Offered { .. } => Ok(self),
+        }
+    }
+
+    /// The report, where this is one.
+    pub fn into_report(self) -> Result<Report, Unanswered> {
+        let Self::Report(report) = self.settle()? else {
+            return Err(Unanswered::NotUnderstood);
+        };
+        Ok(*report)
+    }
+
+    /// The key itself, where this is the answer to [`Request::RevealKey`].
+    pub fn into_key(self) -> Result<SecretString, Unanswered> {
+        let Self::Key { key } = self.settle()? else {
+            return Err(Unanswered::NotUnderstood);
+        };
+        Ok(key)
+    }
+
+    /// What may be shown of all keys, where this is that.
+    pub fn into_keys(self) -> Result<Vec<KeyView>, Unanswered> {
+        let Self::Keys { keys } = self.settle()? else {
+            return Err(Unanswered::NotUnderstood);
+        };
+        Ok(keys)
+    }
+
+    /// One key itself and what may be shown of it, where this is that.
+    pub fn into_named_key(self) -> Result<(SecretString, KeyView), Unanswered> {
+        let Self::NamedKey { secret, key } = self.settle()? else {
+            return Err(Unanswered::NotUnderstood);
+        };
+        Ok((secret, *key))
+    }
+
+    /// What became of OpenClaw's keys, where this is the answer to [`Request::Restore`].
+    pub fn into_restored(self) -> Result<Vec<RestoredKey>, Unanswered> {
+        let Self::Restored { keys } = self.settle()? else {
+            return Err(Unanswered::NotUnderstood);
+        };
+        Ok(keys)
+    }
+
+    /// The last requests, where this is that.
+    pub fn into_requests(self) -> Result<Vec<RequestLine>, Unanswered> {
+        let Self::Requests { lines } = self.settle()? else {
+            return Err(Unanswered::NotUnderstood);
+        };
+        Ok(lines)
+    }
+
+    /// What is offered, where this is that.
+    pub fn into_offer(self) -> Result<Offer, Unanswered> {
+        let Self::Offered { offer } = self.settle()? else {
+            return Err(Unanswered::NotUnderstood);
+        };
+        Ok(offer)
+    }
+}
+
+/// Why an answer does not have what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It did not work.
+    Failed(Cause),
+    /// The host did not understand the request, or it answered another one: it is of another version.
+    NotUnderstood,
 }
 
 /// The socket is for its owner alone; no other answers carry a key over it.

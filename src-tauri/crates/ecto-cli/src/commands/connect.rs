@@ -12,7 +12,7 @@ use ecto_host::client::Client;
 use ecto_host::control::Desk;
 use ecto_host::lock::HostLock;
 use ecto_host::report::Report;
-use ecto_host::request::{Answer, Request};
+use ecto_host::request::Request;
 use ecto_host::world::WorldChoice;
 use ecto_platform::vault::VaultChoice;
 use secrecy::{ExposeSecret, SecretString};
@@ -25,7 +25,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::logging;
 use crate::progress::{self, Progress};
-use crate::session::{Session, Turn, settle};
+use crate::session::{Session, Turn};
 use crate::terminal::STRONG;
 
 /// How long a host that was started in the background may take to answer.
@@ -92,7 +92,7 @@ fn requests(connect: &Connect) -> Vec<Request> {
 /// Asks the running host for all of it.
 async fn ask_host(connect: &Connect, mut client: Client) -> Result<(), Failure> {
     for request in requests(connect) {
-        settle(client.ask(&request).await?)?;
+        client.ask(&request).await?.settle()?;
     }
     Ok(())
 }
@@ -272,11 +272,11 @@ async fn be_host(lock: HostLock, connect: &Connect, session: &Session) -> Result
     watcher.progress.clear(session.terminal);
     let was_public = watcher.key.is_some();
     let closed = match &outcome {
-        Ok(Ended::Interrupted) | Err(_) => settle(desk.answer(Request::Disconnect).await),
-        Ok(Ended::Terminated | Ended::Elsewhere) => Ok(Answer::Done),
+        Ok(Ended::Interrupted) | Err(_) => close(&desk).await,
+        Ok(Ended::Terminated | Ended::Elsewhere) => Ok(()),
         Ok(Ended::Private) => {
             own.host.finish_errands().await;
-            Ok(Answer::Done)
+            Ok(())
         }
     };
     let ended = own.host.end().await;
@@ -299,6 +299,11 @@ async fn be_host(lock: HostLock, connect: &Connect, session: &Session) -> Result
         Ended::Interrupted if !was_public => Exit::Interrupted,
         Ended::Interrupted | Ended::Terminated | Ended::Elsewhere | Ended::Private => Exit::Done,
     })
+}
+
+async fn close(desk: &Desk) -> Result<(), Failure> {
+    desk.answer(Request::Disconnect).await.settle()?;
+    Ok(())
 }
 
 async fn terminated(signal: &mut Option<tokio::signal::unix::Signal>) {
@@ -332,7 +337,7 @@ impl Foreground<'_> {
     async fn pursue(&mut self, desk: &Desk) -> Result<Ended, Failure> {
         let mut snapshots = desk.engine.snapshots();
         for request in requests(self.connect) {
-            settle(desk.answer(request).await)?;
+            desk.answer(request).await.settle()?;
         }
         loop {
             snapshots.borrow_and_update();
@@ -360,12 +365,11 @@ impl Foreground<'_> {
             } => {
                 if self.key.is_none() {
                     self.progress.clear(terminal);
-                    if let Answer::Key { key } = settle(desk.answer(Request::RevealKey).await)? {
-                        if !terminal.is_json() {
-                            print_result(self.session, self.connect, report, &key);
-                        }
-                        self.key = Some(key);
+                    let key = desk.answer(Request::RevealKey).await.into_key()?;
+                    if !terminal.is_json() {
+                        print_result(self.session, self.connect, report, &key);
                     }
+                    self.key = Some(key);
                     if let Some(until) = until {
                         let time = until
                             .to_zoned(jiff::tz::TimeZone::system())

@@ -7,7 +7,7 @@ use ecto_core::tailnet::{FunnelPermission, Installer, TailnetView};
 use ecto_core::words;
 use ecto_host::lock::HostLock;
 use ecto_host::report::{Report, SCHEMA};
-use ecto_host::request::{Answer, Request};
+use ecto_host::request::Request;
 use serde::Serialize;
 
 use super::status::{gateway_line, tailnet_line};
@@ -78,18 +78,8 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
         Turn::Theirs(mut client) => {
             // The host has just looked; a look that was interrupted is no finding.
             let _ = client.ask(&Request::Look).await;
-            match client.ask(&Request::Status).await? {
-                Answer::Report(report) => of_host(&report, &mut findings),
-                Answer::Done
-                | Answer::Key { .. }
-                | Answer::Keys { .. }
-                | Answer::NamedKey { .. }
-                | Answer::Restored { .. }
-                | Answer::Requests { .. }
-                | Answer::Offered { .. }
-                | Answer::Failed { .. }
-                | Answer::NotUnderstood => {}
-            }
+            let report = client.ask(&Request::Status).await?.into_report()?;
+            of_host(&report, &mut findings);
         }
         Turn::Ours(lock) => of_world(session, &lock, &mut findings).await?,
     }

@@ -9,9 +9,8 @@ use std::time::Duration;
 use ecto_core::Timestamp;
 use ecto_core::key::{KeyGrant, KeyName, Route, is_well_formed};
 use ecto_core::snapshot::{KeyState, KeyView};
-use ecto_host::client::ClientFault;
 use ecto_host::report::SCHEMA;
-use ecto_host::request::{Answer, Request};
+use ecto_host::request::Request;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -207,38 +206,11 @@ async fn which(session: &Session) -> Result<Exit, Failure> {
 }
 
 async fn all_keys(session: &Session) -> Result<Vec<KeyView>, Failure> {
-    match session.ask(Request::Keys).await? {
-        Answer::Keys { keys } => Ok(keys),
-        Answer::Report(_)
-        | Answer::Done
-        | Answer::Key { .. }
-        | Answer::NamedKey { .. }
-        | Answer::Restored { .. }
-        | Answer::Requests { .. }
-        | Answer::Offered { .. }
-        | Answer::Failed { .. }
-        | Answer::NotUnderstood => Err(not_understood()),
-    }
+    Ok(session.ask(Request::Keys).await?.into_keys()?)
 }
 
 async fn ask_key(session: &Session, request: Request) -> Result<(SecretString, KeyView), Failure> {
-    match session.ask(request).await? {
-        Answer::NamedKey { secret, key } => Ok((secret, *key)),
-        Answer::Report(_)
-        | Answer::Done
-        | Answer::Key { .. }
-        | Answer::Keys { .. }
-        | Answer::Restored { .. }
-        | Answer::Requests { .. }
-        | Answer::Offered { .. }
-        | Answer::Failed { .. }
-        | Answer::NotUnderstood => Err(not_understood()),
-    }
-}
-
-fn not_understood() -> Failure {
-    let detail = "not a key".to_owned();
-    ClientFault::NotUnderstood { detail }.into()
+    Ok(session.ask(request).await?.into_named_key()?)
 }
 
 fn print_key(session: &Session, secret: &SecretString, key: &KeyView) {

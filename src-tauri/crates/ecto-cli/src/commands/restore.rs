@@ -3,7 +3,7 @@
 use ecto_core::gateway::RestoredKey;
 use ecto_core::words;
 use ecto_host::report::SCHEMA;
-use ecto_host::request::{Answer, Request};
+use ecto_host::request::Request;
 use serde_json::json;
 
 use crate::exit::Exit;
@@ -25,18 +25,7 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
 
 /// Does it, and gives what became of each key.
 pub async fn restore(session: &Session) -> Result<Vec<RestoredKey>, Failure> {
-    match session.ask(Request::Restore).await? {
-        Answer::Restored { keys } => Ok(keys),
-        Answer::Report(_)
-        | Answer::Done
-        | Answer::Key { .. }
-        | Answer::Keys { .. }
-        | Answer::NamedKey { .. }
-        | Answer::Failed { .. }
-        | Answer::Requests { .. }
-        | Answer::Offered { .. }
-        | Answer::NotUnderstood => Ok(Vec::new()),
-    }
+    Ok(session.ask(Request::Restore).await?.into_restored()?)
 }
 
 /// Tells what became of each key.

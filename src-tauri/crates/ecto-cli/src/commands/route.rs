@@ -4,7 +4,7 @@ use ecto_core::key::Route;
 use ecto_core::offer::{Offer, Origin};
 use ecto_core::words::{ORIGIN_WARNING, route_warning};
 use ecto_host::report::SCHEMA;
-use ecto_host::request::{Answer, Request};
+use ecto_host::request::Request;
 use serde_json::json;
 
 use crate::arguments::RouteCommand;
@@ -30,7 +30,7 @@ pub async fn run(command: RouteCommand, session: &Session) -> Result<Exit, Failu
         }
     };
     let is_list = request == Request::Offer;
-    let offer = ask(request, session).await?;
+    let offer = session.ask(request).await?.into_offer()?;
     if session.terminal.is_json() {
         let document = json!({
             "schema": SCHEMA,
@@ -60,25 +60,6 @@ fn set(route: Route, allowed: bool) -> Result<Request, Failure> {
     ))
 }
 
-async fn ask(request: Request, session: &Session) -> Result<Offer, Failure> {
-    match session.ask(request).await? {
-        Answer::Offered { offer } => Ok(offer),
-        Answer::Report(_)
-        | Answer::Done
-        | Answer::Key { .. }
-        | Answer::Keys { .. }
-        | Answer::NamedKey { .. }
-        | Answer::Restored { .. }
-        | Answer::Requests { .. }
-        | Answer::Failed { .. }
-        | Answer::NotUnderstood => Err(Failure::own(
-            "not_understood",
-            "The running host does not know of routes.",
-            "Start Ecto anew, so that all of it is of one version.",
-        )),
-    }
-}
-
 fn path(route: Route) -> &'static str {
     match route {
         Route::Chat => "POST /v1/chat/completions",
@@ -105,7 +86,7 @@ fn allowed(route: Route) -> Vec<String> {
 
 fn forbidden(route: Route) -> String {
     format!(
-        "{} is no longer offered. What is under way goes on.",
+        "{} is no longer offered, and what was under way is cut.",
         path(route)
     )
 }
@@ -183,7 +164,7 @@ mod tests {
         Mind: A hook starts OpenClaw's agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it to programs you trust alone.
         Pages of https://app.example can call, with a key.
         Mind: A key that a web page uses can be read by everybody who can open that page. Make a key for that page alone, with a rate and an end.
-        POST /hooks/… is no longer offered. What is under way goes on.
+        POST /hooks/… is no longer offered, and what was under way is cut.
         ");
     }
 }

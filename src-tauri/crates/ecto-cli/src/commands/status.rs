@@ -10,7 +10,7 @@ use ecto_core::wanted::{RecordDoubt, Wanted};
 use ecto_core::words;
 use ecto_host::client::ClientFault;
 use ecto_host::report::Report;
-use ecto_host::request::{Answer, Request};
+use ecto_host::request::Request;
 use ecto_host::wanted_file::WantedFile;
 
 use crate::exit::Exit;
@@ -71,18 +71,9 @@ async fn read(session: &Session) -> Result<Report, Failure> {
         Err(ClientFault::Ended) => return Ok(without_host(session)),
         answer => answer?,
     };
-    match answer {
-        Answer::Report(report) => Ok(*report),
-        Answer::Done
-        | Answer::Key { .. }
-        | Answer::Keys { .. }
-        | Answer::NamedKey { .. }
-        | Answer::Restored { .. }
-        | Answer::Requests { .. }
-        | Answer::Offered { .. }
-        | Answer::Failed { .. }
-        | Answer::NotUnderstood => Ok(without_host(session)),
-    }
+    Ok(answer
+        .into_report()
+        .unwrap_or_else(|_| without_host(session)))
 }
 
 /// What is where no host runs: a door is tied to its host, so there is none.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ecto_core::key;
 use ecto_host::report::SCHEMA;
-use ecto_host::request::{Answer, Request};
+use ecto_host::request::Request;
 use ecto_platform::System;
 use ecto_platform::clipboard::copy_secret;
 use secrecy::{ExposeSecret, SecretString};
@@ -68,19 +68,5 @@ pub async fn run(
 
 /// The key itself, from the running host or from the vault.
 pub async fn reveal_key(session: &Session) -> Result<SecretString, Failure> {
-    match session.ask(Request::RevealKey).await? {
-        Answer::Key { key } => Ok(key),
-        Answer::Report(_)
-        | Answer::Done
-        | Answer::Keys { .. }
-        | Answer::NamedKey { .. }
-        | Answer::Restored { .. }
-        | Answer::Requests { .. }
-        | Answer::Offered { .. }
-        | Answer::Failed { .. }
-        | Answer::NotUnderstood => Err(ecto_host::client::ClientFault::NotUnderstood {
-            detail: "not a key".to_owned(),
-        }
-        .into()),
-    }
+    Ok(session.ask(Request::RevealKey).await?.into_key()?)
 }

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{restore, skill};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::{Session, Turn, settle};
+use crate::session::{Session, Turn};
 
 /// What Ecto keeps in its state folder.
 const KEPT: [&str; 9] = [
@@ -54,7 +54,7 @@ pub async fn run(yes: bool, session: &Session) -> Result<Exit, Failure> {
                 // It was ending by itself.
                 Err(ClientFault::Ended) => {}
                 answer => {
-                    settle(answer?)?;
+                    answer?.settle()?;
                 }
             },
         }

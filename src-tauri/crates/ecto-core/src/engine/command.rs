@@ -188,7 +188,8 @@ impl Handle {
             .await
     }
 
-    /// Changes what is offered beside what always is. Nothing in flight is cut; the lock is proven anew.
+    /// Changes what is offered beside what always is. What is in flight for a route that is not offered any more is cut;
+    /// the lock is proven anew.
     pub async fn set_offer(&self, offer: Offer) -> Result<(), Cause> {
         self.ask(|reply| Command::Act(Action::SetOffer { offer, reply }))
             .await

@@ -328,17 +328,39 @@ async fn a_page_may_read_answers_and_refusals_and_others_may_not() {
 }
 
 #[tokio::test]
-async fn a_change_drops_nobody() {
+async fn what_is_forbidden_is_cut_at_once_and_nothing_else_is() {
     let (gateway, mut streams) = TinyGateway::streaming().await;
-    let setting = setting(&gateway, Some("/hooks"), offer(&[Route::Embeddings], &[])).await;
+    let setting = setting(&gateway, Some("/hooks"), offer(&Route::OPTIONAL, &[PAGE])).await;
+    let mut open = Vec::new();
+    for line in [EMBEDDINGS, HOOK, "POST /v1/chat/completions"] {
+        let mut client = setting.connect().await;
+        client
+            .send(&request_with(&secret(1), line, &[], "{}"))
+            .await;
+        let stream = soon("the stream", streams.recv()).await.unwrap();
+        stream.send("data: one\n\n");
+        client.until("data: one").await;
+        open.push((client, stream));
+    }
+    setting.guard.set_offer(offer(&[Route::Hooks], &[]));
+    let (mut cut, stream) = open.remove(0);
+    assert!(!cut.rest().await.ends_with("0\r\n\r\n"));
+    stream.broke_off().await;
+    for (client, stream) in &mut open {
+        stream.send("data: two\n\n");
+        client.until("data: two").await;
+    }
+    // Allowed again it is open again, and what was cut stays cut.
+    setting.guard.set_offer(offer(&Route::OPTIONAL, &[]));
     let mut client = setting.connect().await;
     client
         .send(&request_with(&secret(1), EMBEDDINGS, &[], "{}"))
         .await;
     let stream = soon("the stream", streams.recv()).await.unwrap();
-    stream.send("data: one\n\n");
-    client.until("data: one").await;
-    setting.guard.set_offer(Offer::default());
-    stream.send("data: two\n\n");
-    client.until("data: two").await;
+    stream.send("data: three\n\n");
+    client.until("data: three").await;
+    // Taking the key away cuts those of optional routes too.
+    setting.guard.set_keys(vec![key("usual", 2)]);
+    assert!(!client.rest().await.ends_with("0\r\n\r\n"));
+    stream.broke_off().await;
 }
