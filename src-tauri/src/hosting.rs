@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ecto_core::cause::Cause;
 use ecto_core::settings::Settings;
-use ecto_host::client::{Client, ClientFault};
+use ecto_host::client::Client;
 use ecto_host::control::{Desk, Surroundings};
 use ecto_host::host::Host;
 use ecto_host::lock::{HostLock, LockFault};
