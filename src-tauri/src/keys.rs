@@ -108,7 +108,7 @@ mod tests {
         NewKey {
             name: name.to_owned(),
             agent: agent.to_owned(),
-            routes: Route::ALL.into(),
+            routes: Route::USUAL.into(),
             days: None,
             per_minute: None,
             concurrent: None,
