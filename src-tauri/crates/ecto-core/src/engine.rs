@@ -4,6 +4,7 @@
 //! interrupted anywhere. Everything else sends it a command or watches its
 //! [`Snapshot`].
 
+mod changes;
 mod closing;
 pub mod command;
 mod duties;
@@ -25,6 +26,7 @@ use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+use self::changes::Changes;
 use crate::cause::Cause;
 use crate::exposure::{Exposure, Reach};
 use crate::gateway::{GatewayAccess, GatewayFingerprint, GatewayView};
@@ -113,8 +115,7 @@ pub struct Engine {
     settings: Settings,
     commands: mpsc::Receiver<Command>,
     snapshots: watch::Sender<Snapshot>,
-    tailnet_changes: watch::Receiver<u64>,
-    gateway_changes: watch::Receiver<u64>,
+    changes: Option<Changes>,
     activity: watch::Receiver<crate::ports::Activity>,
 
     wanted: Wanted,
@@ -169,8 +170,7 @@ impl Engine {
         let (sender, commands) = mpsc::channel(32);
         let (snapshots, watcher) = watch::channel(Snapshot::new(ports.vault.place()));
         let engine = Self {
-            tailnet_changes: ports.tailnet.changes(),
-            gateway_changes: ports.gateway.changes(),
+            changes: None,
             activity: ports.guard.activity(),
             ports,
             settings,
@@ -424,8 +424,9 @@ impl Engine {
 
     /// Looks at node and gateway at once. `None` when a command came first.
     async fn observe(&mut self) -> Option<Observation> {
-        self.tailnet_changes.borrow_and_update();
-        self.gateway_changes.borrow_and_update();
+        self.changes
+            .get_or_insert_with(|| Changes::watch(&self.ports))
+            .take_note();
         let node = self.node();
         let tailnet = Arc::clone(&self.ports.tailnet);
         let gateway = Arc::clone(&self.ports.gateway);

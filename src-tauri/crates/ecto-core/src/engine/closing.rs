@@ -110,6 +110,7 @@ impl Engine {
 
     /// Says what is while Private is wanted, and waits for a command; meanwhile goes on with what is left to do.
     pub(super) async fn stay_private(&mut self) {
+        self.changes = None;
         self.show_private();
         if self.unconfirmed.is_none() && self.unstored.is_none() {
             let command = self.commands.recv().await;

@@ -14,6 +14,7 @@ use crate::snapshot::{JourneyStep, Notice, StepProgress};
 use crate::step::{Reporter, Step};
 use crate::wanted::Wanted;
 
+use super::changes::told;
 use super::closing::CONFIRM_EVERY;
 use super::keeping::sleep_until;
 use super::{Engine, OpenDoor, RunningGuard, Work};
@@ -462,8 +463,7 @@ impl Engine {
             let event = tokio::select! {
                 biased;
                 command = self.commands.recv() => Event::Command(command),
-                Ok(()) = self.tailnet_changes.changed(), if hears_changes => Event::Changed,
-                Ok(()) = self.gateway_changes.changed(), if hears_changes => Event::Changed,
+                () = told(&mut self.changes), if hears_changes => Event::Changed,
                 () = sleep_until(resume) => Event::Resume,
                 () = sleep_until(confirm) => Event::Confirm,
                 () = tokio::time::sleep_until(deadline) => Event::Deadline,

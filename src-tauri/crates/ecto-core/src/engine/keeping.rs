@@ -12,6 +12,7 @@ use crate::ports::OutsideFinding;
 use crate::snapshot::{Notice, StepProgress};
 use crate::step::Step;
 
+use super::changes::told;
 use super::command::Command;
 use super::{Engine, OpenDoor, Work};
 
@@ -54,8 +55,7 @@ impl Engine {
                 biased;
                 command = self.commands.recv() => Event::Command(command),
                 cause = door.claim.lost() => Event::Lost(cause),
-                Ok(()) = self.gateway_changes.changed() => Event::Changed,
-                Ok(()) = self.tailnet_changes.changed() => Event::Changed,
+                () = told(&mut self.changes) => Event::Changed,
                 finding = outcome(&mut self.outside) => Event::Checked(finding),
                 () = sleep_until(check_at) => Event::CheckDue,
                 () = tokio::time::sleep_until(verify_at) => Event::VerifyDue,

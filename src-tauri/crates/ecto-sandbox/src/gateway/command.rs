@@ -1,18 +1,17 @@
 //! A stand-in `openclaw` command that a test puts on its `PATH`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::patch::VERSION;
 use super::state::{Order, PROCESS, Phase, State, restart_answer};
-
-/// How often the gateway looks for a command's question.
-const LOOK: Duration = Duration::from_millis(15);
+use super::watching::FolderWatch;
 
 /// How long the command waits for a restart that it reports as done.
 const RESTART_LIMIT: Duration = Duration::from_secs(30);
@@ -71,10 +70,15 @@ fn control_folder(state: &State) -> PathBuf {
 
 /// Answers the command's questions until the gateway is dropped.
 pub(crate) async fn attend(state: Arc<State>) {
+    let control = control_folder(&state);
+    if let Err(error) = std::fs::create_dir_all(&control) {
+        tracing::warn!(%error, "the stand-in command has no folder for its questions");
+        return;
+    }
+    let watch = FolderWatch::new(BTreeSet::from([control.clone()]));
     loop {
-        sleep(LOOK).await;
-        let Ok(entries) = std::fs::read_dir(control_folder(&state)) else {
-            continue;
+        let Ok(entries) = std::fs::read_dir(&control) else {
+            return;
         };
         for entry in entries.flatten() {
             let path = entry.path();
@@ -95,6 +99,7 @@ pub(crate) async fn attend(state: Arc<State>) {
                 tracing::debug!(%error, "the stand-in command was not answered");
             }
         }
+        watch.changed().await;
     }
 }
 

@@ -46,6 +46,7 @@ mod rpc;
 mod schema;
 mod state;
 mod timing;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,5 +1,6 @@
 //! The life of the gateway process: start, watch the configuration, apply it, restart, stop.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::authentication::{Authentication, Moment};
 use super::config::{self, ConfigError, Effective};
 use super::state::{Exit, Order, Phase, Signal, State, random_token};
+use super::watching::{FolderWatch, folders_of};
 use super::{connection, recovery, schema};
 use crate::faults::Fault;
 
@@ -260,15 +262,24 @@ pub(crate) fn bind(port: u16) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-type Signature = Vec<(PathBuf, Option<(SystemTime, u64, u64)>)>;
-
-/// Returns what tells whether the configuration or an included file changed.
-fn signature(state: &State) -> Signature {
+/// The configuration and the files it includes.
+fn configuration_files(state: &State) -> Vec<PathBuf> {
     let mut paths = vec![state.config_path.clone()];
     if let Some(active) = state.active() {
         paths.extend(active.reading.includes.iter().cloned());
     }
     paths
+}
+
+fn configuration_folders(state: &State) -> BTreeSet<PathBuf> {
+    folders_of(configuration_files(state).iter().map(PathBuf::as_path))
+}
+
+type Signature = Vec<(PathBuf, Option<(SystemTime, u64, u64)>)>;
+
+/// Returns what tells whether the configuration or an included file changed.
+fn signature(state: &State) -> Signature {
+    configuration_files(state)
         .into_iter()
         .map(|path| {
             let found = std::fs::metadata(&path).ok().and_then(|metadata| {
@@ -305,6 +316,7 @@ impl Pending {
 
 async fn serve(state: &Arc<State>, orders: &mut Orders, runtime_token: &SecretString) -> End {
     let ready_since = Instant::now();
+    let mut watch = FolderWatch::new(configuration_folders(state));
     let mut seen = signature(state);
     let mut pending = Pending::default();
     loop {
@@ -321,13 +333,14 @@ async fn serve(state: &Arc<State>, orders: &mut Orders, runtime_token: &SecretSt
                 let (result, restart) = apply(state, runtime_token);
                 pending.finish(&result);
                 if restart { return restart_gracefully(state, orders).await; }
+                watch.watch(configuration_folders(state));
                 continue;
             }
             () = sleep_until(crash_at.unwrap_or(far)), if crash_at.is_some() => {
                 state.record.say("Gateway crashed");
                 return End::Again(timing.down);
             }
-            () = sleep(timing.poll) => {
+            () = watch.changed() => {
                 let now = signature(state);
                 if now != seen {
                     seen = now;

@@ -8,8 +8,6 @@ use std::time::Duration;
 /// on a small Linux machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// How often the configuration file is looked at.
-    pub poll: Duration,
     /// From noticing a changed configuration to applying it.
     pub hot_apply: Duration,
     /// From the start of the process until the port is open.
@@ -33,7 +31,6 @@ impl Timing {
     #[must_use]
     pub const fn short() -> Self {
         Self {
-            poll: Duration::from_millis(15),
             hot_apply: Duration::from_millis(30),
             load: Duration::from_millis(10),
             warm: Duration::from_millis(20),
@@ -49,7 +46,6 @@ impl Timing {
     #[must_use]
     pub const fn real() -> Self {
         Self {
-            poll: Duration::from_millis(200),
             hot_apply: Duration::from_millis(600),
             load: Duration::from_secs(5),
             warm: Duration::from_secs(2),

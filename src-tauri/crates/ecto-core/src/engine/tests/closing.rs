@@ -31,6 +31,15 @@ async fn disconnecting_closes_cuts_and_says_so_within_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_watched_that_only_an_open_door_needs() {
+    let story = Story::public(World::ready()).await;
+    assert!(story.world.is_watched());
+    story.handle.disconnect().await.unwrap();
+    story.pass(Duration::from_secs(1)).await;
+    assert!(!story.world.is_watched());
+}
+
+#[tokio::test(start_paused = true)]
 async fn disconnecting_twice_is_fine() {
     let story = Story::public(World::ready()).await;
     let (first, second) = tokio::join!(story.handle.disconnect(), story.handle.disconnect());

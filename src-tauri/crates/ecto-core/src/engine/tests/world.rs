@@ -294,6 +294,11 @@ impl World {
         })
     }
 
+    /// Whether somebody wants to hear of changes, for which an adapter has to look again and again.
+    pub fn is_watched(&self) -> bool {
+        self.tailnet_changes.receiver_count() + self.gateway_changes.receiver_count() > 0
+    }
+
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }

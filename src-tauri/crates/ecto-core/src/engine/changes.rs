@@ -1,0 +1,39 @@
+//! What tells that node or gateway may have changed, while somebody wants to know.
+
+use tokio::sync::watch;
+
+use super::Ports;
+
+/// The adapters watch for as long as this is kept, which costs them looks at ports and files: a door that is shut needs
+/// none.
+pub(super) struct Changes {
+    tailnet: watch::Receiver<u64>,
+    gateway: watch::Receiver<u64>,
+}
+
+impl Changes {
+    pub fn watch(ports: &Ports) -> Self {
+        Self {
+            tailnet: ports.tailnet.changes(),
+            gateway: ports.gateway.changes(),
+        }
+    }
+
+    /// Whatever was told until now is known.
+    pub fn take_note(&mut self) {
+        self.tailnet.borrow_and_update();
+        self.gateway.borrow_and_update();
+    }
+}
+
+/// Waits for the next change; for ever where nothing is watched.
+pub(super) async fn told(changes: &mut Option<Changes>) {
+    let Some(changes) = changes else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        Ok(()) = changes.tailnet.changed() => {}
+        Ok(()) = changes.gateway.changed() => {}
+        else => std::future::pending().await,
+    }
+}
