@@ -452,7 +452,9 @@ impl Application {
             .map_err(|fault| not_done(fault.to_string()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            let first = said.lines().next().unwrap_or("it said nothing");
+            // In brackets it says first which world this is, where that is not the real one.
+            let first = said.lines().find(|line| !line.starts_with('['));
+            let first = first.unwrap_or("it said nothing");
             return Err(not_done(first.trim_end_matches('.').to_owned()));
         }
         let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ecto_core::cause::Cause;
+use ecto_core::cause::{Cause, Remedy};
 use ecto_core::settings::Settings;
 use ecto_host::client::Client;
 use ecto_host::control::{Desk, Surroundings};
@@ -29,6 +29,12 @@ const START_LIMIT: Duration = Duration::from_secs(15);
 
 /// The pause before another host that is starting or ending is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The pause before a host that could not be started is tried again by itself; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Where requests go.
 #[derive(Debug, Clone)]
@@ -88,6 +94,7 @@ impl Hosting {
 
     /// Runs until the app is to end; the door of a host in this process is closed then. `lock` is used for the first one.
     pub async fn keep(self: Arc<Self>, mut lock: Option<HostLock>) {
+        let mut pause = FIRST_PAUSE;
         while self.quit.borrow().is_none() {
             let held = match lock.take() {
                 Some(lock) => Ok(lock),
@@ -96,14 +103,17 @@ impl Hosting {
             match held {
                 Ok(lock) => match self.be_host(lock).await {
                     Ok(()) => self.ask_to_quit(Quit::System),
-                    Err(cause) => self.fail(cause).await,
+                    Err(cause) => {
+                        self.fail(cause, pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
                 },
                 Err(LockFault::Taken { .. }) => self.follow().await,
                 Err(fault @ LockFault::Unusable { .. }) => {
-                    self.fail(Cause::Internal {
+                    let cause = Cause::Internal {
                         detail: fault.to_string().into(),
-                    })
-                    .await;
+                    };
+                    self.fail(cause, pause).await;
                 }
             }
         }
@@ -293,14 +303,16 @@ impl Hosting {
         self.post.send_replace(Post::Closed);
     }
 
-    /// Shows why no host runs, until somebody asks for something.
-    async fn fail(&self, cause: Cause) {
+    /// Shows why no host runs, until somebody asks for something; where waiting may help, it is tried again by itself.
+    async fn fail(&self, cause: Cause, pause: Duration) {
         tracing::error!(code = cause.code(), "no host could be started");
+        let may_pass = cause.remedy() == Remedy::Wait;
         self.show(report_of_failure(cause, self.launch.world.kind()));
         self.failures.fetch_add(1, Ordering::SeqCst);
         tokio::select! {
             () = self.retry.notified() => {}
             _ = self.quit_asked() => {}
+            () = tokio::time::sleep(pause), if may_pass => {}
         }
     }
 }

@@ -17,7 +17,7 @@ const SECRET_SERVICE: [(&str, &str); 2] = [
 ];
 
 /// Packages of the desktop tests, with a file that shows each is there; `*` is one folder.
-const DESKTOP: [(&str, &str); 8] = [
+const DESKTOP: [(&str, &str); 9] = [
     ("xvfb", "/usr/bin/Xvfb"),
     ("openbox", "/usr/bin/openbox"),
     ("dbus", "/usr/bin/dbus-daemon"),
@@ -29,6 +29,7 @@ const DESKTOP: [(&str, &str); 8] = [
     ),
     ("imagemagick", "/usr/bin/import"),
     ("xdotool", "/usr/bin/xdotool"),
+    ("libfaketime", "/usr/lib/*/faketime/libfaketimeMT.so.1"),
 ];
 
 /// Packages of the popover's tests, with a file that shows each is there.

@@ -1,9 +1,15 @@
 //! The machine goes to sleep and wakes up.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use ecto_tests::desktop::SleepService;
 use serde_json::json;
 
 use super::{Opened, desktop, wait_for};
+
+/// Debian's `libfaketime`: moves the wall clock of a program on while it runs, as it has moved on after sleep.
+const MOVED_CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 #[tokio::test]
 async fn sleep_waits_for_the_door_to_close_or_leaves_it_as_the_person_chose() {
@@ -29,4 +35,44 @@ async fn sleep_waits_for_the_door_to_close_or_leaves_it_as_the_person_chose() {
         service.delay().await.unwrap();
         wait_for(&opened.item, if stays { "Public" } else { "Private" }).await;
     }
+}
+
+#[tokio::test]
+async fn at_wake_the_deadline_is_looked_at_before_anything_else() {
+    if !Path::new(MOVED_CLOCK).exists() {
+        println!("skipped: libfaketime is not there");
+        return;
+    }
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let clock = display.folder().join("clock");
+    std::fs::write(&clock, "+0").unwrap();
+    let app = app
+        .with("DBUS_SYSTEM_BUS_ADDRESS", display.bus())
+        .with("LD_PRELOAD", MOVED_CLOCK)
+        .with("FAKETIME_TIMESTAMP_FILE", &clock)
+        .with("FAKETIME_NO_CACHE", "1")
+        .with("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    std::fs::create_dir_all(app.sandbox()).unwrap();
+    let settings = json!({ "version": 1, "node": "auto", "at_sleep": "stay", "notifications": false, "minutes": 60 });
+    std::fs::write(app.sandbox().join("settings.json"), settings.to_string()).unwrap();
+    let mut service = SleepService::start(&display).await.unwrap();
+    let opened = Opened::start(display, app).await;
+    let delay = service.delay().await.unwrap();
+    opened.connect().await;
+    service.tell(true).await.unwrap();
+    delay.released().await.unwrap();
+    assert_eq!(opened.report().await["exposure"]["state"], "public");
+    // What the door was opened for ended in sleep.
+    std::fs::write(&clock, "+2h").unwrap();
+    let woken = Instant::now();
+    service.tell(false).await.unwrap();
+    wait_for(&opened.item, "Private").await;
+    // Without having been told of the wake, it would look at the clock within fifteen seconds.
+    assert!(
+        woken.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        woken.elapsed()
+    );
 }

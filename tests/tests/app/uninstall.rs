@@ -3,10 +3,11 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use ecto_sandbox::Sandbox;
 use ecto_tests::desktop::LIMIT;
 use serde_json::json;
 
-use super::{Opened, ask, desktop, dismiss, picture};
+use super::{Opened, ask, desktop, desktop_for, dismiss, picture, wait_for};
 
 #[tokio::test]
 async fn uninstall_closes_the_door_leaves_nothing_behind_and_ends_when_it_was_read() {
@@ -137,4 +138,49 @@ async fn diagnostics_are_shown_and_what_was_shown_is_saved_for_its_owner_alone()
     let script = "return document.querySelector('pre').textContent";
     let shown = opened.session.execute(script, &[]).await.unwrap();
     assert_eq!(shown.as_str(), Some(text.as_str()));
+}
+
+#[tokio::test]
+async fn where_the_key_cannot_be_removed_it_says_so_and_the_app_goes_on_until_it_is_quit() {
+    let folder = tempfile::Builder::new().prefix("e").tempdir().unwrap();
+    let stand_ins = Sandbox::builder().start(folder.path()).await.unwrap();
+    let places = folder.path().join("lab.json");
+    let text = json!({
+        "tailscaled_socket": stand_ins.tailnet().socket(),
+        "resolvers": stand_ins.edge().resolvers(),
+        "root_certificate": stand_ins.root_certificate(),
+        "edge": stand_ins.edge().address(),
+    });
+    std::fs::write(&places, text.to_string()).unwrap();
+    let Some((display, app)) = desktop_for(&["--lab", places.to_str().unwrap()]).await else {
+        return;
+    };
+    let app = app.with("OPENCLAW_CONFIG_PATH", stand_ins.gateway().config_path());
+    let opened = Opened::start(display, app).await;
+    opened.connect().await;
+    let kept = opened.app.home().join("ecto-credentials.json");
+    let aside = kept.with_extension("aside");
+    std::fs::rename(&kept, &aside).unwrap();
+    std::fs::create_dir(&kept).unwrap();
+
+    opened.click("[data-key=open-settings]").await;
+    opened.click("[data-key=open-uninstall]").await;
+    opened.click("button[data-do=uninstall]").await;
+    let is_told = |text: &str| text.contains("Ecto could not be taken off");
+    opened.wait_for_text(is_told).await;
+    picture(&opened.display, "app-not-uninstalled.png");
+    assert!(
+        opened
+            .text()
+            .await
+            .contains("The secret store does not answer")
+    );
+    let report = opened.report().await;
+    assert_eq!(report["wanted"]["wanted"], "private", "{report}");
+
+    std::fs::remove_dir_all(&kept).unwrap();
+    std::fs::rename(&aside, &kept).unwrap();
+    wait_for(&opened.item, "Private").await;
+    opened.item.click("Quit").await.unwrap();
+    opened.item.gone().await.unwrap();
 }
