@@ -4,7 +4,7 @@ use std::fs;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
@@ -48,31 +48,27 @@ pub const fn streams_within(open_files: u64) -> u64 {
 }
 
 /// Keeps the present thread, and what it starts meanwhile, on one processor; dropping it gives the others back.
-pub struct Pinned(Option<CpuSet>);
+pub struct Pinned(CpuSet);
 
 impl Pinned {
-    /// Stays on the processor of this number, where the machine has it.
+    /// Stays on the processor of this number, whatever it was kept to before.
     ///
     /// # Errors
     ///
-    /// Where the system does not allow it.
+    /// Where the machine has no such processor, or the system does not allow it.
     pub fn to(processor: usize) -> Result<Self> {
         let before = sched_getaffinity(None)?;
-        if !before.is_set(processor) {
-            return Ok(Self(None));
-        }
         let mut one = CpuSet::new();
         one.set(processor);
-        sched_setaffinity(None, &one)?;
-        Ok(Self(Some(before)))
+        sched_setaffinity(None, &one)
+            .with_context(|| format!("keep to processor {processor}; --unpinned does not"))?;
+        Ok(Self(before))
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _ = sched_setaffinity(None, before);
-        }
+        let _ = sched_setaffinity(None, &self.0);
     }
 }
 
