@@ -1,6 +1,6 @@
 //! What went through: one line for each request, and the counts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ecto_core::Timestamp;
@@ -9,7 +9,7 @@ use ecto_core::key::PREFIX;
 use ecto_core::ports::{Activity, Clock, Recorder, RequestLine};
 use ecto_core::refusal::Refusal;
 use http::Method;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::caller::describe_caller;
 
@@ -23,27 +23,62 @@ pub(crate) const TURNED_AWAY: &str = "(a connection too many)";
 /// What stands for the route of a request whose head could not be read.
 pub(crate) const UNREADABLE: &str = "(a head that could not be read)";
 
-/// Who keeps the lines.
+/// How long nothing is told after something was: whoever watches is not woken for each request.
+const TELLING_PAUSE: Duration = Duration::from_secs(1);
+
+/// Who keeps the lines. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Register {
+pub(crate) struct Register(Arc<Book>);
+
+struct Book {
     clock: Arc<dyn Clock>,
-    activity: Arc<watch::Sender<Activity>>,
     recorder: Option<Arc<dyn Recorder>>,
+    activity: Mutex<Activity>,
+    changed: Notify,
+    told: watch::Sender<Activity>,
 }
 
 impl Register {
     /// An empty one. Every line goes to `recorder` too.
     pub fn new(clock: Arc<dyn Clock>, recorder: Option<Arc<dyn Recorder>>) -> Self {
-        Self {
+        Self(Arc::new(Book {
             clock,
             recorder,
-            activity: Arc::new(watch::Sender::new(Activity::default())),
-        }
+            activity: Mutex::default(),
+            changed: Notify::new(),
+            told: watch::Sender::default(),
+        }))
     }
 
-    /// What went through.
+    /// What went through, as far as it was told.
     pub fn watch(&self) -> watch::Receiver<Activity> {
-        self.activity.subscribe()
+        self.0.told.subscribe()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Activity)) {
+        let activity = &self.0.activity;
+        change(&mut activity.lock().unwrap_or_else(PoisonError::into_inner));
+        self.0.changed.notify_one();
+    }
+
+    /// Tells whoever watches what went through so far.
+    pub fn tell(&self) {
+        let activity = self.0.activity.lock();
+        let activity = activity.unwrap_or_else(PoisonError::into_inner).clone();
+        self.0.told.send_if_modified(|told| {
+            let is_new = *told != activity;
+            *told = activity;
+            is_new
+        });
+    }
+
+    /// Tells of what changes, at once and then at most once in [`TELLING_PAUSE`]. Goes on until it is dropped.
+    pub async fn keep_telling(&self) {
+        loop {
+            self.0.changed.notified().await;
+            self.tell();
+            tokio::time::sleep(TELLING_PAUSE).await;
+        }
     }
 
     /// Writes the line of something that never became a request. Who called is not known.
@@ -60,8 +95,8 @@ impl Register {
     fn line(&self, caller: ForeignText, route: ForeignText) -> Line {
         Line {
             register: self.clone(),
-            at: self.clock.now(),
-            began: self.clock.uptime(),
+            at: self.0.clock.now(),
+            began: self.0.clock.uptime(),
             caller,
             route,
             key: None,
@@ -116,9 +151,7 @@ impl Line {
     pub fn set_under_way(&mut self) {
         self.stage = Stage::UnderWay;
         if self.written {
-            self.register
-                .activity
-                .send_modify(|activity| activity.in_flight += 1);
+            self.register.change(|activity| activity.in_flight += 1);
         }
     }
 
@@ -147,7 +180,7 @@ impl Drop for Line {
         if !self.written {
             return;
         }
-        let duration = self.register.clock.uptime().saturating_sub(self.began);
+        let duration = self.register.0.clock.uptime().saturating_sub(self.began);
         let line = RequestLine {
             at: self.at,
             key: self.key.as_deref().map(str::to_owned),
@@ -168,10 +201,10 @@ impl Drop for Line {
             milliseconds = line.milliseconds,
             "request",
         );
-        if let Some(recorder) = &self.register.recorder {
+        if let Some(recorder) = &self.register.0.recorder {
             recorder.keep(&line);
         }
-        self.register.activity.send_modify(|activity| {
+        self.register.change(|activity| {
             match self.stage {
                 Stage::Arrived => activity.refused += 1,
                 Stage::UnderWay => {
@@ -185,5 +218,51 @@ impl Drop for Line {
             }
             activity.last = Some(line);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+
+        fn uptime(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_watches_is_told_at_once_and_then_once_a_second() {
+        let register = Register::new(Arc::new(Still), None);
+        let telling = register.clone();
+        let _telling = tokio::spawn(async move { telling.keep_telling().await });
+        let mut watching = register.watch();
+        let began = Instant::now();
+        let mut told = Vec::new();
+        for request in 1..=10_u64 {
+            register.note(UNREADABLE, Refusal::Malformed);
+            if request == 1 {
+                watching.changed().await.unwrap();
+                assert_eq!(began.elapsed(), Duration::ZERO);
+                told.push(watching.borrow_and_update().refused);
+            }
+            tokio::time::sleep(Duration::from_millis(230)).await;
+            if watching.has_changed().unwrap() {
+                told.push(watching.borrow_and_update().refused);
+            }
+        }
+        assert_eq!(told, [1, 5, 9]);
+        watching.changed().await.unwrap();
+        assert_eq!(watching.borrow().refused, 10);
+        let none = tokio::time::timeout(TELLING_PAUSE * 3, watching.changed()).await;
+        assert!(none.is_err(), "told of nothing new");
     }
 }

@@ -34,8 +34,8 @@ pub struct LoopbackGuard {
 
 struct Running {
     listening: Listening,
-    // Ends with it.
-    _cutting: JoinSet<()>,
+    // End with it.
+    _beside: JoinSet<()>,
 }
 
 impl LoopbackGuard {
@@ -88,12 +88,14 @@ impl Guard for LoopbackGuard {
                 }
             })?;
         let address = started.address;
-        let mut cutting = JoinSet::new();
+        let mut beside = JoinSet::new();
         let shared = Arc::clone(&self.shared);
-        cutting.spawn(async move { shared.gate.cut_what_ends(&*shared.clock).await });
+        beside.spawn(async move { shared.gate.cut_what_ends(&*shared.clock).await });
+        let register = self.shared.register.clone();
+        beside.spawn(async move { register.keep_telling().await });
         *running = Some(Running {
             listening: started,
-            _cutting: cutting,
+            _beside: beside,
         });
         Ok(address)
     }
@@ -129,6 +131,7 @@ impl Guard for LoopbackGuard {
         drop(running);
         if let Some(running) = ending {
             running.listening.stop(self.shared.limits.stop).await;
+            self.shared.register.tell();
         }
     }
 
