@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::AsyncWrite as _;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::body::Measure;
@@ -172,19 +173,11 @@ impl Link {
     /// Reads what is there: how much.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         // On the stack, so that it is there for this moment alone.
-        let mut buffer = [0; READ];
-        loop {
-            std::task::ready!(self.stream.poll_read_ready(context))?;
-            match self.stream.try_read(&mut buffer) {
-                Ok(count) => {
-                    self.read
-                        .extend_from_slice(buffer.get(..count).unwrap_or_default());
-                    return Poll::Ready(Ok(count));
-                }
-                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}
-                Err(fault) => return Poll::Ready(Err(fault)),
-            }
-        }
+        let mut space = [MaybeUninit::uninit(); READ];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+        self.read.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Unreadable>> {
