@@ -18,10 +18,11 @@ impl ForeignText {
 
     /// Takes text from outside and keeps what is safe to show.
     pub fn new(text: impl AsRef<str>) -> Self {
-        let mut kept = String::new();
+        let text = text.as_ref();
+        let mut kept = String::with_capacity(text.len().min(Self::LIMIT));
         let mut count = 0;
         let mut gap = false;
-        for character in text.as_ref().chars() {
+        for character in text.chars() {
             if character.is_whitespace() || character.is_control() {
                 gap = count > 0;
                 continue;

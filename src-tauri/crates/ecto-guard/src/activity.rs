@@ -142,6 +142,11 @@ impl Line {
         self.written = false;
     }
 
+    /// When it came.
+    pub fn began_at(&self) -> Timestamp {
+        self.at
+    }
+
     /// Whose key it was.
     pub fn set_key(&mut self, name: Arc<str>) {
         self.key = Some(name);

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -21,6 +21,7 @@ use crate::key::Place;
 use crate::limits::Limits;
 use crate::passage::{Passage, Shared};
 use crate::room::Taken;
+use crate::together::poll_write_together;
 
 /// The smallest buffer that hyper works with.
 const SMALLEST_BUFFER: usize = 8 * 1024;
@@ -261,7 +262,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.flushed = false;
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let written = poll_write_together(Pin::new(&mut self.stream), context, slices);
         self.progress.wrote(written.is_ready());
         written
     }
@@ -304,7 +305,7 @@ where
 
     let mut alarm = Box::pin(sleep_until(Instant::now()));
     let mut watched_turn = 0;
-    let mut watched_cut = None;
+    let mut watched_cut = pin!(None);
     let ending = poll_fn(|context| {
         if connection.poll_without_shutdown(context).is_ready() {
             return Poll::Ready(Ending::Said);
@@ -324,16 +325,16 @@ where
         {
             let state = progress.state();
             match &state.cut {
-                None => watched_cut = None,
+                None => watched_cut.set(None),
                 Some(cut) if watched_cut.is_none() || state.turn != watched_turn => {
                     watched_turn = state.turn;
-                    watched_cut = Some(Box::pin(cut.clone().cancelled_owned()));
+                    watched_cut.set(Some(cut.clone().cancelled_owned()));
                 }
                 Some(_) => {}
             }
         }
-        match &mut watched_cut {
-            Some(cut) => cut.as_mut().poll(context).map(|()| Ending::CutOff),
+        match watched_cut.as_mut().as_pin_mut() {
+            Some(cut) => cut.poll(context).map(|()| Ending::CutOff),
             None => Poll::Pending,
         }
     })

@@ -14,18 +14,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ecto_core::cause::Cause;
 use ecto_core::gateway::{GatewayAccess, GatewayFingerprint, HooksAccess};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Response};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::body::RequestBody;
 use crate::header::GatewayHeaders;
 use crate::limits::Limits;
 
 use link::{Link, Sending, Unanswered};
 
+pub(crate) use head::Outgoing;
 pub(crate) use link::{Answer, BrokenAnswer};
 
 /// The gateway, as the guard reaches it.
@@ -135,7 +135,7 @@ impl Gateway {
     /// Sends a request and waits for the head of the answer. It is sent a second time only where not one byte of it was
     /// written the first time. Dropping the future, or later the answer, ends the connection, which tells the gateway to
     /// stop.
-    pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<Answer>, Silence> {
+    pub async fn send(&self, request: Outgoing) -> Result<Response<Answer>, Silence> {
         let sending = Sending::new(request);
         let sending = match self.take() {
             None => sending,
@@ -145,7 +145,8 @@ impl Gateway {
                 Err(Unanswered::Sent) => return Err(Silence::BrokeOff),
             },
         };
-        let link = self.connect().await.ok_or(Silence::Away)?;
+        // Set aside: it is rarely needed, and would make every request larger.
+        let link = Box::pin(self.connect()).await.ok_or(Silence::Away)?;
         match link.exchange(sending).await {
             Ok(answer) => Ok(answer),
             Err(Unanswered::Unsent(_)) => Err(Silence::Away),
@@ -190,12 +191,13 @@ impl Gateway {
             return;
         };
         let mut resting = self.resting();
-        let good = |(_, since): &(Link, Instant)| since.elapsed() <= self.limits.gateway_rest;
+        let now = Instant::now();
+        let good = |(_, since): &(Link, Instant)| now - *since <= self.limits.gateway_rest;
         if resting.first().is_some_and(|oldest| !good(oldest)) {
             resting.retain(good);
         }
         if resting.len() < self.limits.gateway_connections {
-            resting.push((link, Instant::now()));
+            resting.push((link, now));
         }
     }
 }

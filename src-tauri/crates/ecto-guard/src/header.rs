@@ -91,6 +91,9 @@ fn is_plain(value: &HeaderValue) -> bool {
     value.to_str().is_ok()
 }
 
+/// Header fields in the order in which they are written.
+pub(crate) type Fields = Vec<(HeaderName, HeaderValue)>;
+
 /// The headers of the request to the gateway. The length of the body is not among them: it follows from the body.
 ///
 /// `agent` pins the agent: OpenClaw takes this header before the body's `model`, and the session follows from it
@@ -99,19 +102,17 @@ pub(crate) fn headers_to_the_gateway(
     client: &HeaderMap,
     gateway: &GatewayHeaders,
     agent: Option<&HeaderValue>,
-) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(HOST, gateway.host.clone());
-    headers.insert(AUTHORIZATION, gateway.authorization.clone());
+) -> Fields {
+    let mut fields = Vec::with_capacity(8);
+    fields.push((HOST, gateway.host.clone()));
+    fields.push((AUTHORIZATION, gateway.authorization.clone()));
     for (name, value) in client {
         if goes_to_the_gateway(name) && is_plain(value) && !is_named_in_connection(client, name) {
-            headers.append(name.clone(), value.clone());
+            fields.push((name.clone(), value.clone()));
         }
     }
-    if let Some(agent) = agent {
-        headers.insert(AGENT, agent.clone());
-    }
-    headers
+    fields.extend(agent.map(|agent| (AGENT, agent.clone())));
+    fields
 }
 
 /// Takes out of an answer what is not for the client. The length of the body is set anew from the body.
@@ -146,6 +147,11 @@ mod tests {
             host: HeaderValue::from_static("127.0.0.1:18789"),
             authorization: HeaderValue::from_static("Bearer gateway-token"),
         }
+    }
+
+    fn arrives(client: &HeaderMap, agent: Option<&HeaderValue>) -> HeaderMap {
+        let fields = headers_to_the_gateway(client, &gateway(), agent);
+        fields.into_iter().collect()
     }
 
     const FORBIDDEN: [&str; 33] = [
@@ -221,11 +227,11 @@ mod tests {
                     HeaderValue::from_str(value).unwrap(),
                 );
             }
-            let pinned = headers_to_the_gateway(&client, &gateway(), Some(&HeaderValue::from_static("public")));
+            let pinned = arrives(&client, Some(&HeaderValue::from_static("public")));
             prop_assert_eq!(pinned.get_all(AGENT).iter().collect::<Vec<_>>(), ["public"]);
             let about: Vec<_> = pinned.keys().filter(|name| name.as_str().starts_with("x-openclaw")).collect();
             prop_assert_eq!(about, [&AGENT]);
-            let arrived = headers_to_the_gateway(&client, &gateway(), None);
+            let arrived = arrives(&client, None);
             prop_assert_eq!(arrived.get_all(AUTHORIZATION).iter().count(), 1);
             prop_assert_eq!(&arrived[AUTHORIZATION], "Bearer gateway-token");
             prop_assert_eq!(arrived.get_all(HOST).iter().count(), 1);
@@ -269,7 +275,7 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        let arrived = headers_to_the_gateway(&client, &gateway(), None);
+        let arrived = arrives(&client, None);
         for (name, value) in &client {
             assert_eq!(arrived.get(name), Some(value));
         }
@@ -283,7 +289,7 @@ mod tests {
         client.insert("x-request-id", "1".parse().unwrap());
         client.insert("accept", "*/*".parse().unwrap());
         client.insert("content-type", "application/json".parse().unwrap());
-        let arrived = headers_to_the_gateway(&client, &gateway(), None);
+        let arrived = arrives(&client, None);
         assert!(!arrived.contains_key("x-request-id"));
         assert!(!arrived.contains_key("accept"));
         assert!(arrived.contains_key("content-type"));

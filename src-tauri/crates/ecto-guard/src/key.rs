@@ -156,7 +156,7 @@ impl KnownKey {
     }
 
     /// Counts a request, where there is room for one more. What is refused costs nothing.
-    pub fn count(&self, clock: &dyn Clock) -> Result<Place, KeyRefusal> {
+    pub fn count(&self, clock: &dyn Clock, now: Timestamp) -> Result<Place, KeyRefusal> {
         let place = self
             .usage
             .take_place(self.grant.concurrent)
@@ -175,7 +175,7 @@ impl KnownKey {
         }
         self.usage
             .last
-            .store(clock.now().as_millisecond(), Ordering::Relaxed);
+            .store(now.as_millisecond(), Ordering::Relaxed);
         Ok(place)
     }
 
@@ -437,16 +437,24 @@ mod tests {
         once.grant.rate = Some("1/min".parse().unwrap());
         let before = KnownKeys::default().replace(vec![once.clone()]);
         let holder = find(&before, "1").unwrap();
-        drop(holder.key.count(&Now(0)).unwrap());
+        drop(holder.key.count(&Now(0), at(0)).unwrap());
         once.name = "tablet".parse().unwrap();
         let fresh = key("tablet", "2").digests[0];
         once.digests.insert(0, fresh);
         let after = before.replace(vec![once]);
-        let refused = find(&after, "2").unwrap().key.count(&Now(1)).unwrap_err();
+        let refused = find(&after, "2")
+            .unwrap()
+            .key
+            .count(&Now(1), at(1))
+            .unwrap_err();
         assert_eq!(refused.refusal, Refusal::KeyRateReached);
         assert_eq!(refused.retry, Some(RetryAfter(Duration::from_secs(59))));
         assert_eq!(after.uses(), [("tablet".parse().unwrap(), at(0))]);
-        find(&after, "2").unwrap().key.count(&Now(60)).unwrap();
+        find(&after, "2")
+            .unwrap()
+            .key
+            .count(&Now(60), at(60))
+            .unwrap();
     }
 
     proptest! {
@@ -459,7 +467,7 @@ mod tests {
             let mut places = Vec::new();
             for begins in moves {
                 if begins {
-                    match holder.key.count(&Now(0)) {
+                    match holder.key.count(&Now(0), at(0)) {
                         Ok(place) => places.push(place),
                         Err(refused) => {
                             prop_assert_eq!(refused.refusal, Refusal::KeyBusy);

@@ -31,6 +31,7 @@ mod prover;
 mod rate;
 mod room;
 mod route;
+mod together;
 
 pub use guard::LoopbackGuard;
 pub use limits::Limits;

@@ -25,7 +25,7 @@ use crate::body::{BodyFault, MOST_HELD, RequestBody};
 use crate::caller::{caller_address, describe_caller};
 use crate::connection::{Progress, Turn};
 use crate::cors::Sharing;
-use crate::gateway::{Gateway, Silence};
+use crate::gateway::{Gateway, Outgoing, Silence};
 use crate::header::{headers_to_the_gateway, strip_answer};
 use crate::keep_alive::KeepAlive;
 use crate::key::{KeyRefusal, KnownKey, presented_key};
@@ -236,7 +236,7 @@ fn admit(
     }
     let presented = presented_key(&head.headers)?;
     let admission = admission.ok_or(Refusal::Held)?;
-    let now = shared.clock.now();
+    let now = line.began_at();
     let holder = admission
         .keys
         .find(presented, now)
@@ -257,7 +257,7 @@ fn admit(
         if shared.gate.is_held() {
             return Err(Refusal::Held.into());
         }
-        turn.keep(key.count(&*shared.clock)?);
+        turn.keep(key.count(&*shared.clock, now)?);
     }
     Ok(Admitted {
         destination,
@@ -308,13 +308,7 @@ fn check_form(head: &Parts) -> Result<(), Refusal> {
 }
 
 /// The request as the gateway gets it: path and headers chosen by the guard, no query.
-fn request_to_the_gateway(
-    head: &Parts,
-    admitted: Admitted,
-    body: RequestBody,
-) -> Option<Request<RequestBody>> {
-    let mut request = Request::new(body);
-    *request.method_mut() = head.method.clone();
+fn request_to_the_gateway(head: &Parts, admitted: Admitted, body: RequestBody) -> Option<Outgoing> {
     let Destination { route, path } = admitted.destination;
     let (path, addressed) = match route {
         Route::Hooks => {
@@ -326,18 +320,22 @@ fn request_to_the_gateway(
             (path, &admitted.gateway.headers)
         }
     };
-    *request.uri_mut() = match path {
+    let uri = match path {
         Cow::Borrowed(path) => Uri::from_static(path),
         Cow::Owned(path) => Uri::try_from(path).ok()?,
     };
     let agent = admitted.key.agent.as_ref();
-    let mut headers = headers_to_the_gateway(&head.headers, addressed, agent);
+    let mut fields = headers_to_the_gateway(&head.headers, addressed, agent);
     if admitted.as_list {
         // What is put around the answer is not compressed.
-        headers.remove(ACCEPT_ENCODING);
+        fields.retain(|(name, _)| name != ACCEPT_ENCODING);
     }
-    *request.headers_mut() = headers;
-    Some(request)
+    Some(Outgoing {
+        method: head.method.clone(),
+        uri,
+        fields,
+        body,
+    })
 }
 
 /// What the guard says in place of an answer that the client would misunderstand: a 401 from the gateway is about the

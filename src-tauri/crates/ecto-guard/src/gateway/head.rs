@@ -1,40 +1,55 @@
 //! Heads: the request's as it is written, and the answer's as it is read, with what it says of the body.
 
+use std::io::Write as _;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 
 use super::body::Measure;
 use crate::body::RequestBody;
+use crate::header::Fields;
 
 /// The longest head of an answer, in bytes.
 pub(super) const LONGEST: usize = 64 * 1024;
 /// The most fields of an answer.
 const MOST_FIELDS: usize = 100;
 
+/// A request as the gateway gets it.
+pub(crate) struct Outgoing {
+    /// How.
+    pub method: Method,
+    /// A path, and nothing else.
+    pub uri: Uri,
+    /// All but what tells the length of the body.
+    pub fields: Fields,
+    /// What is sent.
+    pub body: RequestBody,
+}
+
 /// What cannot be read as an answer, or as one answer alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unreadable;
 
 /// The head of a request, with how its body is measured: chunked where its length is not known.
-pub(super) fn write(request: &Request<RequestBody>) -> (Bytes, bool) {
+pub(super) fn write(request: &Outgoing) -> (Bytes, bool) {
     let mut head = Vec::with_capacity(512);
-    head.extend_from_slice(request.method().as_str().as_bytes());
+    head.extend_from_slice(request.method.as_str().as_bytes());
     head.push(b' ');
-    head.extend_from_slice(request.uri().path().as_bytes());
+    head.extend_from_slice(request.uri.path().as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in request.headers() {
+    for (name, value) in &request.fields {
         head.extend_from_slice(name.as_str().as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
     }
-    let length = request.body().size_hint().exact();
+    let length = request.body.size_hint().exact();
     match length {
-        Some(0) if *request.method() == Method::GET => {}
+        Some(0) if request.method == Method::GET => {}
         Some(length) => {
-            head.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+            let _ = write!(head, "content-length: {length}\r\n");
         }
         None => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }

@@ -8,14 +8,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{Request, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::body::Measure;
-use super::head::{self, Head, Unreadable};
+use super::head::{self, Head, Outgoing, Unreadable};
 use crate::body::RequestBody;
+use crate::together::poll_write_together;
 
 /// How much is read at once, in bytes.
 const READ: usize = 16 * 1024;
@@ -32,9 +33,9 @@ pub(super) struct Sending {
 
 impl Sending {
     /// All of it.
-    pub fn new(request: Request<RequestBody>) -> Self {
+    pub fn new(request: Outgoing) -> Self {
         let (head, is_chunked) = head::write(&request);
-        let body = request.into_body();
+        let body = request.body;
         Self {
             parts: VecDeque::from([head]),
             body: Some(body).filter(|body| !body.is_end_stream()),
@@ -96,8 +97,8 @@ impl Sending {
             for (slice, part) in slices.iter_mut().zip(&self.parts) {
                 *slice = io::IoSlice::new(part);
             }
-            let written =
-                std::task::ready!(Pin::new(&mut *stream).poll_write_vectored(context, &slices));
+            let writing = poll_write_together(Pin::new(&mut *stream), context, &slices);
+            let written = std::task::ready!(writing);
             match written {
                 Ok(count) if count > 0 => {
                     self.began = true;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::header::HOST;
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
@@ -12,6 +13,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::head::Outgoing;
 use super::link::{Answer, Link, Sending};
 use crate::body::RequestBody;
 
@@ -127,16 +129,6 @@ async fn serve(bytes: Vec<u8>, cuts: Vec<usize>) -> SocketAddr {
     address
 }
 
-fn request<B>(body: B) -> Request<B> {
-    let mut request = Request::new(body);
-    *request.method_mut() = Method::GET;
-    *request.uri_mut() = "/v1/models".parse().unwrap();
-    request
-        .headers_mut()
-        .insert("host", "127.0.0.1".parse().unwrap());
-    request
-}
-
 type Outcome = Option<(u16, Vec<(String, Vec<u8>)>, Option<Bytes>)>;
 
 async fn outcome<B: Body<Data = Bytes>>(answer: Response<B>) -> Outcome {
@@ -153,7 +145,12 @@ async fn outcome<B: Body<Data = Bytes>>(answer: Response<B>) -> Outcome {
 
 async fn with_link(address: SocketAddr) -> Outcome {
     let link = Link::new(TcpStream::connect(address).await.unwrap());
-    let sending = Sending::new(request(RequestBody::none()));
+    let sending = Sending::new(Outgoing {
+        method: Method::GET,
+        uri: Uri::from_static("/v1/models"),
+        fields: vec![(HOST, HeaderValue::from_static("127.0.0.1"))],
+        body: RequestBody::none(),
+    });
     outcome(link.exchange(sending).await.ok()?).await
 }
 
@@ -161,7 +158,8 @@ async fn with_hyper(address: SocketAddr) -> Outcome {
     let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let (mut sender, driver) = hyper::client::conn::http1::handshake(stream).await.unwrap();
     tokio::spawn(driver);
-    let answer = sender.send_request(request(Empty::<Bytes>::new()));
+    let request = Request::get("/v1/models").header(HOST, "127.0.0.1");
+    let answer = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap());
     outcome(answer.await.ok()?).await
 }
 
