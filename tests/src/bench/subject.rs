@@ -449,12 +449,14 @@ fn nginx(
     secrets: &Secrets,
 ) -> String {
     let folder = folder.display();
+    // As soon as fewer than a sixteenth are free, it closes those that have not asked yet (1.22): more than there can be.
+    let connections = open_files + open_files / 8;
     format!(
         r#"daemon off;
 worker_processes 1;
 pid {folder}/pid;
 error_log {folder}/error.log error;
-events {{ worker_connections {open_files}; multi_accept on; }}
+events {{ worker_connections {connections}; multi_accept on; }}
 http {{
   access_log off;
   server_tokens off;
