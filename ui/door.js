@@ -64,6 +64,17 @@ function needsPerson({ waiting }) {
 }
 
 /**
+ * How the check from outside stands. While the first minutes are not over, nothing is wrong; which causes tell of them is
+ * what the icon goes by too (`is_settling` in the app).
+ * @param {Public} exposure
+ * @returns {"unchecked" | "settling" | "reachable" | "unreachable"}
+ */
+function reachOf({ reach }) {
+  const settling = reach.reach === "unreachable" && ["not_published", "certificate_pending"].includes(reach.cause.code);
+  return settling ? "settling" : reach.reach;
+}
+
+/**
  * What a screen reader is told when it changes.
  * @param {AppView} view
  */
@@ -77,7 +88,7 @@ export function announcement(view) {
     case "blocked":
       return words.announcement(title, words.message(report.message.what), words.message(report.message.next ?? ""));
     case "public":
-      return words.announcement(title, sentence, exposure.held ? "" : words.reach[exposure.reach.reach]);
+      return words.announcement(title, sentence, exposure.held ? "" : words.reach[reachOf(exposure)]);
     default:
       return words.announcement(title, sentence);
   }
@@ -367,8 +378,14 @@ function heldCard(report) {
  * @param {Public} exposure
  * @param {number} now
  */
-function reachCard(report, { reach }, now) {
+function reachCard(report, exposure, now) {
+  const { reach } = exposure;
   const again = iconButton("check_outside", "refresh", words.reach.checkAgain, { "data-key": "check_outside" });
+  if (reachOf(exposure) === "settling")
+    return group(
+      null,
+      row({ key: "reach", mark: element("span", { class: "mark" }, spinner()), label: words.reach.settling, detail: words.reach.settlingDetail, actions: [again] }),
+    );
   switch (reach.reach) {
     case "unchecked":
       return group(

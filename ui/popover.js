@@ -28,6 +28,12 @@ let behind = [];
 let openers = [];
 /** Which time the key was asked for; a later answer to an earlier time is not shown. */
 let reveals = 0;
+/** How the key came to be shown; a press of a screen reader has no end that could be heard. @type {"held" | "pressed"} */
+let shownBy = "held";
+/** Which time a code was asked for; a later answer to an earlier time is not shown. */
+let drawings = 0;
+/** Whether the machine is still to be looked at for this opening. */
+let lookDue = false;
 /** @type {number | undefined} */
 let tickTimer;
 
@@ -50,8 +56,18 @@ function take(next) {
   view = next;
   show();
   if (local.panel === "requests" && view !== null && !isSame(before?.report.activity, view.report.activity)) void readRequests();
+  lookIfPrivate();
+  lookDue = false;
   const announced = view === null ? words.announcement(words.titles.gone, words.sentences.gone) : announcement(view);
   if (announced !== said) say((said = announced));
+}
+
+/** While it is private nobody watches the machine, and somebody may have installed what was missing. */
+function lookIfPrivate() {
+  if (!lookDue || view === null || view.starting || view.report.host === null || view.report.exposure.state !== "private") return;
+  lookDue = false;
+  // Nobody asked for it, so nobody is told where it is refused.
+  host.ask("look").catch(() => {});
 }
 
 /** @param {string} text */
@@ -141,6 +157,7 @@ function back() {
   const opener = openers.at(-1) ?? null;
   behind = behind.slice(0, -1);
   openers = openers.slice(0, -1);
+  drawings += 1;
   remember({ panel, failure: null, code: null, diagnostics: null, restored: null, made: null, requests: null });
   focusOn(opener);
 }
@@ -148,6 +165,7 @@ function back() {
 /** Forgets everything that a person who comes next should not find. */
 function forget() {
   conceal();
+  drawings += 1;
   behind = [];
   openers = [];
   if (local.farewell === null) local = { ...fresh(), busy: local.busy };
@@ -233,18 +251,28 @@ async function readRequests() {
 
 /** @param {CodeWhat} what */
 async function draw(what) {
-  const svg = await attempt("code_with_key", () => host.ask("qr", { what }));
-  if (svg !== undefined && local.panel === "code") remember({ code: { what, svg } });
+  const asked = ++drawings;
+  const before = local.code;
+  remember({ code: { what, svg: null }, failure: null });
+  try {
+    const svg = await host.ask("qr", { what });
+    if (asked === drawings) remember({ code: { what, svg } });
+  } catch (error) {
+    if (asked === drawings) remember({ code: what === "url" ? null : before, failure: refusalOf(error) });
+  }
 }
 
-async function reveal() {
+/** @param {typeof shownBy} how */
+async function reveal(how) {
   const asked = ++reveals;
+  shownBy = how;
   try {
     const key = await host.ask("reveal_key");
     if (asked !== reveals) return;
     remember({ held: true });
     const place = document.getElementById("key");
     if (place) place.textContent = key;
+    if (how === "pressed") say(words.keyShown);
   } catch (error) {
     if (asked === reveals) remember({ failure: refusalOf(error) });
   }
@@ -393,6 +421,10 @@ function controlOf({ target }) {
 
 root.addEventListener("click", (event) => {
   const control = controlOf(event);
+  const wasShown = local.held;
+  conceal();
+  // A screen reader presses without a pointer and without a key; what is shown then stays until the next click.
+  if (isHold(event) && /** @type {MouseEvent} */ (event).detail === 0 && !wasShown) void reveal("pressed");
   if (control) void actions[control.dataset["do"] ?? ""]?.(control);
 });
 
@@ -409,13 +441,13 @@ root.addEventListener("submit", (event) => {
 const isHold = (event) => controlOf(event)?.hasAttribute("data-hold") === true;
 
 root.addEventListener("pointerdown", (event) => {
-  if (isHold(event) && /** @type {PointerEvent} */ (event).button === 0) void reveal();
+  if (isHold(event) && /** @type {PointerEvent} */ (event).button === 0) void reveal("held");
 });
 for (const name of ["pointerup", "pointercancel", "blur"]) window.addEventListener(name, conceal);
 root.addEventListener("pointerout", (event) => {
   // From its drawing to its edge it is still the same button.
   const { relatedTarget } = /** @type {PointerEvent} */ (event);
-  if (isHold(event) && !(relatedTarget instanceof Node && controlOf(event)?.contains(relatedTarget))) conceal();
+  if (shownBy === "held" && isHold(event) && !(relatedTarget instanceof Node && controlOf(event)?.contains(relatedTarget))) conceal();
 });
 root.addEventListener("focusout", conceal);
 
@@ -429,11 +461,11 @@ window.addEventListener("keydown", (event) => {
   }
   if ((event.key === " " || event.key === "Enter") && isHold(event)) {
     event.preventDefault();
-    if (!event.repeat) void reveal();
+    if (!event.repeat) void reveal("held");
   }
 });
 window.addEventListener("keyup", (event) => {
-  if (event.key === " " || event.key === "Enter") conceal();
+  if ((event.key === " " || event.key === "Enter") && shownBy === "held") conceal();
 });
 window.addEventListener("contextmenu", (event) => event.preventDefault());
 
@@ -454,8 +486,10 @@ function stop() {
 }
 
 function go() {
+  lookDue ||= tickTimer === undefined;
   window.clearInterval(tickTimer);
   show();
+  lookIfPrivate();
   tickTimer = window.setInterval(() => {
     for (const place of root.querySelectorAll("[data-tick]")) {
       const text = tick(place.getAttribute("data-tick") ?? "", place.getAttribute("data-at") ?? "", host.now());

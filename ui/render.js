@@ -27,7 +27,7 @@ import * as words from "./words.js";
  * @property {CopyWhat | `key ${string}` | null} copied What was copied a moment ago.
  * @property {string[]} busy The controls whose commands are under way.
  * @property {Refusal | null} failure
- * @property {{ what: CodeWhat, svg: string } | null} code
+ * @property {{ what: CodeWhat, svg: string | null } | null} code What was asked for, and its picture as soon as it is there.
  * @property {{ text: string, saved: string | null } | null} diagnostics
  * @property {RestoredKey[] | null} restored
  * @property {RequestLine[] | null} requests The last ones, oldest first.

@@ -118,10 +118,12 @@ export function code(local) {
       "div",
       { class: "plate" },
       shown !== null &&
-        element("img", {
-          alt: withKey ? words.qr.pictureWithKey : words.qr.picture,
-          src: `data:image/svg+xml,${encodeURIComponent(shown.svg)}`,
-        }),
+        (shown.svg === null
+          ? element("span", { class: "loading" }, spinner())
+          : element("img", {
+              alt: withKey ? words.qr.pictureWithKey : words.qr.picture,
+              src: `data:image/svg+xml,${encodeURIComponent(shown.svg)}`,
+            })),
     ),
     element("p", { class: "prose centred" }, withKey ? words.qr.withKey : words.qr.address),
     group(null, switchRow({ what: "code_with_key", label: words.qr.include, on: withKey })),

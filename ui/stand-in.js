@@ -105,7 +105,7 @@ function base() {
       strangers: null,
       offer: { routes: [], origins: [] },
     },
-    preferences: { node: "auto", at_sleep: "stay", notifications: true, minutes: null, metrics: false },
+    preferences: { node: "auto", at_sleep: "close", notifications: true, minutes: 60, metrics: false },
     system: "mac",
     launch_at_login: "off",
     tray: true,
@@ -230,10 +230,20 @@ export const states = {
   public: () => open(),
   "public-unchecked": () => open({ since: at(-3), reach: { reach: "unchecked" } }, { activity: { passed: 0, refused: 0, in_flight: 0, last: null } }),
   "public-deadline": () => open({ until: at(3480) }, { wanted: { wanted: "public", until: at(3480), node: "auto" } }),
+  "public-settling": () =>
+    open(
+      { since: at(-70), reach: { reach: "unreachable", cause: { code: "not_published" }, at: at(-65) } },
+      { message: { what: `Public at https://${HOST}/v1/chat/completions, to holders of a key.`, next: "The address is not known to the internet yet; that can take some minutes after the first time. Ecto checks again by itself." } },
+    ),
   "public-unreachable": () =>
     open(
-      { reach: { reach: "unreachable", cause: { code: "not_published" }, at: at(-65) } },
-      { message: { what: `Public at https://${HOST}/v1/chat/completions, to holders of a key.`, next: "The address is not known to the internet yet; that can take some minutes after the first time. Ecto checks again by itself." } },
+      { reach: { reach: "unreachable", cause: { code: "relay_refuses" }, at: at(-65) } },
+      {
+        message: {
+          what: `Public at https://${HOST}/v1/chat/completions, to holders of a key.`,
+          next: "Tailscale's relays take the connection and drop it, so Funnel is not in force for this machine. Ecto checks again by itself. If it stays so, disconnect, wait a minute, and connect again; with a Tailscale app, choose \u201cFor Ecto alone\u201d in the settings.",
+        },
+      },
     ),
   "public-held": () =>
     open(

@@ -107,6 +107,8 @@ export const openLink = "Open link";
 export const copyLink = "Copy link";
 
 export const reach = {
+  settling: "Becoming known to the internet",
+  settlingDetail: "The first time, that takes some minutes.",
   unchecked: "Checking from outside…",
   uncheckedDetail: "Is it reachable, and only with the key?",
   reachable: "Reachable from the internet",
@@ -122,6 +124,7 @@ export const noKey = "Made when the door opens";
 /** @param {string} end */
 export const keyHidden = (end) => `Hidden, ends with ${end}`;
 export const showKey = "Show the key while held";
+export const keyShown = "Key shown";
 export const copyAddress = "Copy the address";
 export const copyKey = "Copy the key";
 export const showCode = "Show the address as a QR code";

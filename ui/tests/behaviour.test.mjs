@@ -144,6 +144,33 @@ test("the key is shown while the button is held with the pointer, and by nothing
   }
 });
 
+test("a press without a pointer, as a screen reader makes it, shows the key until the next click or until the focus goes", async (t) => {
+  const p = await page(t, { state: "public" });
+  const hold = p.locator("[data-hold]");
+  const endings = {
+    "another press": () => hold.dispatchEvent("click"),
+    "a click elsewhere": () => p.locator("h1").click(),
+    "window loses the focus": () => p.evaluate(() => window.dispatchEvent(new Event("blur"))),
+    "the focus goes": () => p.keyboard.press("Tab"),
+    "popover hides": () => p.evaluate(() => window.standIn.hide()),
+  };
+  for (const [ending, end] of Object.entries(endings)) {
+    await hold.focus();
+    await hold.dispatchEvent("click");
+    await p.locator("#key", { hasText: SECRET }).waitFor();
+    assert.equal(await p.locator("#status").textContent(), "Key shown");
+    // The keys with which it was pressed are let go.
+    await hold.dispatchEvent("keyup", { key: " " });
+    await p.evaluate(() => window.standIn.show("public-deadline"));
+    assert.match(await key(p), new RegExp(SECRET), "it stays");
+    await end();
+    assert.doesNotMatch(await p.content(), new RegExp(SECRET), ending);
+  }
+  await hold.click();
+  await p.waitForTimeout(100);
+  assert.doesNotMatch(await p.content(), new RegExp(SECRET), "a click with the pointer ends with its release");
+});
+
 test("a hand that trembles on the button does not take the key away", async (t) => {
   const p = await page(t, { state: "public" });
   const hold = p.getByRole("button", { name: "Show the key while held" });
@@ -204,7 +231,7 @@ test("what describes the switch is there in every state", async (t) => {
 test("settings that could not be read are told, with the file that is kept, until something is chosen", async (t) => {
   const p = await page(t, { state: "private-settings-aside" });
   await p.getByText("settings.json.bad").waitFor();
-  await p.getByRole("combobox", { name: "Keep open" }).selectOption("1 hour");
+  await p.getByRole("combobox", { name: "Keep open" }).selectOption("8 hours");
   await p.getByText("settings.json.bad").waitFor({ state: "detached" });
 });
 
@@ -307,6 +334,51 @@ test("the window is told the height of the page, larger and smaller than it is",
   assert.ok(Math.max(...seen) > 200);
 });
 
+test("the machine is looked at whenever it opens while it is private, and not otherwise", async (t) => {
+  const looks = async (p) => (await calls(p)).filter((name) => name === "look").length;
+  const p = await page(t, { state: "first-run-missing" });
+  assert.equal(await looks(p), 1);
+  await p.evaluate(() => window.standIn.show("first-run-missing"));
+  assert.equal(await looks(p), 1, "a report alone is no opening");
+  await p.evaluate(() => window.standIn.hide());
+  assert.equal(await looks(p), 1);
+  // It opens by the report that the host sends then, or by what the browser says.
+  await p.evaluate(() => window.standIn.show("first-run"));
+  assert.equal(await looks(p), 2);
+  const see = (state) =>
+    p.evaluate((state) => {
+      Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, state);
+  await see("hidden");
+  await see("visible");
+  assert.equal(await looks(p), 3);
+
+  for (const state of ["public", "preparing", "blocked-act", "gone", "starting"]) {
+    const other = await page(t, { state });
+    await other.evaluate(() => window.standIn.hide());
+    await other.evaluate((state) => window.standIn.show(state), state);
+    assert.equal(await looks(other), 0, state);
+  }
+  const refused = await page(t, { state: "private", refuse: "look" });
+  await refused.waitForTimeout(50);
+  assert.equal(await refused.getByRole("alert").count(), 0);
+});
+
+test("the first minutes are no fault: the page says that the address becomes known, and warns of what is one", async (t) => {
+  const p = await page(t, { state: "public-settling" });
+  const card = p.locator("[data-key='reach']");
+  assert.match(await card.innerText(), /^Becoming known to the internet\s+The first time, that takes some minutes\.$/);
+  assert.equal(await card.locator(".spinner").count(), 1);
+  assert.equal(await card.locator(".mark.warn").count(), 0);
+  const told = () => p.locator("#status").textContent();
+  assert.match(await told(), /Becoming known to the internet/);
+  await p.evaluate(() => window.standIn.show("public-unreachable"));
+  assert.match(await card.innerText(), /^Not reachable from outside/);
+  assert.equal(await card.locator(".mark.warn").count(), 1);
+  assert.match(await told(), /Not reachable from outside/);
+});
+
 test("before the first report nothing is claimed, and the switch can be used already", async (t) => {
   const p = await page(t, { state: "starting" });
   await p.getByRole("heading", { name: "Starting" }).waitFor();
@@ -325,12 +397,31 @@ test("the code holds the address alone until the key is asked for", async (t) =>
   assert.deepEqual(asked, ["url", "url_and_key"]);
 });
 
+test("a late code is not shown where another is asked for, and none stays away", async (t) => {
+  const p = await page(t, { state: "public", slow: "250" });
+  const include = p.getByRole("switch", { name: "With the key" });
+  await p.locator("[data-key='code']").click();
+  await include.click();
+  assert.equal(await include.getAttribute("aria-checked"), "true");
+  await p.getByRole("button", { name: "Back" }).click();
+  await p.locator("[data-key='code']").click();
+  await p.locator("img").waitFor();
+  await p.waitForTimeout(600);
+  assert.equal(await p.locator("img").getAttribute("alt"), "QR code of the address");
+  assert.equal(await include.getAttribute("aria-checked"), "false");
+  // On and off at once: what was asked for last is what is seen.
+  await include.click();
+  await include.click();
+  await p.waitForTimeout(600);
+  assert.equal(await p.locator("img").getAttribute("alt"), "QR code of the address");
+});
+
 test("how long it stays open is chosen before and changed while it is open", async (t) => {
   const p = await page(t, { state: "private" });
-  await p.getByLabel("Keep open").selectOption("1 hour");
+  await p.getByLabel("Keep open").selectOption("8 hours");
   await p.getByRole("switch", { name: "Public" }).click();
-  await p.getByText("Closes in 1 h").waitFor();
-  assert.deepEqual((await p.evaluate(() => window.standIn.calls)).find(([name]) => name === "connect"), ["connect", { minutes: 60 }]);
+  await p.getByText("Closes in 8 h").waitFor();
+  assert.deepEqual((await p.evaluate(() => window.standIn.calls)).find(([name]) => name === "connect"), ["connect", { minutes: 480 }]);
   await p.getByLabel("Change when the door closes").selectOption("Until I quit");
   await p.getByText("Open until you quit Ecto").waitFor();
   assert.deepEqual(await lastCall(p), ["connect", { minutes: null }]);

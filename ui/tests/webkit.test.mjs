@@ -146,6 +146,17 @@ test("the key is shown while Space is held", { skip }, async () => {
   await until(async () => !(await shown()));
 });
 
+test("the key is shown by a press without a pointer until the next one", { skip }, async () => {
+  await browser.go({ state: "public" });
+  const press = () => browser.run("const hold = document.querySelector('[data-hold]'); hold.focus(); hold.click()");
+  const shown = () => browser.run("return document.getElementById('key').textContent.includes('Made-up-key')");
+  await press();
+  await until(shown);
+  assert.equal(await browser.run("return document.getElementById('status').textContent"), "Key shown");
+  await press();
+  assert.equal(await shown(), false);
+});
+
 test("no inline script and no inline style", { skip }, async () => {
   await browser.go({ state: "hostile" });
   const seen = await browser.runLater(
