@@ -50,6 +50,9 @@ mod bench {
     /// How long a popover stays open, so that the next click does not meet the last one.
     const PAUSE: Duration = Duration::from_millis(700);
 
+    /// Between one change of the status and the next: enough changes in an hour, and time to come to rest.
+    const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
+
     /// How often the popover is opened after the first time.
     const LATER_OPENINGS: usize = 5;
 
@@ -248,7 +251,9 @@ mod bench {
                 mebibytes(pid)?,
             );
             if arguments.changes > 0 {
-                let count = change(&item, Duration::from_secs(arguments.changes)).await?;
+                let count = change(&item, Duration::from_secs(arguments.changes))
+                    .await
+                    .with_context(|| child.log())?;
                 tokio::time::sleep(REST).await;
                 put(
                     &format!("memory after {} s of changes, PSS MiB", arguments.changes),
@@ -344,6 +349,7 @@ mod bench {
             item.wait_for_menu(|menu| menu.find("Connect").is_some())
                 .await?;
             count += 1;
+            tokio::time::sleep(BETWEEN_CHANGES).await;
         }
         if count == 0 {
             bail!("nothing changed");

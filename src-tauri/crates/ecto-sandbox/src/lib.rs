@@ -27,6 +27,7 @@ pub mod authority;
 pub mod edge;
 pub mod faults;
 pub mod gateway;
+mod latest;
 mod life;
 mod sandbox;
 pub mod tailnet;

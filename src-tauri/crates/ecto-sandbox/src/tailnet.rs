@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::authority::{Authority, CertificateError};
 use crate::faults::Faults;
+use crate::latest::Latest;
 use crate::life::Life;
 use backend::Backend;
 pub use builder::TailnetBuilder;
@@ -335,12 +336,12 @@ impl Tailnet {
 
     /// What the LocalAPI was asked, oldest first.
     pub fn requests(&self) -> Vec<Request> {
-        self.inner.backend().requests.clone()
+        self.inner.backend().requests.iter().cloned().collect()
     }
 
     /// Empties the list of requests.
     pub fn forget_requests(&self) {
-        self.inner.backend().requests.clear();
+        self.inner.backend().requests = Latest::default();
     }
 
     /// The script of faults.

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 use tokio::sync::watch;
+
+use crate::latest::Latest;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +83,12 @@ impl fmt::Debug for Call {
     }
 }
 
-/// The list of everything received.
+/// The latest of what was received.
 #[derive(Debug)]
 pub(crate) struct Record {
-    requests: Mutex<Vec<Request>>,
-    calls: Mutex<Vec<Call>>,
-    lines: Mutex<Vec<String>>,
+    requests: Mutex<Latest<Request>>,
+    calls: Mutex<Latest<Call>>,
+    lines: Mutex<Latest<String>>,
     changes: watch::Sender<u64>,
 }
 
@@ -105,13 +107,23 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The same headers in memory of their own: as they come, they keep the whole buffer that they were read into.
+fn apart(headers: &HeaderMap) -> HeaderMap {
+    headers
+        .iter()
+        .filter_map(|(name, value)| {
+            let mut own = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+            own.set_sensitive(value.is_sensitive());
+            Some((name.clone(), own))
+        })
+        .collect()
+}
+
 impl Record {
     /// Adds a request and returns its place in the list.
-    pub(crate) fn add_request(&self, request: Request) -> usize {
-        let mut requests = locked(&self.requests);
-        requests.push(request);
-        let place = requests.len() - 1;
-        drop(requests);
+    pub(crate) fn add_request(&self, mut request: Request) -> usize {
+        request.headers = apart(&request.headers);
+        let place = locked(&self.requests).add(request);
         self.changed();
         place
     }
@@ -124,11 +136,11 @@ impl Record {
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
-        locked(&self.requests).clone()
+        locked(&self.requests).iter().cloned().collect()
     }
 
     pub(crate) fn add_call(&self, method: &str, params: Value) {
-        locked(&self.calls).push(Call {
+        locked(&self.calls).add(Call {
             method: method.to_owned(),
             params,
         });
@@ -136,18 +148,18 @@ impl Record {
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
-        locked(&self.calls).clone()
+        locked(&self.calls).iter().cloned().collect()
     }
 
     pub(crate) fn say(&self, line: impl Into<String>) {
         let line = line.into();
         tracing::debug!(target: "ecto_sandbox::gateway", "{line}");
-        locked(&self.lines).push(line);
+        locked(&self.lines).add(line);
         self.changed();
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        locked(&self.lines).clone()
+        locked(&self.lines).iter().cloned().collect()
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {

@@ -7,6 +7,7 @@ use super::node::{BackendState, Node};
 use super::serve_config::ServeConfig;
 use super::status::{self_node, status};
 use super::{Access, Request};
+use crate::latest::Latest;
 
 /// Health messages come in bursts of identical ones.
 const HEALTH_BURST: usize = 3;
@@ -25,7 +26,7 @@ pub(super) struct Backend {
     pub(super) serve: ServeConfig,
     pub(super) bus: Bus,
     pub(super) access: Access,
-    pub(super) requests: Vec<Request>,
+    pub(super) requests: Latest<Request>,
     pub(super) machine_approval_required: bool,
     pub(super) sign_in_link_hidden: bool,
     /// Funnel was asked for once, so the name is in the public DNS.

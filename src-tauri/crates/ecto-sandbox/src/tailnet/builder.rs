@@ -19,6 +19,7 @@ use super::{
 };
 use crate::authority::Authority;
 use crate::faults::Faults;
+use crate::latest::Latest;
 use crate::life::{Life, Place};
 
 const VERSION: &str = "1.102.3-t0123456789";
@@ -261,7 +262,7 @@ impl TailnetBuilder {
                 serve,
                 bus: Bus::default(),
                 access: self.access,
-                requests: Vec::new(),
+                requests: Latest::default(),
                 machine_approval_required: self.machine_approval_required,
                 sign_in_link_hidden: self.sign_in_link_hidden,
                 name_published,

@@ -123,7 +123,7 @@ async fn read(request: http::Request<Incoming>) -> Call {
 fn answer(inner: &Arc<Inner>, door: &Door, call: Call) -> Response<Body> {
     let (version, capability) = {
         let mut backend = inner.backend();
-        backend.requests.push(Request {
+        backend.requests.add(Request {
             method: call.method.to_string(),
             path: call.target.clone(),
             body: String::from_utf8_lossy(&call.body).into_owned(),
