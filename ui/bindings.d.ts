@@ -79,7 +79,11 @@ detail: ForeignText, } | { "code": "claim_lost" } | { "code": "host_renamed" } |
 /**
  * What happened.
  */
-detail: ForeignText, } | { "code": "openclaw_missing" } | { "code": "config_unusable", 
+detail: ForeignText, 
+/**
+ * Which tailscaled holds it, where that is known: Ecto's own ends with Ecto.
+ */
+node: NodeKind | null, } | { "code": "openclaw_missing" } | { "code": "config_unusable", 
 /**
  * Which file.
  */
@@ -335,7 +339,7 @@ config: string, } | { "gateway": "ready" } & ReadyGateway;
 
 export type HostName = string;
 
-export type Installer = { "installer": "homebrew" } | { "installer": "person", 
+export type Installer = { "installer": "homebrew" } | { "installer": "download" } | { "installer": "person", 
 /**
  * What to type.
  */

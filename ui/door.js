@@ -139,9 +139,8 @@ export function door(view, local, now) {
  * Whether the switch is on: where it is up to the person to connect again, it is off.
  * @param {Report} report
  */
-function isOn({ host, wanted, exposure, trouble }) {
-  if (host === null || wanted.wanted === "private" || exposure.state === "closing") return false;
-  return !(exposure.state === "blocked" && exposure.closed === "yes" && trouble?.remedy === "ask");
+function isOn({ host, wanted, exposure }) {
+  return host !== null && wanted.wanted !== "private" && exposure.state !== "closing";
 }
 
 /**

@@ -291,7 +291,7 @@ export const states = {
     }),
   "blocked-unconfirmed": () =>
     blocked(
-      { code: "could_not_close", detail: "tailscaled does not answer" },
+      { code: "could_not_close", detail: "tailscaled does not answer", node: "system" },
       { severity: "danger", remedy: "wait" },
       {
         what: "The door could not be seen to close: tailscaled does not answer. Whoever comes finds nobody: the guard has ended.",

@@ -268,9 +268,14 @@ export const nodes = {
 export function tailnet(view) {
   switch (view.tailnet) {
     case "missing":
-      return view.installer.installer === "homebrew"
-        ? ["ours", "Not installed. Ecto installs it with Homebrew."]
-        : ["yours", `Not installed. Type: ${plain(view.installer.command)}`];
+      switch (view.installer.installer) {
+        case "homebrew":
+          return ["ours", "Not installed. Ecto installs it with Homebrew."];
+        case "download":
+          return ["yours", "Not installed. Get it from tailscale.com/download."];
+        case "person":
+          return ["yours", `Not installed. Type: ${plain(view.installer.command)}`];
+      }
     case "not_running":
       return ["ours", "Does not run. Ecto starts it."];
     case "starting":

@@ -5,7 +5,7 @@ use ecto_core::exposure::{Closed, Exposure, Reach};
 use ecto_core::ports::VaultPlace;
 use ecto_core::snapshot::Snapshot;
 use ecto_core::step::Waiting;
-use ecto_core::tailnet::Link;
+use ecto_core::tailnet::{Link, NodeKind};
 use ecto_host::preferences::Preferences;
 use ecto_host::report::{Report, WorldKind};
 use ecto_platform::System;
@@ -204,6 +204,10 @@ fn command_of_cause(cause: &Cause) -> Option<&str> {
         | Cause::AdministratorNeeded { command }
         | Cause::TailscaleDenied { command } => Some(command),
         Cause::ShieldsUp => Some("tailscale set --shields-up=false"),
+        Cause::CouldNotClose {
+            node: Some(NodeKind::Own),
+            ..
+        } => None,
         Cause::CouldNotClose { .. } => Some("tailscale down"),
         _ => None,
     }
@@ -277,7 +281,7 @@ pub mod tests {
                 "yes",
             ),
             "could not close" => blocked(
-                json!({ "code": "could_not_close", "detail": "no answer" }),
+                json!({ "code": "could_not_close", "detail": "no answer", "node": "system" }),
                 "unconfirmed",
             ),
             "funnel not allowed" => blocked(

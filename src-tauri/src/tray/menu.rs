@@ -1,5 +1,6 @@
 //! The menu as data: made from what is shown, compared before anything is redrawn.
 
+use ecto_core::cause::Remedy;
 use ecto_core::exposure::{Closed, Exposure};
 use ecto_core::step::Step;
 use ecto_core::words;
@@ -10,6 +11,7 @@ use crate::view::{AppView, LoginItem, Mood};
 const CONNECT: &str = "Connect";
 const DISCONNECT: &str = "Disconnect";
 const CANCEL: &str = "Cancel";
+const CONNECT_AGAIN: &str = "Connect Again";
 const COPY_URL: &str = "Copy URL";
 const COPY_KEY: &str = "Copy Key";
 const COPY_CURL: &str = "Copy as curl";
@@ -120,6 +122,11 @@ impl Menu {
         };
         let exposure = &view.report.snapshot.exposure;
         let mut entries = vec![Entry::State(state(exposure)), Entry::Separator];
+        let trouble = view.report.trouble.as_ref();
+        let waits_for_connect = trouble.is_some_and(|trouble| trouble.remedy == Remedy::Ask);
+        if view.report.snapshot.wanted.is_public() && waits_for_connect {
+            entries.push(item(Action::Connect, CONNECT_AGAIN));
+        }
         entries.push(match exposure {
             Exposure::Private => item(Action::Connect, CONNECT),
             Exposure::Preparing { .. } => item(Action::Disconnect, CANCEL),

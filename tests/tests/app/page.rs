@@ -122,6 +122,7 @@ async fn hostile_texts_stay_text() {
     host.report(Exposure::Blocked {
         cause: Cause::CouldNotClose {
             detail: detail.into(),
+            node: None,
         },
         closed: Closed::Unconfirmed,
     });

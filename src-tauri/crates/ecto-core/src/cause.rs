@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::foreign::ForeignText;
 use crate::key::KeyName;
 use crate::step::Step;
-use crate::tailnet::Link;
+use crate::tailnet::{Link, NodeKind};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -170,6 +170,8 @@ pub enum Cause {
     CouldNotClose {
         /// What happened.
         detail: ForeignText,
+        /// Which tailscaled holds it, where that is known: Ecto's own ends with Ecto.
+        node: Option<NodeKind>,
     },
 
     /// OpenClaw is not on this machine.

@@ -81,6 +81,7 @@ fn next_of_tailnet(tailnet: &TailnetView) -> Option<Next> {
     let next = match tailnet {
         TailnetView::Missing { installer } => match installer {
             Installer::Homebrew => Next::Take(Step::InstallTailscale),
+            Installer::Download => Next::Block(Cause::HomebrewMissing),
             Installer::Person { command } => Next::Block(Cause::TailscaleMissing {
                 command: command.clone(),
             }),
@@ -187,6 +188,9 @@ mod tests {
         prop_oneof![
             Just(TailnetView::Missing {
                 installer: Installer::Homebrew
+            }),
+            Just(TailnetView::Missing {
+                installer: Installer::Download
             }),
             Just(TailnetView::Missing {
                 installer: Installer::Person {

@@ -166,6 +166,8 @@ impl PublicAddress {
 pub enum Installer {
     /// Homebrew, which Ecto runs after saying so.
     Homebrew,
+    /// The person, from Tailscale's page: Homebrew is not there.
+    Download,
     /// The person, with this command.
     Person {
         /// What to type.
@@ -240,4 +242,19 @@ pub enum TailnetView {
         /// Why.
         cause: Cause,
     },
+}
+
+impl TailnetView {
+    /// Which tailscaled it is, where there is one.
+    pub fn kind(&self) -> Option<NodeKind> {
+        match self {
+            Self::NotRunning { kind }
+            | Self::Starting { kind }
+            | Self::NeedsSignIn { kind }
+            | Self::Stopped { kind }
+            | Self::NeedsApproval { kind } => Some(*kind),
+            Self::Running(node) => Some(node.kind),
+            Self::Missing { .. } | Self::Refused { .. } => None,
+        }
+    }
 }

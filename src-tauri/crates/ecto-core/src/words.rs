@@ -387,9 +387,16 @@ pub fn cause(cause: &Cause) -> Message {
             "This machine has a new name in your tailnet, so its address changes.",
             "Ecto opens again under the new address by itself.",
         ),
-        Cause::CouldNotClose { detail } => Message::new(
+        Cause::CouldNotClose { detail, node } => Message::new(
             format!("The door could not be seen to close: {}.", clause(detail)),
-            "Ecto goes on trying. To be sure at once, run `tailscale down`.",
+            match node {
+                Some(NodeKind::Own) => {
+                    "Ecto goes on trying. To be sure at once, quit Ecto: its own node ends with it."
+                }
+                Some(NodeKind::System | NodeKind::AppStore | NodeKind::Standalone) | None => {
+                    "Ecto goes on trying. To be sure at once, run `tailscale down`."
+                }
+            },
         ),
 
         Cause::OpenClawMissing => Message::new(

@@ -272,6 +272,7 @@ impl Claim for OpenClaim {
         let gone = gone.unwrap_or_else(|_| Err("Tailscale does not answer".to_owned()));
         gone.map_err(|doubt| Cause::CouldNotClose {
             detail: doubt.into(),
+            node: None,
         })
     }
 }
@@ -340,5 +341,6 @@ pub(crate) async fn confirm_closed(api: &LocalApi, guard: SocketAddr) -> Result<
     };
     Err(Cause::CouldNotClose {
         detail: doubt.into(),
+        node: None,
     })
 }

@@ -261,7 +261,8 @@ impl Finder {
 
     fn installer(&self) -> Installer {
         match self.places.system {
-            OperatingSystem::MacOs => Installer::Homebrew,
+            OperatingSystem::MacOs if self.program("brew").is_some() => Installer::Homebrew,
+            OperatingSystem::MacOs => Installer::Download,
             OperatingSystem::Linux => Installer::Person {
                 command: self.install_command(),
             },

@@ -97,6 +97,7 @@ impl Tailnet for Tailscale {
             Installed::Nothing(Installer::Person { command }) => {
                 Err(Cause::TailscaleMissing { command })
             }
+            Installed::Nothing(Installer::Download) => Err(Cause::HomebrewMissing),
             Installed::Nothing(Installer::Homebrew) => {
                 homebrew::install(&self.finder, &reporter).await
             }
@@ -146,6 +147,7 @@ impl Tailnet for Tailscale {
                 Err(unknown) => {
                     return Err(Cause::CouldNotClose {
                         detail: unknown.to_string().into(),
+                        node: None,
                     });
                 }
             }

@@ -423,7 +423,7 @@ async fn an_app_that_cannot_be_asked_is_not_called_closed() {
     let confirm = || in_time(tailscale.confirm_closed(NodeChoice::Auto, guard()));
     let confirmed = confirm().await;
     assert!(
-        matches!(&confirmed, Err(Cause::CouldNotClose { detail }) if detail.to_string().contains("password")),
+        matches!(&confirmed, Err(Cause::CouldNotClose { detail, .. }) if detail.to_string().contains("password")),
         "{confirmed:?}"
     );
     // The app left its link behind and is gone.

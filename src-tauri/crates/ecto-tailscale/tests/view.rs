@@ -155,6 +155,13 @@ async fn an_installed_app_is_what_would_be_started_on_a_mac() {
     assert_eq!(
         tailscale.observe(NodeChoice::Auto).await,
         TailnetView::Missing {
+            installer: Installer::Download
+        }
+    );
+    machine.program("brew", "exit 1");
+    assert_eq!(
+        tailscale.observe(NodeChoice::Auto).await,
+        TailnetView::Missing {
             installer: Installer::Homebrew
         }
     );

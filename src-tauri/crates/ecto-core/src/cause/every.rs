@@ -3,7 +3,7 @@
 use super::{Cause, ConfigProblem, ReachCause};
 use crate::key::KeyName;
 use crate::step::Step;
-use crate::tailnet::Link;
+use crate::tailnet::{Link, NodeKind};
 
 macro_rules! one_of_each {
     ($name:ident, $kind:ty, { $($pattern:pat => $example:expr,)* }) => {
@@ -64,7 +64,7 @@ one_of_each!(every_cause, Cause, {
     Cause::ClaimRefused { .. } => Cause::ClaimRefused { detail: "access denied".into() },
     Cause::ClaimLost => Cause::ClaimLost,
     Cause::HostRenamed => Cause::HostRenamed,
-    Cause::CouldNotClose { .. } => Cause::CouldNotClose { detail: "tailscaled did not answer in time".into() },
+    Cause::CouldNotClose { .. } => Cause::CouldNotClose { detail: "tailscaled did not answer in time".into(), node: Some(NodeKind::Own) },
     Cause::OpenClawMissing => Cause::OpenClawMissing,
     Cause::ConfigUnusable { .. } => Cause::ConfigUnusable { path: CONFIG.into(), problem: ConfigProblem::NotText },
     Cause::ConfigNotWritable { .. } => Cause::ConfigNotWritable { path: CONFIG.into(), detail: "read-only file system".into() },

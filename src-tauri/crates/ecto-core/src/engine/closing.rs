@@ -50,7 +50,7 @@ impl Engine {
         self.guard_up = false;
         let detail: Option<ForeignText> = match closing {
             Ok(Ok(())) => None,
-            Ok(Err(Cause::CouldNotClose { detail })) => Some(detail),
+            Ok(Err(Cause::CouldNotClose { detail, node: _ })) => Some(detail),
             Ok(Err(cause)) => Some(words::cause(&cause).what.trim_end_matches('.').into()),
             Err(_) => Some("tailscaled did not answer in time".into()),
         };
@@ -69,11 +69,13 @@ impl Engine {
         guard: SocketAddr,
         detail: impl Into<ForeignText>,
     ) {
+        let kind = self.seen.as_ref().and_then(|(tailnet, _)| tailnet.kind());
         self.unconfirmed = Some(Unconfirmed {
             node,
             guard,
             cause: Cause::CouldNotClose {
                 detail: detail.into(),
+                node: kind,
             },
         });
     }

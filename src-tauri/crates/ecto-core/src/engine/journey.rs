@@ -413,7 +413,8 @@ impl Engine {
             // Told in the snapshot, as `unconfirmed`.
             let _ = self.close_door().await;
         }
-        if cause == Cause::OpenWithoutKey {
+        // What a person decided against must not come up again by itself at the next start.
+        if matches!(cause, Cause::OpenWithoutKey | Cause::AdministratorCancelled) {
             self.want(Wanted::Private);
             self.store_present().await;
         }

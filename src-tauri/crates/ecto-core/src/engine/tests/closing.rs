@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cause::Cause;
 use crate::exposure::{Closed, Exposure};
+use crate::tailnet::NodeKind;
 use crate::wanted::Wanted;
 
 use super::story::{Story, is_private, is_public, looks, word};
@@ -12,6 +13,7 @@ use super::world::{Call, Fault, World};
 fn not_closed() -> Cause {
     Cause::CouldNotClose {
         detail: "permission denied".into(),
+        node: Some(NodeKind::System),
     }
 }
 
@@ -98,7 +100,7 @@ async fn a_close_that_hangs_is_given_up_and_asked_about() {
     let second = story.handle.disconnect().await;
     assert!(began.elapsed() <= Duration::from_secs(16));
     for answer in [first.await.unwrap(), second] {
-        let Err(Cause::CouldNotClose { detail }) = answer else {
+        let Err(Cause::CouldNotClose { detail, .. }) = answer else {
             panic!("{answer:?}")
         };
         assert_eq!(detail.as_str(), "tailscaled did not answer in time");

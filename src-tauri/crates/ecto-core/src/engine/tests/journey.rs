@@ -9,6 +9,7 @@ use crate::refusal::Refusal;
 use crate::snapshot::StepProgress;
 use crate::step::{Step, Waiting};
 use crate::tailnet::{FunnelPermission, Installer, NodeChoice, NodeKind, TailnetView};
+use crate::wanted::Wanted;
 
 use super::story::{Story, is_private, is_public, looks, word};
 use super::world::{CONFIG, Call, Fault, World, listing, only_key, ready, refusing, running};
@@ -376,13 +377,14 @@ async fn a_cancelled_prompt_comes_up_again_only_when_asked_for() {
     let story = Story::begin(world);
     story.connect().await.unwrap();
     story.until(looks("blocked administrator_cancelled")).await;
+    assert_eq!(story.now().wanted, Wanted::Private, "at the next start too");
     story.world.stir();
     story.handle.wake().await;
     story.handle.look().await.unwrap();
     story.handle.regenerate_key().await.unwrap();
     story.pass(Duration::from_secs(48 * 60 * 60)).await;
     assert_eq!(story.world.calls(Call::Install), 1);
-    assert_eq!(word(&story.exposure()), "blocked administrator_cancelled");
+    assert_eq!(story.exposure(), Exposure::Private);
     story.connect().await.unwrap();
     story.until(is_public).await;
 }

@@ -340,11 +340,7 @@ async fn a_deadline_that_passes_on_the_way_or_while_blocked_ends_private() {
         assert_eq!(word(&story.exposure()), "private", "{call:?}");
         assert_eq!(story.now().notice, Some(Notice::DeadlinePassed));
     }
-    for cause in [
-        Cause::AdministratorCancelled,
-        Cause::ShieldsUp,
-        Cause::TailscaleLost,
-    ] {
+    for cause in [Cause::ShieldsUp, Cause::TailscaleLost] {
         let story = Story::begin(World::bare());
         let blocked = format!("blocked {}", cause.code());
         story.world.fail_always(Call::Install, Fault::Fail(cause));

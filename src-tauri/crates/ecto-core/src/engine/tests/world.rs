@@ -631,6 +631,7 @@ impl Tailnet for World {
         if open {
             return Err(Cause::CouldNotClose {
                 detail: "a handler still leads to the guard".into(),
+                node: None,
             });
         }
         reported(after)
