@@ -34,6 +34,10 @@ const FIRST_HEIGHT: f64 = 170.0;
 /// A click on the icon takes the focus away from the popover first; that click must not open it again.
 const SAME_CLICK: Duration = Duration::from_millis(250);
 
+/// How long the focus may take from one window of the app to another.
+#[cfg(target_os = "linux")]
+const FOCUS_SETTLES: Duration = Duration::from_millis(50);
+
 /// What is remembered between openings.
 #[derive(Debug, Default)]
 pub struct Popover {
@@ -391,9 +395,36 @@ pub fn on_window_event(window: &Window, event: &WindowEvent) {
         && !state.is_window.load(Ordering::SeqCst)
         && page.is_visible().unwrap_or(false)
     {
-        *locked(&state.hidden_at) = Some(Instant::now());
-        hide(&page);
+        #[cfg(target_os = "linux")]
+        hide_unless_focus_is_ours(page);
+        #[cfg(target_os = "macos")]
+        hide_after_blur(&page);
     }
+}
+
+/// The list of a `<select>` is a window of its own and takes the focus from the page it belongs to, and so does a context
+/// menu. GTK tells neither, so this looks who has the focus once it has settled, and again until the list is closed.
+#[cfg(target_os = "linux")]
+fn hide_unless_focus_is_ours(page: WebviewWindow) {
+    use gtk::glib::ControlFlow;
+
+    gtk::glib::timeout_add_local(FOCUS_SETTLES, move || {
+        let state = page.state::<Popover>();
+        let is_ours = page.is_focused().unwrap_or(false);
+        let is_open = page.is_visible().unwrap_or(false);
+        if gtk::grab_get_current().is_some() {
+            return ControlFlow::Continue;
+        }
+        if !is_ours && is_open && !state.is_window.load(Ordering::SeqCst) {
+            hide_after_blur(&page);
+        }
+        ControlFlow::Break
+    });
+}
+
+fn hide_after_blur(page: &WebviewWindow) {
+    *locked(&page.state::<Popover>().hidden_at) = Some(Instant::now());
+    hide(page);
 }
 
 fn locked<Value>(value: &Mutex<Value>) -> std::sync::MutexGuard<'_, Value> {

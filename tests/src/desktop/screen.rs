@@ -83,6 +83,16 @@ impl Screen {
     ///
     /// Where the screen has gone.
     pub fn window(&self, pid: u32) -> Result<Option<Window>> {
+        Ok(self.windows(pid)?.into_iter().next())
+    }
+
+    /// All windows of this process that are shown, open lists and menus among them.
+    ///
+    /// # Errors
+    ///
+    /// Where the screen has gone.
+    pub fn windows(&self, pid: u32) -> Result<Vec<Window>> {
+        let mut found = Vec::new();
         let mut windows = vec![self.root];
         while let Some(id) = windows.pop() {
             // A window may go while it is looked at.
@@ -94,10 +104,29 @@ impl Screen {
                 && self.owner(id)? == Some(pid)
                 && let Some(window) = self.shown(id)?
             {
-                return Ok(Some(window));
+                found.push(window);
             }
         }
-        Ok(None)
+        Ok(found)
+    }
+
+    /// Waits until this many windows of this process are shown.
+    ///
+    /// # Errors
+    ///
+    /// Where there are more or fewer.
+    pub async fn wait_for_windows(&self, pid: u32, count: usize) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let windows = self.windows(pid)?;
+            if windows.len() == count {
+                return Ok(());
+            }
+            if begin.elapsed() > LIMIT {
+                bail!("{windows:?} are shown");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Waits until a window of this process is shown.

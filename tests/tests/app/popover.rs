@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ecto_tests::desktop::{Driver, OtherWindow, Screen, TrayHost};
+use ecto_tests::desktop::{Driver, LIMIT, OtherWindow, Screen, TrayHost};
 
 use super::{Opened, Running, ask, desktop, dismiss, picture, wait_for};
 
@@ -150,10 +150,7 @@ async fn it_follows_the_height_of_its_page_from_under_its_icon_and_from_above() 
             if given.contains(&height) {
                 break;
             }
-            assert!(
-                begun.elapsed() < ecto_tests::desktop::LIMIT,
-                "{asked}: {height}"
-            );
+            assert!(begun.elapsed() < LIMIT, "{asked}: {height}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -178,6 +175,72 @@ async fn another_windows_focus_hides_it_and_the_menu_opens_its_settings() {
 }
 
 #[tokio::test]
+async fn a_list_of_choices_leaves_it_open_until_the_focus_really_goes() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let opened = Opened::start(display, app).await;
+    let (screen, pid) = (&opened.screen, opened.pid);
+    let by_hand = |arguments: Vec<String>| {
+        let mut done = opened.display.run("xdotool", arguments).unwrap();
+        async move { assert!(done.ended(LIMIT).await.unwrap().success()) }
+    };
+    let press = |key: &str| by_hand(vec!["key".to_owned(), key.to_owned()]);
+    let open_list = || async {
+        let list = "const box = document.querySelector('[data-choose=minutes]').getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2].map(Math.round)";
+        let list = opened.session.execute(list, &[]).await.unwrap();
+        let window = screen.window(pid).unwrap().unwrap();
+        let at = |place: i32, index: usize| {
+            (i64::from(place) + list[index].as_i64().unwrap()).to_string()
+        };
+        let (x, y) = (at(window.x, 0), at(window.y, 1));
+        by_hand(
+            ["mousemove", &x, &y, "click", "1"]
+                .map(str::to_owned)
+                .into(),
+        )
+        .await;
+        screen.wait_for_windows(pid, 2).await.unwrap();
+        // Longer than the focus takes to settle.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(screen.windows(pid).unwrap().len(), 2);
+    };
+    let chosen = || async {
+        let view = ask(&opened.session, "view", serde_json::json!({})).await;
+        view.unwrap()["preferences"]["minutes"].clone()
+    };
+    opened
+        .session
+        .wait_for("[data-choose=minutes]")
+        .await
+        .unwrap();
+    assert_eq!(chosen().await, 60);
+
+    open_list().await;
+    picture(&opened.display, "app-list.png");
+    press("Up").await;
+    press("Return").await;
+    let begun = std::time::Instant::now();
+    while chosen().await != 15 {
+        assert!(begun.elapsed() < LIMIT, "nothing is chosen");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(screen.windows(pid).unwrap().len(), 1);
+
+    // The focus goes while the list is open, and it closes later.
+    open_list().await;
+    let other = OtherWindow::open(&opened.display).unwrap();
+    press("Escape").await;
+    screen.wait_for_no_window(pid).await.unwrap();
+    drop(other);
+    opened.item.click("Open Ecto").await.unwrap();
+    screen.wait_for_text(pid).await.unwrap();
+    let _other = OtherWindow::open(&opened.display).unwrap();
+    screen.wait_for_no_window(pid).await.unwrap();
+}
+
+#[tokio::test]
 async fn its_page_is_let_go_of_when_nobody_opens_it_and_made_anew_when_somebody_does() {
     let Some((display, app)) = super::desktop_for(&["--sandbox", "--page-kept", "1"]).await else {
         return;
@@ -197,10 +260,7 @@ async fn its_page_is_let_go_of_when_nobody_opens_it_and_made_anew_when_somebody_
     for _ in 0..2 {
         let begun = std::time::Instant::now();
         while pages() > 0 {
-            assert!(
-                begun.elapsed() < ecto_tests::desktop::LIMIT,
-                "the page stays"
-            );
+            assert!(begun.elapsed() < LIMIT, "the page stays");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         running.item.activate(900, 10).await.unwrap();
