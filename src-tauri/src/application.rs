@@ -17,7 +17,7 @@ use ecto_platform::clipboard::Board;
 use ecto_platform::desktop::SystemDesktop;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::diagnostics;
 use crate::hosting::{Hosting, Quit};
@@ -121,12 +121,8 @@ pub struct Application {
 }
 
 impl Application {
-    /// Puts it together; no host runs yet. `window` is told whenever another process asks for the window.
-    pub fn new(
-        launch: Launch,
-        login: Login,
-        window: mpsc::UnboundedSender<()>,
-    ) -> (Arc<Self>, watch::Receiver<Report>) {
+    /// Puts it together; no host runs yet.
+    pub fn new(launch: Launch, login: Login) -> (Arc<Self>, watch::Receiver<Report>) {
         let preferences = PreferencesFile::in_folder(launch.folders.state());
         let found = preferences.read();
         let reports = watch::Sender::new(report_at_start(launch.world.kind()));
@@ -143,7 +139,7 @@ impl Application {
                 .then(|| preferences.aside().display().to_string()),
         };
         let application = Self {
-            hosting: Arc::new(Hosting::new(launch.clone(), reports, window)),
+            hosting: Arc::new(Hosting::new(launch.clone(), reports)),
             view: watch::Sender::new(view),
             preferences,
             login,
@@ -489,6 +485,13 @@ impl Application {
         !failed
     }
 
+    /// Waits until the app begins to end.
+    pub async fn leaves(&self) {
+        let mut leaving = self.leaving.subscribe();
+        // It is kept as long as this is.
+        let _ = leaving.wait_for(|leaving| *leaving).await;
+    }
+
     /// Closes the door and ends the app, also where its host has ended already.
     pub fn quit(&self, quit: Quit) {
         self.leaving.send_replace(true);
@@ -532,8 +535,7 @@ mod tests {
         let of_home = |name: &str| (name == "HOME").then(|| home.into());
         let login = Login::find(&options, |_| None);
         let launch = Launch::prepare(options, of_home).unwrap();
-        let (window, _) = mpsc::unbounded_channel();
-        Application::new(launch, login, window).0
+        Application::new(launch, login).0
     }
 
     #[tokio::test]

@@ -4,14 +4,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ecto_host::lock::{HostLock, LockFault};
 use ecto_host::report::Report;
 use tauri::{AppHandle, Manager, RunEvent};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::application::{Application, CopyWhat};
-use crate::hosting::{Quit, Shown, ask_for_window};
+use crate::hosting::Quit;
+use crate::instance::Instance;
 use crate::launch::{Launch, Options};
 use crate::login::Login;
 use crate::notice::{self, Notification};
@@ -33,14 +33,14 @@ pub fn run(options: Options) -> ExitCode {
         Ok(launch) => launch,
         Err(refusal) => return refused(&refusal),
     };
-    let lock = match first(&launch) {
-        Ok(First::Yes(lock)) => Some(lock),
-        Ok(First::BesideTerminal) => None,
-        Ok(First::Shown) => return ExitCode::SUCCESS,
+    let instance = match tauri::async_runtime::block_on(Instance::begin(&launch)) {
+        Ok(Some(instance)) => instance,
+        // Another one was running already, and shows itself now.
+        Ok(None) => return ExitCode::SUCCESS,
         Err(refusal) => return refused(&refusal),
     };
     let _log = ecto_cli::logging::start(launch.folders.logs());
-    match build(launch, lock) {
+    match build(launch, instance) {
         Ok(app) => {
             app.run(on_event);
             ExitCode::SUCCESS
@@ -62,33 +62,9 @@ fn refused(refusal: &Refusal) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Whether this is the only Ecto.
-enum First {
-    /// It is, and holds the lock.
-    Yes(HostLock),
-    /// One runs in a terminal, which has no window.
-    BesideTerminal,
-    /// The app was running already, and shows itself now.
-    Shown,
-}
-
-fn first(launch: &Launch) -> Result<First, Refusal> {
-    let taken = match HostLock::take(launch.folders.runtime()) {
-        Ok(lock) => return Ok(First::Yes(lock)),
-        Err(fault @ LockFault::Taken { .. }) => fault,
-        Err(fault @ LockFault::Unusable { .. }) => return Err(fault.into()),
-    };
-    match tauri::async_runtime::block_on(ask_for_window(launch)) {
-        Some(Shown::Yes) => Ok(First::Shown),
-        Some(Shown::NoWindow) => Ok(First::BesideTerminal),
-        None => Err(taken.into()),
-    }
-}
-
-fn build(launch: Launch, lock: Option<HostLock>) -> tauri::Result<tauri::App> {
+fn build(launch: Launch, instance: Instance) -> tauri::Result<tauri::App> {
     let login = Login::find(&launch.options, |name| std::env::var_os(name));
-    let (window, asked) = mpsc::unbounded_channel();
-    let (application, reports) = Application::new(launch, login, window);
+    let (application, reports) = Application::new(launch, login);
     let builder = tauri::Builder::default();
     #[cfg(target_os = "macos")]
     let builder = builder
@@ -116,7 +92,7 @@ fn build(launch: Launch, lock: Option<HostLock>) -> tauri::Result<tauri::App> {
                     tauri::async_runtime::spawn(shown);
                 }
             }
-            start(app, &application, lock, reports, asked);
+            start(app, &application, reports, instance);
             Ok(())
         })
         .build(tauri::generate_context!())
@@ -125,13 +101,12 @@ fn build(launch: Launch, lock: Option<HostLock>) -> tauri::Result<tauri::App> {
 fn start(
     app: &AppHandle,
     application: &Arc<Application>,
-    lock: Option<HostLock>,
     reports: watch::Receiver<Report>,
-    asked: mpsc::UnboundedReceiver<()>,
+    instance: Instance,
 ) {
     tauri::async_runtime::spawn(show_changes(app.clone(), application.views()));
     tauri::async_runtime::spawn(take_reports(app.clone(), Arc::clone(application), reports));
-    tauri::async_runtime::spawn(show_when_asked(app.clone(), asked));
+    tauri::async_runtime::spawn(show_when_asked(app.clone(), instance));
     tauri::async_runtime::spawn(power::follow(Arc::clone(application)));
     tauri::async_runtime::spawn(end_when_signalled(Arc::clone(application)));
     #[cfg(target_os = "linux")]
@@ -140,9 +115,8 @@ fn start(
     let application = Arc::clone(application);
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
-        let mut lock = lock;
         loop {
-            Arc::clone(&hosting).keep(lock.take()).await;
+            Arc::clone(&hosting).keep().await;
             if application.ends_after_host().await {
                 return app.exit(0);
             }
@@ -259,8 +233,14 @@ async fn show_changes(app: AppHandle, mut views: watch::Receiver<AppView>) {
     }
 }
 
-async fn show_when_asked(app: AppHandle, mut asked: mpsc::UnboundedReceiver<()>) {
-    while asked.recv().await.is_some() {
+async fn show_when_asked(app: AppHandle, mut instance: Instance) {
+    let application = Arc::clone(&app.state::<Arc<Application>>());
+    loop {
+        tokio::select! {
+            () = instance.asked() => {}
+            // Whoever starts it now waits until it has ended, and is the only one then.
+            () = application.leaves() => return std::future::pending().await,
+        }
         let shown = app.clone();
         // Windows are made on the main thread alone.
         let _ = app.run_on_main_thread(move || popover::show(&shown, None, Manner::Window, None));

@@ -18,7 +18,7 @@ use ecto_host::preferences::PreferencesFile;
 use ecto_host::report::Report;
 use ecto_host::request::{Answer, Request};
 use ecto_host::world::{self, WorldChoice, WorldFault};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::launch::Launch;
 use crate::refusal::Refusal;
@@ -71,16 +71,11 @@ pub struct Hosting {
     quit: watch::Sender<Option<Quit>>,
     retry: Notify,
     failures: AtomicU64,
-    window: mpsc::UnboundedSender<()>,
 }
 
 impl Hosting {
-    /// Makes it; nothing runs yet. `window` is told whenever another process asks for the window.
-    pub fn new(
-        launch: Launch,
-        reports: watch::Sender<Report>,
-        window: mpsc::UnboundedSender<()>,
-    ) -> Self {
+    /// Makes it; nothing runs yet.
+    pub fn new(launch: Launch, reports: watch::Sender<Report>) -> Self {
         Self {
             launch,
             reports,
@@ -88,19 +83,14 @@ impl Hosting {
             quit: watch::Sender::new(None),
             retry: Notify::new(),
             failures: AtomicU64::new(0),
-            window,
         }
     }
 
-    /// Runs until the app is to end; the door of a host in this process is closed then. `lock` is used for the first one.
-    pub async fn keep(self: Arc<Self>, mut lock: Option<HostLock>) {
+    /// Runs until the app is to end; the door of a host in this process is closed then.
+    pub async fn keep(self: Arc<Self>) {
         let mut pause = FIRST_PAUSE;
         while self.quit.borrow().is_none() {
-            let held = match lock.take() {
-                Some(lock) => Ok(lock),
-                None => HostLock::take(self.launch.folders.runtime()),
-            };
-            match held {
+            match HostLock::take(self.launch.folders.runtime()) {
                 Ok(lock) => match self.be_host(lock).await {
                     Ok(()) => self.ask_to_quit(Quit::System),
                     Err(cause) => {
@@ -235,7 +225,6 @@ impl Hosting {
                 .read()
                 .preferences()
                 .metrics,
-            window: Some(self.window.clone()),
         };
         let host = Host::start(
             lock,
@@ -329,33 +318,6 @@ fn cause_of(fault: WorldFault) -> Cause {
     }
 }
 
-/// What another process that holds the lock did when it was asked for its window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
-    /// It is the app, and shows itself.
-    Yes,
-    /// It has no window: it runs in a terminal.
-    NoWindow,
-}
-
-/// Asks the host that holds the lock for its window. One that is just starting or ending is waited for; `None` where it
-/// does not answer.
-pub async fn ask_for_window(launch: &Launch) -> Option<Shown> {
-    let asked = async {
-        loop {
-            if let Ok(mut client) = Client::connect(&launch.socket).await {
-                match client.ask(&Request::Show).await {
-                    Ok(Answer::Done) => return Shown::Yes,
-                    Ok(_) => return Shown::NoWindow,
-                    Err(_) => {}
-                }
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    };
-    tokio::time::timeout(START_LIMIT, asked).await.ok()
-}
-
 #[cfg(test)]
 mod tests {
     use ecto_core::exposure::Exposure;
@@ -369,7 +331,6 @@ mod tests {
     struct Started {
         hosting: Arc<Hosting>,
         reports: watch::Receiver<Report>,
-        window: mpsc::UnboundedReceiver<()>,
         ended: tokio::task::JoinHandle<()>,
     }
 
@@ -384,13 +345,11 @@ mod tests {
     fn start(launch: &Launch) -> Started {
         let reports = watch::Sender::new(report_at_start(WorldKind::Sandbox));
         let received = reports.subscribe();
-        let (window, asked) = mpsc::unbounded_channel();
-        let hosting = Arc::new(Hosting::new(launch.clone(), reports, window));
+        let hosting = Arc::new(Hosting::new(launch.clone(), reports));
         Started {
-            ended: tokio::spawn(Arc::clone(&hosting).keep(None)),
+            ended: tokio::spawn(Arc::clone(&hosting).keep()),
             hosting,
             reports: received,
-            window: asked,
         }
     }
 
@@ -403,14 +362,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_second_app_has_the_first_one_shown_and_follows_it_until_it_ends() {
+    async fn another_processs_host_is_followed_until_it_ends() {
         let home = tempfile::tempdir().unwrap();
         let launch = sandbox(home.path());
         let mut first = start(&launch);
         until(&mut first, |report| report.host.is_some()).await;
         assert!(first.hosting.is_own());
-        assert_eq!(ask_for_window(&launch).await, Some(Shown::Yes));
-        first.window.recv().await.unwrap();
 
         let mut second = start(&launch);
         until(&mut second, |report| report.host.is_some()).await;
@@ -463,7 +420,7 @@ mod tests {
         app.ended.await.unwrap();
 
         app.hosting.begin_again();
-        app.ended = tokio::spawn(Arc::clone(&app.hosting).keep(None));
+        app.ended = tokio::spawn(Arc::clone(&app.hosting).keep());
         app.hosting.ask(Request::Status).await.unwrap();
         assert!(app.hosting.is_own());
         app.hosting.ask_to_quit(Quit::Person);

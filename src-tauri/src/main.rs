@@ -9,6 +9,7 @@ mod commands;
 mod desktop;
 mod diagnostics;
 mod hosting;
+mod instance;
 mod keys;
 mod launch;
 mod login;

@@ -102,14 +102,12 @@ async fn answer(
     while let Some(line) = lines.next_line().await? {
         let request: Request = serde_json::from_str(&line)?;
         let watches = request == Request::Watch;
-        // It has no window.
-        let shows = request == Request::Show;
         asked.send_modify(|asked| asked.push(request));
         loop {
-            let answer = match (watches, shows) {
-                (true, _) => Answer::Report(Box::new(reports.borrow_and_update().clone())),
-                (false, true) => Answer::NotUnderstood,
-                (false, false) => Answer::Done,
+            let answer = if watches {
+                Answer::Report(Box::new(reports.borrow_and_update().clone()))
+            } else {
+                Answer::Done
             };
             let mut line = serde_json::to_vec(&answer)?;
             line.push(b'\n');

@@ -1,6 +1,8 @@
 //! The host in the app, and one in another process.
 
-use ecto_tests::desktop::{Child, LIMIT, Output, Screen, TrayHost};
+use std::time::Duration;
+
+use ecto_tests::desktop::{Child, LIMIT, Output, Screen, ScriptedHost, TrayHost};
 use rustix::process::Signal;
 
 use super::{Running, desktop, dismiss, picture, says, wait_for};
@@ -23,6 +25,37 @@ async fn a_second_start_shows_the_first_as_a_window() {
     picture(&display, "app-window.png");
     item.click("Quit").await.unwrap();
     assert!(process.ended(LIMIT).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_second_start_shows_the_first_one_beside_a_terminal_and_where_no_host_could_be_started() {
+    for is_beside_terminal in [true, false] {
+        let Some((display, app)) = desktop().await else {
+            return;
+        };
+        let _terminal = if is_beside_terminal {
+            Some(ScriptedHost::start(&app).unwrap())
+        } else {
+            // Something in the way of the control socket.
+            std::fs::create_dir_all(app.sandbox().join("run/ecto.sock/in-the-way")).unwrap();
+            None
+        };
+        let mut running = Running::start(display, app).await;
+        if !is_beside_terminal {
+            wait_for(&running.item, "Not connected").await;
+        }
+        let mut again = running.app.start(&running.display).unwrap();
+        assert!(again.ended(LIMIT).await.unwrap().success());
+        let pid = running.process.pid();
+        running.screen.wait_for_window(pid).await.unwrap();
+        assert!(
+            running
+                .tray
+                .item_within(Duration::from_millis(500))
+                .await
+                .is_err()
+        );
+    }
 }
 
 #[tokio::test]
@@ -66,7 +99,7 @@ async fn a_host_in_a_terminal_is_followed_and_taken_over_from_when_it_dies() {
     let begun = std::time::Instant::now();
     while !app.sandbox().join("run/ecto.sock").exists() {
         assert!(begun.elapsed() < LIMIT, "{}", command.log());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let running = Running::start(display, app).await;
     let menu = running

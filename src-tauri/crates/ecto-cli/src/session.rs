@@ -193,7 +193,6 @@ impl Session {
             record: world.record,
             offers: Offers::in_folder(self.folders.state()),
             metrics,
-            window: None,
         };
         let host = Host::start(lock, socket, world.ports, settings, surroundings)?;
         Ok(OwnHost {

@@ -10,7 +10,7 @@ use ecto_core::engine::command::Handle;
 use ecto_core::exposure::Exposure;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{RwLock, mpsc, watch};
+use tokio::sync::{RwLock, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -35,8 +35,6 @@ pub struct Surroundings {
     pub offers: Offers,
     /// Whether the control socket answers `GET /metrics`.
     pub metrics: bool,
-    /// Is told whenever somebody asks for the window; `None` where the host has none.
-    pub window: Option<mpsc::UnboundedSender<()>>,
 }
 
 /// What the host knows besides the engine.
@@ -124,7 +122,6 @@ impl Desk {
             | Request::ShowKey { .. }
             | Request::CheckOutside
             | Request::Offer
-            | Request::Show
             | Request::Quit => None,
         };
         match request {
@@ -182,10 +179,6 @@ impl Desk {
             Request::SetOrigin { origin, allowed } => {
                 self.choose(Choice::Origin(origin), allowed).await
             }
-            Request::Show => match &self.surroundings.window {
-                Some(window) if window.send(()).is_ok() => Answer::Done,
-                Some(_) | None => Answer::NotUnderstood,
-            },
             Request::Quit => {
                 let closed = self.engine.quit().await;
                 Answer::from_done(closed)
@@ -217,23 +210,29 @@ impl ControlSocket {
         })
     }
 
+    /// Waits for the next connection of this user's.
+    pub async fn accept(&self) -> UnixStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) if is_owner(&stream) => return stream,
+                Ok(_) => {}
+                Err(fault) => {
+                    tracing::warn!(%fault, "the control socket could not accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
     /// Serves until `desk.quit` is cancelled.
     pub async fn serve(self, desk: Desk) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = desk.quit.cancelled() => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        if is_owner(&stream) {
-                            connections.spawn(serve_connection(stream, desk.clone()));
-                        }
-                    }
-                    Err(fault) => {
-                        tracing::warn!(%fault, "the control socket could not accept");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                },
+                stream = self.accept() => {
+                    connections.spawn(serve_connection(stream, desk.clone()));
+                }
                 Some(_) = connections.join_next() => {}
             }
         }

@@ -1,4 +1,4 @@
-//! One host at a time.
+//! One process at a time: one host, and one app.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -13,20 +13,26 @@ fn read_process(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// The lock of the host, held until it is dropped. The system lets go of it when the process ends, however it ends, so
+/// A lock of one process, held until it is dropped. The system lets go of it when the process ends, however it ends, so
 /// there is no stale one.
 #[derive(Debug)]
-pub struct HostLock {
+pub struct ProcessLock {
     file: File,
+}
+
+/// The lock of the host, held until it is dropped.
+#[derive(Debug)]
+pub struct HostLock {
+    _lock: ProcessLock,
 }
 
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockFault {
-    /// Another host has it.
-    #[error("another host is running")]
+    /// Another process has it.
+    #[error("another one is running")]
     Taken {
-        /// Its process, where it could be read.
+        /// That process, where it could be read.
         process: Option<u32>,
     },
     /// The file cannot be used.
@@ -42,9 +48,21 @@ pub enum LockFault {
 impl HostLock {
     /// Takes the lock in `folder`, which must exist.
     pub fn take(folder: &Path) -> Result<Self, LockFault> {
-        let path = folder.join(FILE);
+        let lock = ProcessLock::take(&folder.join(FILE))?;
+        Ok(Self { _lock: lock })
+    }
+
+    /// Looks whether somebody has the lock in `folder`, and changes nothing: `Ok` where it is free.
+    pub fn look(folder: &Path) -> Result<(), LockFault> {
+        ProcessLock::look(&folder.join(FILE))
+    }
+}
+
+impl ProcessLock {
+    /// Takes the lock that this file is. Its folder must exist.
+    pub fn take(path: &Path) -> Result<Self, LockFault> {
         let unusable = |source| LockFault::Unusable {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
         let mut file = OpenOptions::new()
@@ -53,7 +71,7 @@ impl HostLock {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(&path)
+            .open(path)
             .map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -68,14 +86,12 @@ impl HostLock {
         Ok(lock)
     }
 
-    /// Looks whether somebody has the lock in `folder`, and changes nothing: `Ok` where it is free.
-    pub fn look(folder: &Path) -> Result<(), LockFault> {
-        let path = folder.join(FILE);
+    fn look(path: &Path) -> Result<(), LockFault> {
         let unusable = |source| LockFault::Unusable {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
-        let mut file = match File::open(&path) {
+        let mut file = match File::open(path) {
             Ok(file) => file,
             Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(fault) => return Err(unusable(fault)),

@@ -103,8 +103,6 @@ pub enum Request {
         /// Whether its pages may call from now on.
         allowed: bool,
     },
-    /// Shows the window. A host that has none does not understand this.
-    Show,
     /// Closes the door and ends the host; answered when it is closed.
     Quit,
 }

@@ -1,0 +1,105 @@
+//! One app at a time, whoever runs the host: starting it again shows the window of the one that runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ecto_host::control::ControlSocket;
+use ecto_host::lock::{LockFault, ProcessLock};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::launch::Launch;
+use crate::refusal::Refusal;
+
+/// How long the app that runs may take to show itself. It may be just starting, or ending.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+
+/// The pause before it is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What tells that the window is shown.
+const SHOWN: u8 = b'\n';
+
+/// This process as the only app. It is that until it is dropped.
+#[derive(Debug)]
+pub struct Instance {
+    socket: ControlSocket,
+    _lock: ProcessLock,
+}
+
+impl Instance {
+    /// Becomes the only app, or has the one that runs already show its window (`None`).
+    pub async fn begin(launch: &Launch) -> Result<Option<Self>, Refusal> {
+        let asking = async {
+            loop {
+                match Self::take(launch) {
+                    Ok(instance) => return Ok(Some(instance)),
+                    Err(LockFault::Taken { .. }) if has_shown(launch).await => return Ok(None),
+                    Err(LockFault::Taken { .. }) => tokio::time::sleep(ASK_AGAIN).await,
+                    Err(fault @ LockFault::Unusable { .. }) => return Err(fault.into()),
+                }
+            }
+        };
+        tokio::time::timeout(ANSWER_LIMIT, asking)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Refusal::new(
+                    "app_busy",
+                    "Ecto is running already, and does not answer.",
+                    "Wait a moment and start it again, or end it first.",
+                ))
+            })
+    }
+
+    fn take(launch: &Launch) -> Result<Self, LockFault> {
+        let lock = ProcessLock::take(&launch.folders.runtime().join("app.lock"))?;
+        let path = socket_path(launch);
+        let socket =
+            ControlSocket::bind(&path).map_err(|source| LockFault::Unusable { path, source })?;
+        Ok(Self {
+            socket,
+            _lock: lock,
+        })
+    }
+
+    /// Waits until the app is started once more, and so its window is to be shown.
+    pub async fn asked(&mut self) {
+        let mut other = self.socket.accept().await;
+        // Whoever went away does not need to know.
+        let _ = other.write_all(&[SHOWN]).await;
+    }
+}
+
+/// Beside the host's control socket, and no longer than that.
+fn socket_path(launch: &Launch) -> PathBuf {
+    launch.folders.runtime().join("app.sock")
+}
+
+async fn has_shown(launch: &Launch) -> bool {
+    match UnixStream::connect(socket_path(launch)).await {
+        Ok(mut app) => app.read_u8().await.is_ok_and(|answer| answer == SHOWN),
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::Options;
+
+    #[tokio::test]
+    async fn a_second_app_has_the_first_one_shown_and_is_the_only_one_once_that_ended() {
+        let home = tempfile::tempdir().unwrap();
+        let options = Options {
+            sandbox: true,
+            ..Options::of_app(["ecto".into()]).unwrap()
+        };
+        let launch =
+            Launch::prepare(options, |name| (name == "HOME").then(|| home.path().into())).unwrap();
+        let mut first = Instance::begin(&launch).await.unwrap().unwrap();
+        let ((), second) = tokio::join!(first.asked(), Instance::begin(&launch));
+        assert!(second.unwrap().is_none());
+        drop(first);
+        assert!(Instance::begin(&launch).await.unwrap().is_some());
+    }
+}
