@@ -31,3 +31,38 @@ pub(crate) fn poll_write_together<S: AsyncWrite>(
     }
     stream.poll_write(context, whole.get(..filled).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use proptest::prelude::*;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_the_beginning_of_what_was_given(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..1000), 1..5),
+            taken in 1usize..4000,
+        ) {
+            let whole = parts.concat();
+            prop_assume!(!whole.is_empty());
+            let parts: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let arrived = runtime.block_on(async {
+                let (mut near, mut far) = tokio::io::duplex(taken);
+                let write = poll_fn(|context| poll_write_together(Pin::new(&mut near), context, &parts));
+                let written = write.await.unwrap();
+                drop(near);
+                let mut arrived = Vec::new();
+                far.read_to_end(&mut arrived).await.unwrap();
+                assert_eq!(arrived.len(), written);
+                arrived
+            });
+            prop_assert!(!arrived.is_empty());
+            prop_assert_eq!(&arrived[..], &whole[..arrived.len()]);
+        }
+    }
+}
