@@ -49,8 +49,10 @@ fn the_example_works_when_it_is_pasted() {
     let completion: serde_json::Value =
         serde_json::from_str(answered.stdout.trim_end_matches("200")).unwrap();
     assert_eq!(completion["object"], "chat.completion", "{answered:?}");
-    let activity = machine.status()["activity"].clone();
-    assert_eq!(activity["last"]["route"], "POST /v1/chat/completions");
+    // What went through is told once a second.
+    machine.wait_for_status(|status| {
+        status["activity"]["last"]["route"] == "POST /v1/chat/completions"
+    });
 }
 
 #[test]

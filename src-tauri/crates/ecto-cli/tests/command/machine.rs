@@ -110,6 +110,18 @@ impl Machine {
         ran.json()
     }
 
+    /// Asks for the status until it is as wanted.
+    pub fn wait_for_status(&self, wanted: impl Fn(&Value) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the status stays {status}");
+        }
+    }
+
     /// Takes what differs from run to run out of a text.
     pub fn redact(&self, text: &str) -> String {
         let mut text = text.replace(&self.folder().display().to_string(), "[folder]");
