@@ -6,7 +6,7 @@ pub(crate) mod every;
 use serde::{Deserialize, Serialize};
 
 use crate::foreign::ForeignText;
-use crate::key::KeyName;
+use crate::key::{KeyName, Route};
 use crate::step::Step;
 use crate::tailnet::{Link, NodeKind};
 
@@ -330,6 +330,21 @@ pub enum Cause {
         /// What happened.
         detail: ForeignText,
     },
+    /// What is offered beside what always is could not be remembered. Nothing more is allowed; what was forbidden is.
+    OfferNotStored {
+        /// What happened.
+        detail: ForeignText,
+    },
+    /// This route is offered whatever a person allows.
+    RouteAlwaysOffered {
+        /// Which.
+        route: Route,
+    },
+    /// There are as many origins as there may be.
+    TooManyOrigins {
+        /// How many.
+        limit: u64,
+    },
     /// That Private is wanted could not be remembered.
     PrivateNotStored {
         /// What happened.
@@ -448,6 +463,9 @@ impl Cause {
             | Self::KeyNameTaken { .. }
             | Self::TooManyKeys { .. }
             | Self::DefaultKeyStays
+            | Self::OfferNotStored { .. }
+            | Self::RouteAlwaysOffered { .. }
+            | Self::TooManyOrigins { .. }
             | Self::OpenWithoutKey
             | Self::StepTimedOut { .. } => Remedy::Ask,
         }

@@ -178,7 +178,7 @@ impl Refusal {
             }
             Self::VersionNotSupported => "Only HTTP/1.1 is spoken here. Use it.",
             Self::UnknownRoute => {
-                "There is nothing here. Use POST /v1/chat/completions, POST /v1/responses or GET /v1/models."
+                "Nothing is offered here. POST /v1/chat/completions, POST /v1/responses and GET /v1/models always are; a few others are once the owner allows them in Ecto."
             }
             Self::WrongMethod => {
                 "This path takes another method. The Allow header of this answer names it."

@@ -579,6 +579,21 @@ pub fn cause(cause: &Cause) -> Message {
             ),
             CONNECT_AGAIN,
         ),
+        Cause::OfferNotStored { detail } => Message::new(
+            format!(
+                "What you chose could not be stored: {}. Nothing more is allowed, and what you forbade is forbidden until Ecto starts again.",
+                clause(detail)
+            ),
+            "Make Ecto's folder writable and free some room there, then choose again.",
+        ),
+        Cause::RouteAlwaysOffered { route } => Message::new(
+            format!("The route {route} is always offered. Nothing was changed."),
+            "To keep somebody from it, make a key without it: `ecto key add NAME --routes …`.",
+        ),
+        Cause::TooManyOrigins { limit } => Message::new(
+            format!("There are {limit} origins already, and there can be no more."),
+            "Forbid one whose pages do not call any more; `ecto route list` names them.",
+        ),
         Cause::PrivateNotStored { detail } => Message::new(
             format!(
                 "The door is closed, but that could not be remembered: {}.",

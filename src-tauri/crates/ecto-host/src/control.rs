@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ecto_core::cause::Cause;
 use ecto_core::engine::command::Handle;
 use ecto_core::exposure::Exposure;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -75,20 +74,17 @@ impl Desk {
     async fn choose(&self, choice: Choice, is_allowed: bool) -> Answer {
         let offers = &self.surroundings.offers;
         let before = offers.present();
-        let offer = match offers.choose(choice, is_allowed) {
-            Ok(offer) => offer,
-            Err(fault) => {
-                return Answer::failed(Cause::Internal {
-                    detail: fault.to_string().into(),
-                });
-            }
-        };
-        if offer != before
-            && let Err(cause) = self.engine.set_offer(offer.clone()).await
+        let chosen = offers.choose(choice, is_allowed);
+        let present = offers.present();
+        if present != before
+            && let Err(cause) = self.engine.set_offer(present).await
         {
             return Answer::failed(cause);
         }
-        Answer::Offered { offer }
+        match chosen {
+            Ok(offer) => Answer::Offered { offer },
+            Err(cause) => Answer::failed(cause),
+        }
     }
 
     fn metrics(&self) -> String {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ecto_core::cause::Cause;
 use ecto_core::key::Route;
 use ecto_core::offer::{MOST_ORIGINS, Offer, Origin};
 use serde::{Deserialize, Serialize};
@@ -28,20 +29,6 @@ pub enum Choice {
     Route(Route),
     /// Calls from the pages of this origin.
     Origin(Origin),
-}
-
-/// Why a choice was not taken over. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ChoiceFault {
-    /// This route is always offered.
-    #[error("the route {0} is always offered")]
-    NotOptional(Route),
-    /// There are as many origins as there may be.
-    #[error("there are {MOST_ORIGINS} origins already")]
-    TooManyOrigins,
-    /// The file could not be written.
-    #[error("the choice could not be stored: {0}")]
-    NotStored(#[from] io::Error),
 }
 
 /// What is offered, and the file that keeps it.
@@ -78,13 +65,14 @@ impl Offers {
         self.lock().clone()
     }
 
-    /// Allows or forbids one thing, and gives back what is offered from now on. It is stored before it counts.
-    pub fn choose(&self, choice: Choice, is_allowed: bool) -> Result<Offer, ChoiceFault> {
+    /// Allows or forbids one thing, and gives back what is offered from now on. What is allowed is stored before it
+    /// counts; what is forbidden counts also where that cannot be stored.
+    pub fn choose(&self, choice: Choice, is_allowed: bool) -> Result<Offer, Cause> {
         let mut present = self.lock();
         let mut offer = present.clone();
         match choice {
             Choice::Route(route) if !route.is_optional() => {
-                return Err(ChoiceFault::NotOptional(route));
+                return Err(Cause::RouteAlwaysOffered { route });
             }
             Choice::Route(route) if is_allowed => _ = offer.routes.insert(route),
             Choice::Route(route) => _ = offer.routes.remove(&route),
@@ -92,13 +80,24 @@ impl Offers {
             Choice::Origin(origin) => _ = offer.origins.remove(&origin),
         }
         if offer.origins.len() > MOST_ORIGINS {
-            return Err(ChoiceFault::TooManyOrigins);
+            return Err(Cause::TooManyOrigins {
+                limit: MOST_ORIGINS as u64,
+            });
         }
-        if offer != *present {
-            write(&self.path, &offer)?;
-            *present = offer.clone();
+        let stored = if offer == *present {
+            Ok(())
+        } else {
+            write(&self.path, &offer)
+        };
+        if stored.is_ok() || !is_allowed {
+            present.clone_from(&offer);
         }
-        Ok(offer)
+        match stored {
+            Ok(()) => Ok(offer),
+            Err(fault) => Err(Cause::OfferNotStored {
+                detail: fault.to_string().into(),
+            }),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Offer> {
@@ -161,7 +160,10 @@ mod tests {
         let offers = Offers::in_folder(folder.path());
         for is_allowed in [true, false] {
             let fault = offers.choose(Choice::Route(Route::Chat), is_allowed);
-            assert!(matches!(fault, Err(ChoiceFault::NotOptional(Route::Chat))));
+            assert!(matches!(
+                fault,
+                Err(Cause::RouteAlwaysOffered { route: Route::Chat })
+            ));
         }
         let origin =
             |number: usize| Choice::Origin(format!("https://app{number}.example").parse().unwrap());
@@ -169,12 +171,22 @@ mod tests {
             offers.choose(origin(number), true).unwrap();
         }
         let fault = offers.choose(origin(MOST_ORIGINS), true);
-        assert!(matches!(fault, Err(ChoiceFault::TooManyOrigins)));
+        assert!(matches!(fault, Err(Cause::TooManyOrigins { limit: 32 })));
         assert_eq!(offers.present().origins.len(), MOST_ORIGINS);
-        // Where it cannot be stored, it does not count.
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_forbidden_and_not_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let offers = Offers::in_folder(folder.path());
+        let embeddings = Choice::Route(Route::Embeddings);
+        offers.choose(embeddings.clone(), true).unwrap();
         drop(folder);
+        let fault = offers.choose(embeddings, false);
+        assert!(matches!(fault, Err(Cause::OfferNotStored { .. })));
+        assert!(!offers.present().has(Route::Embeddings));
         let fault = offers.choose(Choice::Route(Route::Hooks), true);
-        assert!(matches!(fault, Err(ChoiceFault::NotStored(_))));
+        assert!(matches!(fault, Err(Cause::OfferNotStored { .. })));
         assert!(!offers.present().has(Route::Hooks));
     }
 

@@ -101,6 +101,9 @@ impl Usable {
             &["gateway", "http"],
             &["gateway", "tailscale"],
             &["gateway", "trustedProxies"],
+            &["hooks", "enabled"],
+            &["hooks", "path"],
+            &["hooks", "token"],
         ] {
             let value = self.config.get(key).map(ToString::to_string);
             hasher.update(value.unwrap_or_default().as_bytes());

@@ -472,6 +472,29 @@ async fn a_gateway_whose_rpc_is_of_another_kind_is_asked_over_http() {
 }
 
 #[tokio::test]
+async fn hooks_that_are_enabled_while_it_runs_are_seen_as_something_else_to_prove() {
+    let (home, _gateway) = ready_one().await;
+    let adapter = home.adapter();
+    let before = adapter.access().await.unwrap();
+    assert!(before.hooks.is_none());
+    let text = fs::read_to_string(home.config()).unwrap();
+    let enable = |hooks: &str| {
+        let text = text.replacen('{', &format!("{{ hooks: {{ {hooks} }},"), 1);
+        fs::write(home.config(), text).unwrap();
+    };
+    enable("enabled: true, token: 'of-the-hooks-0123456789abcdef'");
+    let enabled = adapter.access().await.unwrap();
+    let hooks = enabled.hooks.unwrap();
+    assert_eq!(hooks.path, "/hooks");
+    assert_eq!(hooks.token.expose_secret(), "of-the-hooks-0123456789abcdef");
+    assert_ne!(enabled.fingerprint, before.fingerprint);
+    enable("enabled: true, token: 'of-the-hooks-0123456789abcdef', path: '/events'");
+    let moved = adapter.access().await.unwrap();
+    assert_eq!(moved.hooks.unwrap().path, "/events");
+    assert_ne!(moved.fingerprint, enabled.fingerprint);
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_starting_is_waited_for() {
     let home = Home::new();
     let gateway = Gateway::builder().prepare(home.openclaw()).unwrap();

@@ -102,7 +102,7 @@ async fn the_paths_answer_as_in_the_table() {
         (&Method::OPTIONS, "/v1/chat/completions", [405, 405, 405]),
         (&get, "/v1/responses", [405, 405, 405]),
         (&get, "/v1/responses/resp_x", [404, 404, 404]),
-        (&post, "/v1/embeddings", [401, 401, 500]),
+        (&post, "/v1/embeddings", [401, 401, 400]),
         (&get, "/v1", [404, 404, 404]),
         (&get, "/v1/other", [404, 404, 404]),
         (&get, "/tools/invoke", [405, 405, 405]),

@@ -57,6 +57,7 @@ fn table() -> Vec<Row> {
         row(Method::GET, "/tools/invoke", 405, 405),
         row(Method::POST, "/v1/chat/completions", 401, 400),
         row(Method::POST, "/v1/responses", 401, 400),
+        row(Method::POST, "/v1/embeddings", 401, 400),
         row(Method::POST, "/tools/invoke", 401, 400),
         row(Method::POST, "/hooks/wake", 404, 404),
         row(Method::POST, "/api/v1/admin/rpc", 404, 404),

@@ -16,8 +16,8 @@ use crate::session::Session;
 pub async fn run(command: RouteCommand, session: &Session) -> Result<Exit, Failure> {
     let (request, told) = match command {
         RouteCommand::List => (Request::Offer, Vec::new()),
-        RouteCommand::Allow { route } => (set(route, true)?, allowed(route)),
-        RouteCommand::Forbid { route } => (set(route, false)?, vec![forbidden(route)]),
+        RouteCommand::Allow { route } => (set(route, true), allowed(route)),
+        RouteCommand::Forbid { route } => (set(route, false), vec![forbidden(route)]),
         RouteCommand::AllowOrigin { origin } => {
             let told = allowed_origin(&origin);
             let allowed = true;
@@ -49,15 +49,8 @@ pub async fn run(command: RouteCommand, session: &Session) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-fn set(route: Route, allowed: bool) -> Result<Request, Failure> {
-    if route.is_optional() {
-        return Ok(Request::SetRoute { route, allowed });
-    }
-    Err(Failure::own(
-        "route_not_optional",
-        format!("The route {route} is always offered."),
-        "Give a key fewer routes with `ecto key add NAME --routes …` instead.",
-    ))
+fn set(route: Route, allowed: bool) -> Request {
+    Request::SetRoute { route, allowed }
 }
 
 fn path(route: Route) -> &'static str {

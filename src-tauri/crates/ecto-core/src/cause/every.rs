@@ -1,7 +1,7 @@
 //! One of each cause. A new variant does not compile before it has a line here.
 
 use super::{Cause, ConfigProblem, ReachCause};
-use crate::key::KeyName;
+use crate::key::{KeyName, Route};
 use crate::step::Step;
 use crate::tailnet::{Link, NodeKind};
 
@@ -103,6 +103,9 @@ one_of_each!(every_cause, Cause, {
     Cause::DefaultKeyStays => Cause::DefaultKeyStays,
     Cause::OpenWithoutKey => Cause::OpenWithoutKey,
     Cause::WantedNotStored { .. } => Cause::WantedNotStored { detail: "the disk is full".into() },
+    Cause::OfferNotStored { .. } => Cause::OfferNotStored { detail: "the disk is full".into() },
+    Cause::RouteAlwaysOffered { .. } => Cause::RouteAlwaysOffered { route: Route::Chat },
+    Cause::TooManyOrigins { .. } => Cause::TooManyOrigins { limit: 32 },
     Cause::PrivateNotStored { .. } => Cause::PrivateNotStored { detail: "the disk is full".into() },
     Cause::StepTimedOut { .. } => Cause::StepTimedOut { step: Step::SignIn },
     Cause::StepWithoutEffect { .. } => Cause::StepWithoutEffect { step: Step::StartTailscale },

@@ -308,6 +308,12 @@ impl Effective {
         self.flag("/gateway/http/endpoints/responses/enabled", false)
     }
 
+    /// Tells whether hooks are enabled.
+    #[must_use]
+    pub fn hooks(&self) -> bool {
+        self.flag("/hooks/enabled", false)
+    }
+
     /// Tells whether the Control UI answers.
     #[must_use]
     pub fn control_ui(&self) -> bool {

@@ -22,7 +22,7 @@ use super::response::{
     no_store, not_found, plain, unattributed, unauthorized,
 };
 use super::state::{Phase, State};
-use super::{completion, rpc};
+use super::{completion, hooks, rpc};
 
 /// The largest body the gateway reads; with more it closes the connection.
 pub const LARGEST_BODY: usize = 20 * 1024 * 1024;
@@ -72,6 +72,13 @@ impl Exchange {
         if origin == Origin::Unattributed {
             return Ok(unattributed());
         }
+        if let Some(hook) = hooks::find(&path, &config) {
+            if let Some(refusal) = hooks::refusal(request.method(), request.headers(), &config) {
+                return Ok(refusal);
+            }
+            let body = self.read_body(request.into_body()).await?;
+            return Ok(hooks::answer(hook, &body));
+        }
         match path.as_str() {
             "/ready" | "/readyz" => Ok(probe(request.method(), || {
                 self.readiness(request.headers(), origin, &config)
@@ -86,14 +93,8 @@ impl Exchange {
                     .await
             }
             "/v1/embeddings" if config.chat_completions() || config.responses() => {
-                self.protected_post(request, origin, &config, |_| {
-                    error(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        "internal error",
-                        "api_error",
-                    )
-                })
-                .await
+                self.protected_post(request, origin, &config, |body| embed(&body))
+                    .await
             }
             "/tools/invoke" => {
                 self.protected_post(request, origin, &config, |body| invoke_tool(&body))
@@ -347,7 +348,7 @@ impl Exchange {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -366,6 +367,21 @@ fn probe(method: &Method, answer: impl FnOnce() -> Response<Body>) -> Response<B
         answer()
     } else {
         method_not_allowed("GET, HEAD")
+    }
+}
+
+/// There is no provider that embeds.
+fn embed(body: &[u8]) -> Response<Body> {
+    let call: Value = serde_json::from_slice(body).unwrap_or_default();
+    match call.get("input") {
+        Some(Value::String(_) | Value::Array(_)) => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal error",
+            "api_error",
+        ),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => {
+            invalid_request("`input` must be a string or an array of strings.")
+        }
     }
 }
 

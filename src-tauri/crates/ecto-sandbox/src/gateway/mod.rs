@@ -34,6 +34,7 @@ mod completion;
 mod config;
 mod connection;
 mod handshake;
+mod hooks;
 mod http;
 mod lockout;
 mod patch;

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
@@ -11,10 +13,11 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 
 use super::serve_config::Handler;
 use super::{Inner, POINT_PROXY};
@@ -257,6 +260,11 @@ async fn forward(
             .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         head.headers.insert(UPGRADE, protocol);
     }
+    let (left, rest) = oneshot::channel();
+    let body = UntilAnswered {
+        body: Some(body),
+        left: Some(left),
+    };
     let body = body.map_err(Into::into).boxed_unsync();
     let mut answer = match inner
         .upstream()
@@ -274,7 +282,55 @@ async fn forward(
     }
     drop_hop_by_hop(answer.headers_mut());
     *answer.version_mut() = Version::HTTP_11;
-    answer.map(|body| body.map_err(Into::into).boxed_unsync())
+    answer.map(|body| {
+        body.map_err(Into::into)
+            .map_frame(move |frame| {
+                let _kept = &rest;
+                frame
+            })
+            .boxed_unsync()
+    })
+}
+
+/// The body of a request, of which what is not read is kept until the answer has been sent: HTTP/2 tells a client whose
+/// body is let go of before that to take the answer for broken.
+struct UntilAnswered {
+    body: Option<Incoming>,
+    left: Option<oneshot::Sender<Incoming>>,
+}
+
+impl hyper::body::Body for UntilAnswered {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, Incoming::size_hint)
+    }
+}
+
+impl Drop for UntilAnswered {
+    fn drop(&mut self) {
+        if let (Some(body), Some(left)) = (self.body.take(), self.left.take()) {
+            // Where nobody waits any more, the answer has been sent.
+            let _ = left.send(body);
+        }
+    }
 }
 
 fn switch(
