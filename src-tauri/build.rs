@@ -35,6 +35,8 @@ mod app {
         "restart_gateway",
         "restore",
         "requests",
+        "set_route",
+        "set_origin",
         "set_preferences",
         "set_launch_at_login",
         "diagnostics",

@@ -223,7 +223,19 @@ limit: number, } | { "code": "default_key_stays" } | { "code": "open_without_key
 /**
  * What happened.
  */
-detail: ForeignText, } | { "code": "private_not_stored", 
+detail: ForeignText, } | { "code": "offer_not_stored", 
+/**
+ * What happened.
+ */
+detail: ForeignText, } | { "code": "route_always_offered", 
+/**
+ * Which.
+ */
+route: Route, } | { "code": "too_many_origins", 
+/**
+ * How many.
+ */
+limit: number, } | { "code": "private_not_stored", 
 /**
  * What happened.
  */

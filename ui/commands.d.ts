@@ -29,6 +29,9 @@ export type CodeWhat = "url" | "url_and_key";
 /** For how long the key before a rotation is still good. */
 export type Grace = "none" | "hour";
 
+/** The routes that are offered once somebody allowed them. */
+export type OptionalRoute = Extract<Route, "embeddings" | "hooks">;
+
 /** A key that a person asks for: what was typed is read in Rust, and `null` is no limit. */
 export interface NewKey {
   name: string;
@@ -64,6 +67,10 @@ export interface Commands {
   restore(): RestoredKey[];
   /** The last requests, oldest first. */
   requests(): RequestLine[];
+  /** What is offered comes with the report. */
+  set_route(argument: { route: OptionalRoute; allowed: boolean }): null;
+  /** An origin as it was typed is read in Rust. */
+  set_origin(argument: { origin: string; allowed: boolean }): null;
   set_preferences(argument: { preferences: Preferences }): AppView;
   set_launch_at_login(argument: { on: boolean }): AppView;
   diagnostics(): string;

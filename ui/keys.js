@@ -2,7 +2,7 @@
 // The keys: all of them, one, a new one, and the questions before one is changed.
 import { element } from "./element.js";
 import { icon, spinner } from "./icons.js";
-import { button, choice, doorway, group, iconButton, question, refusal, row, switchRow, time, titleBar } from "./parts.js";
+import { button, choice, doorway, field, form, group, iconButton, question, refusal, row, switchRow, time, titleBar } from "./parts.js";
 import * as words from "./words.js";
 
 /** @import { KeyView, Report, Route } from "./bindings.js" */
@@ -210,8 +210,12 @@ function facts(key, isNew, local, now) {
   ];
 }
 
-/** @param {Local} local */
-export function newKey({ draft, failure, busy }) {
+/**
+ * @param {Report} report
+ * @param {Local} local
+ */
+export function newKey({ offer }, { draft, failure, busy }) {
+  const offered = [...words.routes, ...words.optionalRoutes.filter(([route]) => offer.routes.includes(route))];
   return element(
     "main",
     { class: "panel", "data-key": "new-key" },
@@ -227,7 +231,7 @@ export function newKey({ draft, failure, busy }) {
         ),
         group(
           words.newKey.opens,
-          ...words.routes.map(([route, label]) => switchRow({ what: `route-${route}`, label, on: draft.routes.includes(route) })),
+          ...offered.map(([route, label]) => switchRow({ what: `route-${route}`, label, on: draft.routes.includes(route) })),
         ),
         group(
           words.newKey.limits,
@@ -276,51 +280,4 @@ export function revoke({ chosen, busy }) {
  */
 function chosen(what, name, value, choices) {
   return row({ key: what, label: name, actions: [choice({ what, name, chosen: value, choices })] });
-}
-
-/**
- * Fields, and the button that hands them in.
- * @param {string} what
- * @param {Child[]} parts
- * @param {string} confirm
- * @param {string[]} busy
- */
-function form(what, parts, confirm, busy) {
-  return element(
-    "form",
-    { class: "form", "data-submit": what, novalidate: true, autocomplete: "off" },
-    ...parts,
-    element(
-      "div",
-      { class: "choices" },
-      button("back", words.cancel, { "data-key": "cancel" }),
-      element("button", { type: "submit", class: "button primary", "data-key": what }, busy.includes(what) ? spinner() : null, confirm),
-    ),
-  );
-}
-
-/**
- * A line to type in. What is typed stays in it.
- * @param {{ what: string, label: string, placeholder?: string, value?: string, longest: number, first?: boolean }} parts
- */
-function field({ what, label, placeholder, value, longest, first = false }) {
-  return element(
-    "div",
-    { class: "row field", "data-key": `${what}-field` },
-    element("label", { class: "label", for: `${what}-input` }, label),
-    element("input", {
-      id: `${what}-input`,
-      type: "text",
-      name: what,
-      dir: "auto",
-      placeholder,
-      value,
-      maxlength: longest,
-      autocapitalize: "off",
-      autocorrect: "off",
-      spellcheck: "false",
-      "data-key": what,
-      "data-first": first,
-    }),
-  );
 }

@@ -218,6 +218,15 @@ export function prose(text) {
 }
 
 /**
+ * The name of a setting, which is long and ends a line after a dot.
+ * @param {string} name
+ */
+export function settingName(name) {
+  const parts = words.plain(name).split(/(?<=\.)/);
+  return element("span", { class: "machine", translate: "no" }, ...parts.flatMap((part, index) => (index === 0 ? [part] : [element("wbr", {}), part])));
+}
+
+/**
  * What a command was refused for.
  * @param {Refusal | null} failure
  */
@@ -265,4 +274,51 @@ export function tick(kind, at, now) {
     default:
       return words.span(seconds);
   }
+}
+
+/**
+ * Fields, and the button that hands them in.
+ * @param {string} what
+ * @param {Child[]} parts
+ * @param {string} confirm
+ * @param {string[]} busy
+ */
+export function form(what, parts, confirm, busy) {
+  return element(
+    "form",
+    { class: "form", "data-submit": what, novalidate: true, autocomplete: "off" },
+    ...parts,
+    element(
+      "div",
+      { class: "choices" },
+      button("back", words.cancel, { "data-key": "cancel" }),
+      element("button", { type: "submit", class: "button primary", "data-key": what }, busy.includes(what) ? spinner() : null, confirm),
+    ),
+  );
+}
+
+/**
+ * A line to type in. What is typed stays in it.
+ * @param {{ what: string, label: string, placeholder?: string, value?: string, longest: number, first?: boolean }} parts
+ */
+export function field({ what, label, placeholder, value, longest, first = false }) {
+  return element(
+    "div",
+    { class: "row field", "data-key": `${what}-field` },
+    element("label", { class: "label", for: `${what}-input` }, label),
+    element("input", {
+      id: `${what}-input`,
+      type: "text",
+      name: what,
+      dir: "auto",
+      placeholder,
+      value,
+      maxlength: longest,
+      autocapitalize: "off",
+      autocorrect: "off",
+      spellcheck: "false",
+      "data-key": what,
+      "data-first": first,
+    }),
+  );
 }

@@ -9,7 +9,7 @@ import { fresh, render } from "./render.js";
 import * as words from "./words.js";
 
 /** @import { OpenFor, Preferences, Route } from "./bindings.js" */
-/** @import { AppView, CodeWhat, CopyWhat, Grace, NewKey, Refusal } from "./commands.js" */
+/** @import { AppView, CodeWhat, CopyWhat, Grace, NewKey, OptionalRoute, Refusal } from "./commands.js" */
 /** @import { Panel } from "./render.js" */
 
 const TICK_SHOWN = 1600;
@@ -188,6 +188,23 @@ function toggle(route) {
   write({ routes: routes.includes(route) ? routes.filter((other) => other !== route) : [...routes, route] });
 }
 
+/** @param {OptionalRoute} route */
+function offer(route) {
+  const allowed = !view?.report.offer.routes.includes(route);
+  return attempt(`offer-${route}`, () => host.ask("set_route", { route, allowed }));
+}
+
+/** @param {FormData} fields */
+async function allowOrigin(fields) {
+  const origin = String(fields.get("origin"));
+  if ((await attempt("allow_origin", () => host.ask("set_origin", { origin, allowed: true }))) === undefined) return showRefusal();
+  if (local.panel === "new-origin") back();
+}
+
+/** @param {HTMLElement} control */
+const forbidOrigin = ({ dataset: { origin = "" } }) =>
+  attempt(`forbid_origin ${origin}`, () => host.ask("set_origin", { origin, allowed: false }));
+
 /** What a name is asked for, beside it. */
 const chosenName = () => ({ name: local.chosen ?? "" });
 
@@ -349,6 +366,7 @@ const actions = {
   copy: (control) => copy(/** @type {CopyWhat} */ (control.dataset["what"])),
   copy_key: (control) => copyKey(control.dataset["name"] ?? ""),
   disconnect,
+  forbid_origin: forbidOrigin,
   dismiss: () => remember({ failure: null }),
   launch: async () => {
     const on = view?.launch_at_login !== "on";
@@ -380,7 +398,11 @@ const actions = {
   },
   revoke_key: revokeKey,
   rotate_key: rotateKey,
+  "offer-embeddings": () => offer("embeddings"),
+  "offer-hooks": () => offer("hooks"),
   "route-chat": () => toggle("chat"),
+  "route-embeddings": () => toggle("embeddings"),
+  "route-hooks": () => toggle("hooks"),
   "route-models": () => toggle("models"),
   "route-responses": () => toggle("responses"),
   save_diagnostics: async () => {
@@ -411,7 +433,7 @@ const choices = {
 };
 
 /** @type {Record<string, (fields: FormData) => unknown>} */
-const forms = { add_key: addKey, rename_key: renameKey };
+const forms = { add_key: addKey, allow_origin: allowOrigin, rename_key: renameKey };
 
 /** @param {Event} event */
 function controlOf({ target }) {

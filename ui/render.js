@@ -6,6 +6,7 @@ import { ghost } from "./icons.js";
 import { freshKeys, key, keys, newKey, rename, revoke, rotate } from "./keys.js";
 import { button, refusal } from "./parts.js";
 import { requests } from "./requests.js";
+import { newOrigin, routes } from "./routes.js";
 import { code, diagnostics, regenerate, restart, restore, settings, uninstall } from "./settings.js";
 import * as words from "./words.js";
 
@@ -13,7 +14,7 @@ import * as words from "./words.js";
 /** @import { AppView, CodeWhat, CopyWhat, Refusal } from "./commands.js" */
 /** @import { KeysLocal } from "./keys.js" */
 
-/** @typedef {"door" | "settings" | "regenerate" | "restart" | "restore" | "diagnostics" | "code" | "uninstall" | "keys" | "key" | "new-key" | "rename" | "rotate" | "revoke" | "requests"} Panel */
+/** @typedef {"door" | "settings" | "regenerate" | "restart" | "restore" | "diagnostics" | "code" | "uninstall" | "keys" | "key" | "new-key" | "rename" | "rotate" | "revoke" | "requests" | "routes" | "new-origin"} Panel */
 
 /**
  * What the page remembers beside the view. No secret but the picture of a code, which goes with its panel.
@@ -76,12 +77,16 @@ function panel(view, local, now) {
       return requests(view, local, now);
     case "uninstall":
       return withRefusal(uninstall(view, local), local);
+    case "routes":
+      return routes(view.report, local);
+    case "new-origin":
+      return newOrigin(local);
     case "keys":
       return keys(view.report, local, now);
     case "key":
       return key(view.report, local, now);
     case "new-key":
-      return newKey(local);
+      return newKey(view.report, local);
     case "rename":
       return rename(local);
     case "rotate":

@@ -2,7 +2,7 @@
 // The panels behind the first one: settings, questions, diagnostics, the QR code, the farewell.
 import { element } from "./element.js";
 import { icon, spinner } from "./icons.js";
-import { button, choice, doorway, group, prose, question, refusal, row, switchRow, titleBar } from "./parts.js";
+import { button, choice, doorway, group, prose, question, refusal, row, settingName, switchRow, titleBar } from "./parts.js";
 import * as words from "./words.js";
 
 /** @import { AppView } from "./commands.js" */
@@ -46,7 +46,7 @@ export function settings({ report, preferences, system, launch_at_login }, local
       doorway("keys", words.keys.open),
       doorway("regenerate", words.regenerate.open),
     ),
-    group(null, doorway("requests", words.record.open)),
+    group(words.offer.group, doorway("routes", words.offer.open), doorway("requests", words.record.open)),
     group(words.maintenance, doorway("restart", words.restart.open), doorway("restore", words.restore.open)),
     group(words.help, doorway("diagnostics", words.diagnostics.open), doorway("uninstall", words.uninstall.open, "danger")),
     element("p", { class: "foot" }, words.version(report.version)),
@@ -78,7 +78,7 @@ export function restore(local) {
             row({
               key,
               mark: element("span", { class: outcome === "restored" ? "mark good" : "mark" }, icon(outcome === "restored" ? "check" : "hand")),
-              label: element("span", { class: "machine", translate: "no" }, words.plain(key)),
+              label: settingName(key),
               detail: words.outcomes[outcome],
             }),
           ),

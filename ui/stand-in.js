@@ -250,6 +250,7 @@ export const states = {
       { held: { code: "gateway_not_ready", log: null } },
       { message: { what: `Public at https://${HOST}/v1/chat/completions, but nobody gets through right now.`, next: "The OpenClaw gateway is not ready. Ecto goes on by itself when it is." } },
     ),
+  "public-offer": () => open({}, { offer: { routes: ["hooks"], origins: ["https://app.example", `https://a-page-with-a-name-that-is-${"long-".repeat(6)}enough.example:8443`] } }),
   "public-strangers": () => open({}, { strangers: { since: at(-48), attempts: 214, addresses: 3 } }),
   closing: () => make({ wanted: { wanted: "private" }, exposure: { state: "closing" } }),
   "blocked-wait": () =>
@@ -384,6 +385,8 @@ export function standIn(query) {
     shown(view);
     return view;
   };
+  /** @param {Partial<Report["offer"]>} changes */
+  const offer = (changes) => set({ ...view, report: { ...view.report, offer: { ...view.report.offer, ...changes } } });
   /**
    * As in the app, the report that tells of it comes by itself.
    * @param {(keys: KeyView[]) => KeyView[]} change
@@ -448,6 +451,17 @@ export function standIn(query) {
       { key: "gateway.mode", outcome: "left_alone" },
     ],
     requests: () => lastRequests(view.report),
+    set_route: ({ route, allowed }) => {
+      const { routes } = view.report.offer;
+      offer({ routes: allowed ? [...routes, route] : routes.filter((other) => other !== route) });
+      return null;
+    },
+    set_origin: ({ origin, allowed }) => {
+      const { origins } = view.report.offer;
+      if (allowed && !origin.startsWith("https://")) throw /** @type {Refusal} */ ({ code: "origin_unusable", what: "That cannot be an origin: it is written as browsers send it, in lower case, without a path.", next: "Copy it from the page's address, up to the third slash." });
+      offer({ origins: allowed ? [...origins, origin] : origins.filter((other) => other !== origin) });
+      return null;
+    },
     set_preferences: ({ preferences }) => (view = { ...view, preferences, settings_aside: null }),
     set_launch_at_login: ({ on }) => (view = { ...view, launch_at_login: on ? "on" : "off" }),
     diagnostics: () => DIAGNOSTICS,

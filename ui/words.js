@@ -2,7 +2,7 @@
 // Every word that the popover itself says. Sentences about causes come with the report.
 
 /** @import { AtSleep, GatewayView, KeyDay, KeyView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Route, Step, Strangers, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
-/** @import { Grace, LoginItem, System } from "./commands.js" */
+/** @import { Grace, LoginItem, OptionalRoute, System } from "./commands.js" */
 
 /** What text from elsewhere may come to at most. */
 const LONGEST = 400;
@@ -442,6 +442,37 @@ export const routes = [
   ["responses", "Responses"],
   ["models", "List of models"],
 ];
+/** @type {[OptionalRoute, string][]} */
+export const optionalRoutes = [
+  ["embeddings", "Embeddings"],
+  ["hooks", "Hooks"],
+];
+
+export const offer = {
+  group: "Reachable",
+  open: "What else is offered…",
+  title: "What else is offered",
+  sentence: "Chat completions, responses and the list of models always are, to holders of a key. Nothing else is, unless you allow it.",
+  pages: "Web pages that may call",
+  add: "Allow a web page…",
+  /** @type {Record<OptionalRoute, string>} */
+  details: {
+    embeddings:
+      "Whoever has a key for it can have text of any length turned into embeddings, and your provider bills you for all of it.",
+    hooks:
+      "A hook starts OpenClaw's agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it to programs you trust alone.",
+  },
+};
+/** @param {string} origin */
+export const forbid = (origin) => `Forbid ${origin}`;
+export const newOrigin = {
+  title: "Allow a web page",
+  warning:
+    "A key that a web page uses can be read by everybody who can open that page. Make a key for that page alone, with a rate and an end.",
+  origin: "Origin",
+  placeholder: "https://app.example",
+  confirm: "Allow",
+};
 /** @type {[number | null, string][]} */
 export const ends = [
   [null, "Never"],

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use ecto_core::gateway::RestoredKey;
+use ecto_core::key::Route;
+use ecto_core::offer::Origin;
 use ecto_core::ports::RequestLine;
 use ecto_core::snapshot::KeyView;
 use ecto_host::preferences::{OpenFor, Preferences};
@@ -41,6 +43,8 @@ pub fn handler() -> impl Fn(Invoke) -> bool + Send + Sync + 'static {
         restart_gateway,
         restore,
         requests,
+        set_route,
+        set_origin,
         set_preferences,
         set_launch_at_login,
         diagnostics,
@@ -156,6 +160,28 @@ async fn requests(app: App<'_>) -> Result<Vec<RequestLine>, Refusal> {
 }
 
 #[tauri::command]
+async fn set_route(route: Route, allowed: bool, app: App<'_>) -> Result<(), Refusal> {
+    app.ask(Request::SetRoute { route, allowed }).await
+}
+
+#[tauri::command]
+async fn set_origin(origin: String, allowed: bool, app: App<'_>) -> Result<(), Refusal> {
+    let origin = read_origin(&origin)?;
+    app.ask(Request::SetOrigin { origin, allowed }).await
+}
+
+/// Reads an origin as it was typed.
+fn read_origin(text: &str) -> Result<Origin, Refusal> {
+    text.trim().parse().map_err(|fault| {
+        Refusal::new(
+            "origin_unusable",
+            format!("That cannot be an origin: {fault}."),
+            "Copy it from the page's address, up to the third slash.",
+        )
+    })
+}
+
+#[tauri::command]
 fn set_preferences(preferences: Preferences, app: App<'_>) -> Result<AppView, Refusal> {
     app.keep_preferences(preferences)
 }
@@ -201,8 +227,12 @@ fn resize(height: f64, window: WebviewWindow) {
 mod tests {
     use std::collections::BTreeSet;
 
+    use ecto_core::words::{ORIGIN_WARNING, route_warning};
+
+    use super::*;
+
     /// All that the page can call. Whoever adds one says so here.
-    const AGREED: [&str; 26] = [
+    const AGREED: [&str; 28] = [
         "view",
         "look",
         "connect",
@@ -222,6 +252,8 @@ mod tests {
         "restart_gateway",
         "restore",
         "requests",
+        "set_route",
+        "set_origin",
         "set_preferences",
         "set_launch_at_login",
         "diagnostics",
@@ -374,5 +406,25 @@ mod tests {
         // The stand-in host of the tests is not shipped.
         let page = configuration["build"]["frontendDist"].to_string();
         assert!(!page.contains("stand-in"), "{page}");
+    }
+
+    #[test]
+    fn the_page_warns_in_the_words_of_the_command() {
+        let page = include_str!("../../ui/words.js");
+        for warning in Route::OPTIONAL
+            .into_iter()
+            .filter_map(route_warning)
+            .chain([ORIGIN_WARNING])
+        {
+            assert!(page.contains(warning), "{warning}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_read_as_it_was_typed_or_refused_in_words() {
+        let origin = read_origin(" https://app.example\n").unwrap();
+        assert_eq!(origin.as_str(), "https://app.example");
+        let refused = read_origin("app.example").unwrap_err();
+        assert_eq!(refused.code, "origin_unusable");
     }
 }

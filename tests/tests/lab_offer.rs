@@ -77,7 +77,6 @@ impl Caller {
         let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
-        println!("{path} {status} {text}");
         (
             status,
             serde_json::from_str(&text).unwrap_or(Value::String(text)),

@@ -660,6 +660,86 @@ test("a burst of wrong keys is seen where the door is, and none of it is markup"
   assert.ok(!/[\u202a-\u202e\u2066-\u2069\u0000-\u0008]/.test(seen.text));
 });
 
+test("what else is offered: by keyboard, with its danger before it is allowed, and off again", async (t) => {
+  const p = await page(t, { state: "private" });
+  await p.locator("[data-key='open-settings']").click();
+  await p.locator("[data-key='open-routes']").focus();
+  await p.keyboard.press("Enter");
+  assert.equal(await p.evaluate(() => document.activeElement?.textContent), "What else is offered");
+  const order = [];
+  for (let step = 0; step < 3; step += 1) {
+    await p.keyboard.press("Tab");
+    order.push(await focused(p));
+  }
+  assert.deepEqual(order, ["offer-embeddings", "offer-hooks", "open-new-origin"]);
+  const hooks = p.locator("[data-key='offer-hooks']:is(button)");
+  await hooks.focus();
+  assert.equal(await hooks.getAttribute("aria-checked"), "false");
+  const warning = await p.locator(`#${await hooks.getAttribute("aria-describedby")}`).innerText();
+  assert.match(warning, /^A hook starts OpenClaw's agents with whatever text a caller sends/);
+  await p.keyboard.press("Space");
+  await p.locator("[data-key='offer-hooks'][aria-checked='true']").waitFor();
+  assert.equal(await p.locator("[data-key='offer-embeddings']:is(button)").getAttribute("aria-checked"), "false");
+  assert.equal(await focused(p), "offer-hooks");
+  await p.keyboard.press("Space");
+  await p.locator("[data-key='offer-hooks'][aria-checked='false']").waitFor();
+  const asked = (await p.evaluate(() => window.standIn.calls)).filter(([name]) => name === "set_route").map(([, argument]) => argument);
+  assert.deepEqual(asked, [{ route: "hooks", allowed: true }, { route: "hooks", allowed: false }]);
+});
+
+test("a web page is allowed by its origin, refused where it is none, and forbidden again", async (t) => {
+  const p = await page(t, { state: "private" });
+  for (const name of ["open-settings", "open-routes", "open-new-origin"]) await p.locator(`[data-key='${name}']`).click();
+  assert.equal(await focused(p), "origin");
+  await p.getByText("A key that a web page uses can be read by everybody who can open that page.").waitFor();
+  await p.keyboard.type("app.example");
+  await p.keyboard.press("Enter");
+  await p.getByRole("alert").waitFor();
+  assert.equal(await p.locator("input[name='origin']").inputValue(), "app.example", "what was typed stays");
+  await p.locator("input[name='origin']").fill("https://app.example");
+  await p.keyboard.press("Enter");
+  await p.locator("[data-key='origin-https://app.example']").waitFor();
+  assert.equal(await focused(p), "open-new-origin");
+  await p.getByRole("button", { name: "Forbid https://app.example" }).click();
+  await p.locator("[data-key='origin-https://app.example']").waitFor({ state: "detached" });
+});
+
+test("a new key may be given what is offered, and nothing that is not", async (t) => {
+  const routes = async (state) => {
+    const p = await page(t, { state });
+    for (const name of ["open-settings", "open-keys", "open-new-key"]) await p.locator(`[data-key='${name}']`).click();
+    return { p, names: await p.locator("[role='switch']").evaluateAll((all) => all.map((one) => `${one.dataset.key} ${one.ariaChecked}`)) };
+  };
+  assert.deepEqual((await routes("private")).names, ["route-chat true", "route-responses true", "route-models true"]);
+  const { p, names } = await routes("public-offer");
+  assert.deepEqual(names, ["route-chat true", "route-responses true", "route-models true", "route-hooks false"]);
+  await p.locator("[data-key='route-hooks']:is(button)").click();
+  await p.locator("[data-key='name']").fill("Door bell");
+  await p.keyboard.press("Enter");
+  await p.locator("[data-key='ready']").waitFor();
+  const [, { key }] = (await p.evaluate(() => window.standIn.calls)).find(([name]) => name === "add_key");
+  assert.deepEqual(key.routes, ["chat", "responses", "models", "hooks"]);
+});
+
+test("the name of a setting ends a line after a dot, not within a word", async (t) => {
+  const p = await page(t, { state: "private" });
+  for (const name of ["open-settings", "open-restore", "restore"]) await p.locator(`[data-key='${name}']:is(button)`).click();
+  const name = p.getByText("gateway.http.endpoints.chatCompletions.enabled");
+  const starts = await name.evaluate((shown) => {
+    const lines = [];
+    const range = document.createRange();
+    for (const node of shown.childNodes)
+      for (let place = 0; place < (node.nodeValue ?? "").length; place += 1) {
+        range.setStart(node, place);
+        range.setEnd(node, place + 1);
+        const { top } = range.getBoundingClientRect();
+        if (lines.at(-1)?.top !== top) lines.push({ top, from: node.nodeValue.slice(place) });
+      }
+    return lines.map(({ from }) => from);
+  });
+  for (const start of starts) assert.ok(["gateway.", "http.", "endpoints.", "chatCompletions.", "enabled"].includes(start), start);
+});
+
 test("the page runs no inline script, no inline style, and asks nobody but itself", async (t) => {
   const p = await page(t, { state: "public" });
   const asked = [];

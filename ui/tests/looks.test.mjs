@@ -53,7 +53,7 @@ for (const colorScheme of ["light", "dark"])
     });
 
 /** One look of each kind. */
-const kinds = looks.filter(({ name }) => ["first-run", "preparing", "needs-sign-in", "public", "public-unreachable", "blocked-act", "blocked-unconfirmed", "hostile", "refused", "requests", "requests-hostile", "settings", "uninstall", "keys", "keys-hostile", "key", "key-add", "key-added", "key-revoke"].includes(name));
+const kinds = looks.filter(({ name }) => ["first-run", "preparing", "needs-sign-in", "public", "public-unreachable", "blocked-act", "blocked-unconfirmed", "hostile", "refused", "requests", "requests-hostile", "routes", "origin-add", "settings", "uninstall", "keys", "keys-hostile", "key", "key-add", "key-added", "key-revoke"].includes(name));
 
 for (const [name, context, query] of [
   ["increased contrast", { contrast: "more" }, {}],

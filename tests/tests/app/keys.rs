@@ -67,7 +67,7 @@ fn names(keys: &[Value]) -> Vec<&str> {
 
 impl Opened {
     /// Types in place of what stands there.
-    async fn type_into(&self, selector: &str, text: &str) {
+    pub(super) async fn type_into(&self, selector: &str, text: &str) {
         let clear = "document.querySelector(arguments[0]).value = ''";
         self.session
             .execute(clear, &[json!(selector)])

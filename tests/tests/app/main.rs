@@ -15,6 +15,7 @@ mod menu;
 mod notifications;
 mod page;
 mod popover;
+mod requests;
 mod settings;
 mod sleep;
 mod uninstall;

@@ -16,7 +16,9 @@ use crate::failure::Failure;
 use crate::session::{Session, Turn};
 
 /// What Ecto keeps in its state folder.
-const KEPT: [&str; 9] = [
+const KEPT: [&str; 11] = [
+    "routes.json",
+    "routes.json.bad",
     "wanted.json",
     "vault.json",
     "settings.json",

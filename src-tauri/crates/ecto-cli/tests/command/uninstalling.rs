@@ -10,6 +10,7 @@ fn nothing_of_ours_stays() {
     for arguments in [
         &["token"][..],
         &["skill", "install"],
+        &["route", "allow", "hooks"],
         &["disconnect"],
         &["token", "--sandbox"],
     ] {
