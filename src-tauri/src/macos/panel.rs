@@ -39,20 +39,32 @@ pub fn make(window: &WebviewWindow) -> tauri::Result<()> {
             .value(),
     );
     panel.set_hides_on_deactivate(false);
+    // Before it is shown for the first time, so that it does not become the key window as one that activates the app.
+    dress(window);
     Ok(())
 }
 
-/// Has it lie above everything and leave the app behind it in front. Decorations and level that a window is given take
-/// effect at the main queue's next turn (tao 0.37), so this queues up after them.
+/// Has it lie above everything and leave the app behind it in front.
+fn dress(window: &WebviewWindow) {
+    let Ok(panel) = window.app_handle().get_webview_panel(window.label()) else {
+        return;
+    };
+    panel.set_level(PanelLevel::PopUpMenu.value());
+    if let Err(fault) = panel.set_style_mask(StyleMask::empty().nonactivating_panel().value()) {
+        tracing::warn!(%fault, "the popover brings the app to the front");
+    }
+}
+
+/// Dresses it once more. Decorations and level that a window is given take effect at the main queue's next turn (tao 0.37),
+/// so this queues up after them, and gives back the keyboard that a change of its style may take.
 pub fn dress_later(window: &WebviewWindow) {
-    let (app, label) = (window.app_handle().clone(), window.label().to_owned());
+    let window = window.clone();
     DispatchQueue::main().exec_async(move || {
-        let Ok(panel) = app.get_webview_panel(&label) else {
-            return;
-        };
-        panel.set_level(PanelLevel::PopUpMenu.value());
-        if let Err(fault) = panel.set_style_mask(StyleMask::empty().nonactivating_panel().value()) {
-            tracing::warn!(%fault, "the popover brings the app to the front");
+        dress(&window);
+        if let Ok(panel) = window.app_handle().get_webview_panel(window.label())
+            && panel.is_visible()
+        {
+            panel.make_key_window();
         }
     });
 }
