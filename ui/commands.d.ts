@@ -12,6 +12,8 @@ export interface AppView {
   tray: boolean;
   starting: boolean;
   first_run: boolean;
+  /** What was chosen in the menu and refused, where the desktop could not be told. */
+  refusal: Refusal | null;
   /** Where settings that could not be read were put aside. */
   settings_aside: string | null;
 }

@@ -54,6 +54,8 @@ function fit() {
 function take(next) {
   const before = view;
   view = next;
+  const refused = next?.refusal;
+  if (refused && !isSame(before?.refusal ?? undefined, refused)) local = { ...local, failure: refused };
   show();
   if (local.panel === "requests" && view !== null && !isSame(before?.report.activity, view.report.activity)) void readRequests();
   lookIfPrivate();

@@ -109,6 +109,7 @@ function base() {
     system: "mac",
     launch_at_login: "off",
     tray: true,
+    refusal: null,
     settings_aside: null,
     starting: false,
     first_run: false,

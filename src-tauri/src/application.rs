@@ -135,6 +135,7 @@ impl Application {
             tray: true,
             starting: true,
             first_run: found == Found::Nothing,
+            refusal: None,
             settings_aside: (found == Found::Unreadable)
                 .then(|| preferences.aside().display().to_string()),
         };
@@ -174,6 +175,11 @@ impl Application {
     /// Takes over whether there is an icon to click.
     pub fn take_tray(&self, there: bool) {
         self.change(|view| view.tray = there);
+    }
+
+    /// Takes over what the menu was refused and nobody has been told, or that it was read.
+    pub fn take_refusal(&self, refusal: Option<Refusal>) {
+        self.change(|view| view.refusal = refusal);
     }
 
     /// Looks again at what others may have changed.
@@ -408,9 +414,9 @@ impl Application {
         )
     }
 
-    /// What the machine is about to do.
+    /// What the machine is about to do. The door of a host in a terminal is closed too.
     pub async fn sleep(&self) {
-        if self.view().preferences.at_sleep == AtSleep::Stay || !self.hosting.is_own() {
+        if self.view().preferences.at_sleep == AtSleep::Stay || !self.hosting.is_there() {
             return;
         }
         if let Err(refusal) = self.disconnect().await {

@@ -66,6 +66,8 @@ fn build(launch: Launch, instance: Instance) -> tauri::Result<tauri::App> {
     let login = Login::find(&launch.options, |name| std::env::var_os(name));
     let (application, reports) = Application::new(launch, login);
     let builder = tauri::Builder::default();
+    #[cfg(target_os = "linux")]
+    let builder = builder.manage(notification::Desktop::default());
     #[cfg(target_os = "macos")]
     let builder = builder
         .plugin(tauri_nspanel::init())
@@ -82,6 +84,8 @@ fn build(launch: Launch, instance: Instance) -> tauri::Result<tauri::App> {
             #[cfg(target_os = "macos")]
             app.set_activation_policy(tauri::ActivationPolicy::Accessory);
             let app = app.handle();
+            #[cfg(target_os = "macos")]
+            crate::macos::notification::follow_clicks(app);
             put_icon(app);
             match (application.view().first_run, tray::is_there(app)) {
                 (true, true) => popover::show(app, None, Manner::Popover, None),
@@ -108,6 +112,8 @@ fn start(
     tauri::async_runtime::spawn(take_reports(app.clone(), Arc::clone(application), reports));
     tauri::async_runtime::spawn(show_when_asked(app.clone(), instance));
     tauri::async_runtime::spawn(power::follow(Arc::clone(application)));
+    #[cfg(target_os = "macos")]
+    tauri::async_runtime::spawn(power::stay_awake(application.views()));
     tauri::async_runtime::spawn(end_when_signalled(Arc::clone(application)));
     #[cfg(target_os = "linux")]
     tauri::async_runtime::spawn(tray::host::follow(app.clone()));
@@ -200,7 +206,11 @@ pub fn tray_host_changed(app: &AppHandle, appeared: bool) {
     if appeared {
         put_icon(app);
     } else {
-        app.state::<Arc<Application>>().take_tray(false);
+        let application = app.state::<Arc<Application>>();
+        application.take_tray(false);
+        // A panel that is only started anew takes its icons back.
+        let shown = show_without_tray(app.clone(), application.views());
+        tauri::async_runtime::spawn(shown);
     }
 }
 
@@ -216,7 +226,9 @@ async fn take_reports(
         if let Some(told) = notice::between(&before, &after)
             && wanted
         {
-            tauri::async_runtime::spawn(notification::show(told));
+            let app = app.clone();
+            // The icon tells the same where the desktop takes no notification.
+            tauri::async_runtime::spawn(async move { notification::show(&app, told).await });
         }
         application.take_report(after.clone());
         before = after;
@@ -261,14 +273,33 @@ pub fn act(app: &AppHandle, action: Action) {
         | Action::CopyCurl
         | Action::OpenAtLogin => {}
     }
+    let app = app.clone();
     tauri::async_runtime::spawn(async move {
         if let Err(refusal) = do_chosen(&application, action).await {
-            notification::show(Notification {
-                title: refusal.what,
-                body: refusal.next.unwrap_or_default(),
-            })
-            .await;
+            let told = Notification {
+                title: refusal.what.clone(),
+                body: refusal.next.clone().unwrap_or_default(),
+            };
+            if notification::show(&app, told).await.is_err() {
+                application.take_refusal(Some(refusal));
+                open(&app);
+            }
         }
+    });
+}
+
+/// Shows the popover, or the window where there is no icon, from any thread.
+pub fn open(app: &AppHandle) {
+    let shown = app.clone();
+    // Windows are made on the main thread alone.
+    let _ = app.run_on_main_thread(move || {
+        let has_icon = shown.state::<Arc<Application>>().view().tray;
+        let manner = if has_icon {
+            Manner::Popover
+        } else {
+            Manner::Window
+        };
+        popover::show(&shown, None, manner, None);
     });
 }
 

@@ -129,8 +129,14 @@ impl Hosting {
     }
 
     /// Whether the host is in this process.
+    #[cfg(test)]
     pub fn is_own(&self) -> bool {
         matches!(*self.post.borrow(), Post::Own(_))
+    }
+
+    /// Whether there is a host, here or in another process.
+    pub fn is_there(&self) -> bool {
+        !matches!(*self.post.borrow(), Post::Closed)
     }
 
     /// Tells the engine that the machine woke up.

@@ -7,7 +7,7 @@ use ecto_core::step::Waiting;
 use ecto_core::words;
 use ecto_host::report::Report;
 
-use crate::view::{Mood, is_settling, needs_person};
+use crate::view::{self, Mood, is_settling, needs_person};
 
 /// What the desktop is asked to show. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,14 +90,36 @@ fn needs_you(before: &Report, after: &Report) -> Option<Notification> {
         if waiting_for_person(before) == Some(waiting) {
             return None;
         }
-        return notification("Ecto needs you", words::waiting(waiting));
+        return notification("Ecto needs you", asked_of_person(waiting));
     }
     let cause = blocked(after)?;
     let known = blocked(before).is_some_and(|known| known.code() == cause.code());
     if known || Mood::of(&after.snapshot.exposure) != Mood::NeedsYou {
         return None;
     }
-    notification("Ecto needs you", after.message.to_string())
+    let message = &after.message;
+    if view::link(&after.snapshot.exposure).is_none() {
+        return notification("Ecto needs you", message.to_string());
+    }
+    notification("Ecto needs you", format!("{} {FOR_LINK}", message.what))
+}
+
+/// Links stay in the popover: a notification shows on locked screens and in its centre's history.
+const FOR_LINK: &str = "Open Ecto for the link.";
+
+fn asked_of_person(waiting: &Waiting) -> String {
+    match waiting {
+        Waiting::SignIn { .. } => format!("Sign in to Tailscale. {FOR_LINK}"),
+        Waiting::Approval { .. } => {
+            format!("An administrator of your tailnet has to approve this machine. {FOR_LINK}")
+        }
+        Waiting::FunnelPermission { .. } => {
+            format!("Allow Funnel for your tailnet. {FOR_LINK}")
+        }
+        Waiting::AdministratorPrompt | Waiting::Tailscale | Waiting::Gateway => {
+            words::waiting(waiting)
+        }
+    }
 }
 
 fn unreachable(before: &Report, after: &Report) -> Option<Notification> {
@@ -168,6 +190,18 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn no_link_that_a_person_is_asked_to_open_leaves_the_popover() {
+        for state in EVERY_STATE {
+            let after = view_of(state).report;
+            if let (Some(link), Some(told)) =
+                (view::link(&after.snapshot.exposure), told("private", state))
+            {
+                assert!(!told.contains(link.as_str()), "{state}: {told}");
+            }
+        }
     }
 
     #[test]

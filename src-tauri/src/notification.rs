@@ -1,59 +1,148 @@
-//! Telling the desktop.
+//! Telling the desktop. A click on what it shows opens the popover.
 
-use crate::notice::Notification;
-
-/// The name under which the desktop knows the app, its icon and its entry, as they are installed.
 #[cfg(target_os = "linux")]
-const INSTALLED_AS: &str = "dev.ecto.app";
+pub use linux::{Desktop, show};
+#[cfg(target_os = "macos")]
+pub use mac::show;
 
-/// Shows a notification. One that the desktop does not take is no reason for anything: the icon tells the same.
+/// Why a notification is not seen.
+#[derive(Debug, thiserror::Error)]
+pub enum NotShown {
+    /// There is nothing that shows any, or it does not take this one.
+    #[cfg(target_os = "linux")]
+    #[error("{0}")]
+    Bus(#[from] zbus::Error),
+    /// The person or an administrator forbade it, or it runs outside of a bundle.
+    #[cfg(target_os = "macos")]
+    #[error("the system does not let Ecto show any")]
+    Forbidden,
+}
+
 #[cfg(target_os = "linux")]
-pub async fn show(notification: Notification) {
-    if let Err(fault) = call(&notification).await {
-        tracing::info!(%fault, "the desktop took no notification");
+mod linux {
+    //! Desktop Notifications Specification 1.2.
+
+    use std::collections::{HashMap, VecDeque};
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use tauri::{AppHandle, Manager};
+    use tokio::sync::{Mutex, OnceCell};
+    use zbus::export::futures_core::Stream;
+    use zbus::zvariant;
+
+    use super::NotShown;
+    use crate::notice::Notification;
+
+    /// The name under which the desktop knows the app, its icon and its entry, as they are installed.
+    const INSTALLED_AS: &str = "dev.ecto.app";
+
+    /// The action of a click on the notification itself.
+    const CLICK: &str = "default";
+
+    /// Of how many notifications a click is still known. Older ones are gone from any screen.
+    const KNOWN: usize = 16;
+
+    type Ids = Arc<Mutex<VecDeque<u32>>>;
+
+    /// The part of the desktop that shows notifications, once it was asked for.
+    #[derive(Debug, Default)]
+    pub struct Desktop {
+        notifications: OnceCell<zbus::Proxy<'static>>,
+        shown: Ids,
+    }
+
+    /// Shows a notification.
+    pub async fn show(app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
+        let shown = call(app, &notification).await;
+        if let Err(fault) = &shown {
+            tracing::info!(%fault, "the desktop took no notification");
+        }
+        Ok(shown?)
+    }
+
+    /// The body may be markup there, so what could be taken for it is escaped.
+    async fn call(app: &AppHandle, notification: &Notification) -> zbus::Result<()> {
+        let desktop = app.state::<Desktop>();
+        let proxy = desktop
+            .notifications
+            .get_or_try_init(|| begin(app, Arc::clone(&desktop.shown)))
+            .await?;
+        let able: Vec<String> = proxy.call("GetCapabilities", &()).await?;
+        // Some that know no actions would ask a question in their place.
+        let actions: &[&str] = if able.iter().any(|able| able == "actions") {
+            &[CLICK, "Open Ecto"]
+        } else {
+            &[]
+        };
+        let body = notification
+            .body
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
+        let hints = HashMap::from([("desktop-entry", zvariant::Value::from(INSTALLED_AS))]);
+        let arguments = (
+            "Ecto",
+            0u32,
+            INSTALLED_AS,
+            notification.title.as_str(),
+            body.as_str(),
+            actions,
+            hints,
+            -1i32,
+        );
+        // Held until the number is known: the click may come first.
+        let mut shown = desktop.shown.lock().await;
+        shown.push_back(proxy.call("Notify", &arguments).await?);
+        if shown.len() > KNOWN {
+            shown.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Begins to hear the clicks.
+    async fn begin(app: &AppHandle, shown: Ids) -> zbus::Result<zbus::Proxy<'static>> {
+        let bus = zbus::Connection::session().await?;
+        let proxy = zbus::Proxy::new(
+            &bus,
+            "org.freedesktop.Notifications",
+            "/org/freedesktop/Notifications",
+            "org.freedesktop.Notifications",
+        )
+        .await?;
+        let clicks = proxy.receive_signal("ActionInvoked").await?;
+        let app = app.clone();
+        tauri::async_runtime::spawn(async move {
+            let mut clicks = pin!(clicks);
+            while let Some(click) = poll_fn(|context| clicks.as_mut().poll_next(context)).await {
+                let Ok((id, action)) = click.body().deserialize::<(u32, String)>() else {
+                    continue;
+                };
+                // Those of other programs are told to everybody.
+                if action == CLICK && shown.lock().await.contains(&id) {
+                    crate::desktop::open(&app);
+                }
+            }
+        });
+        Ok(proxy)
     }
 }
 
-/// Desktop Notifications Specification 1.2. The body may be markup there, so what could be taken for it is escaped.
-#[cfg(target_os = "linux")]
-async fn call(notification: &Notification) -> zbus::Result<()> {
-    use std::collections::HashMap;
-
-    let connection = zbus::Connection::session().await?;
-    let body = notification
-        .body
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;");
-    let hints = HashMap::from([("desktop-entry", zbus::zvariant::Value::from(INSTALLED_AS))]);
-    let arguments = (
-        "Ecto",
-        0u32,
-        INSTALLED_AS,
-        notification.title.as_str(),
-        body.as_str(),
-        Vec::<&str>::new(),
-        hints,
-        -1i32,
-    );
-    connection
-        .call_method(
-            Some("org.freedesktop.Notifications"),
-            "/org/freedesktop/Notifications",
-            Some("org.freedesktop.Notifications"),
-            "Notify",
-            &arguments,
-        )
-        .await?;
-    Ok(())
-}
-
-/// Shows a notification.
 #[cfg(target_os = "macos")]
-#[expect(
-    clippy::unused_async,
-    reason = "the other system waits for its desktop"
-)]
-pub async fn show(notification: Notification) {
-    crate::macos::notification::show(&notification);
+mod mac {
+    use tauri::AppHandle;
+
+    use super::NotShown;
+    use crate::notice::Notification;
+
+    /// Shows a notification. The first one waits until the person has answered whether there may be any.
+    pub async fn show(_app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
+        let mut told = crate::macos::notification::show(&notification);
+        if told.recv().await == Some(true) {
+            return Ok(());
+        }
+        tracing::info!("the system took no notification");
+        Err(NotShown::Forbidden)
+    }
 }

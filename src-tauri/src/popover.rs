@@ -31,7 +31,7 @@ const HEIGHTS: (f64, f64) = (120.0, 560.0);
 /// Its height before the page first told its own, in points: that of the first look.
 const FIRST_HEIGHT: f64 = 170.0;
 
-/// A click on the icon takes the focus away from the popover first; that click must not open it again.
+/// Pressing the button on the icon may take the focus away from the popover first; that click must not open it again.
 const SAME_CLICK: Duration = Duration::from_millis(250);
 
 /// How long the focus may take from one window of the app to another.
@@ -42,6 +42,8 @@ const FOCUS_SETTLES: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub struct Popover {
     hidden_at: Mutex<Option<Instant>>,
+    /// Whether it was open when the button went down on the icon.
+    open_at_press: Mutex<Option<bool>>,
     openings: AtomicU64,
     is_window: AtomicBool,
     icon: Mutex<Option<Icon>>,
@@ -95,19 +97,28 @@ impl Icon {
     }
 }
 
-/// Shows the popover at the icon, or hides it where it is open.
+/// The button went down on the icon. However long it is held, what is then decides what the click does.
+pub fn press(app: &AppHandle) {
+    let is_open = is_open_or_was_until_now(app);
+    *locked(&app.state::<Popover>().open_at_press) = Some(is_open);
+}
+
+/// The icon was clicked: shows the popover there, or hides it where it was open. Not every system tells of the press.
 pub fn toggle(app: &AppHandle, icon: Icon) {
-    if let Some(window) = app.get_webview_window(LABEL) {
-        if window.is_visible().unwrap_or(false) {
-            return hide(&window);
-        }
-        let state = app.state::<Popover>();
-        let hidden = locked(&state.hidden_at).take();
-        if hidden.is_some_and(|hidden| hidden.elapsed() < SAME_CLICK) {
-            return;
-        }
+    let pressed = locked(&app.state::<Popover>().open_at_press).take();
+    if !pressed.unwrap_or_else(|| is_open_or_was_until_now(app)) {
+        return show(app, Some(icon), Manner::Popover, None);
     }
-    show(app, Some(icon), Manner::Popover, None);
+    if let Some(window) = app.get_webview_window(LABEL)
+        && window.is_visible().unwrap_or(false)
+    {
+        hide(&window);
+    }
+}
+
+fn is_open_or_was_until_now(app: &AppHandle) -> bool {
+    let hidden = locked(&app.state::<Popover>().hidden_at).take();
+    is_seen(app) || hidden.is_some_and(|hidden| hidden.elapsed() < SAME_CLICK)
 }
 
 /// Shows it. `panel` names a part of the page to begin with.
@@ -331,6 +342,7 @@ pub fn hide(window: &WebviewWindow) {
         tracing::warn!(%fault, "the popover could not be hidden");
     }
     let application = app.state::<Arc<Application>>();
+    application.take_refusal(None);
     if application.uninstall_state() == Uninstall::Done {
         // The last words were read.
         return app.exit(0);

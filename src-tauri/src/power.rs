@@ -28,6 +28,23 @@ pub async fn follow(app: Arc<Application>) {
     }
 }
 
+/// Keeps the system from slowing the guard down while Public is wanted, until the app ends.
+#[cfg(target_os = "macos")]
+pub async fn stay_awake(mut views: tokio::sync::watch::Receiver<crate::view::AppView>) {
+    use crate::macos::activity::Activity;
+
+    let mut held: Option<Activity> = None;
+    loop {
+        let wanted = views.borrow_and_update().report.snapshot.wanted.is_public();
+        if wanted != held.is_some() {
+            held = wanted.then(Activity::begin);
+        }
+        if views.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// What the machine does.
 #[cfg(target_os = "macos")]
 #[derive(Debug)]

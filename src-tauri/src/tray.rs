@@ -58,15 +58,21 @@ pub fn build(app: &AppHandle, view: &AppView) -> tauri::Result<()> {
             }
         })
         .on_tray_icon_event(|tray, event| {
-            if let TrayIconEvent::Click {
+            let TrayIconEvent::Click {
                 button: MouseButton::Left,
-                button_state: MouseButtonState::Up,
+                button_state,
                 position,
                 rect,
                 ..
             } = event
-            {
-                popover::toggle(tray.app_handle(), popover::Icon::clicked(position, rect));
+            else {
+                return;
+            };
+            match button_state {
+                MouseButtonState::Down => popover::press(tray.app_handle()),
+                MouseButtonState::Up => {
+                    popover::toggle(tray.app_handle(), popover::Icon::clicked(position, rect));
+                }
             }
         })
         .build(app)?;

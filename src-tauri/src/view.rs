@@ -11,6 +11,8 @@ use ecto_host::report::{Report, WorldKind};
 use ecto_platform::System;
 use serde::Serialize;
 
+use crate::refusal::Refusal;
+
 /// What the app shows. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AppView {
@@ -28,6 +30,8 @@ pub struct AppView {
     pub starting: bool,
     /// Whether nobody has chosen anything yet.
     pub first_run: bool,
+    /// What was chosen in the menu and refused, where the desktop could not be told.
+    pub refusal: Option<Refusal>,
     /// Where settings that could not be read were put aside.
     pub settings_aside: Option<String>,
 }
@@ -312,6 +316,7 @@ pub mod tests {
             tray: true,
             starting: false,
             first_run: false,
+            refusal: None,
             settings_aside: None,
         }
     }

@@ -22,13 +22,18 @@ pub struct Shown {
     pub title: String,
     /// In a sentence; may be markup.
     pub body: String,
+    /// What a person can do with it, by name; `default` is a click on it.
+    pub actions: Vec<String>,
 }
 
 /// Takes notifications. It goes when this is dropped.
 pub struct Notifications {
-    _connection: Connection,
+    connection: Connection,
     shown: mpsc::UnboundedReceiver<Shown>,
 }
+
+/// The number of every notification.
+const NUMBER: u32 = 1;
 
 struct Server {
     shown: mpsc::UnboundedSender<Shown>,
@@ -44,7 +49,7 @@ impl Server {
         icon: String,
         title: String,
         body: String,
-        _actions: Vec<String>,
+        actions: Vec<String>,
         hints: HashMap<String, OwnedValue>,
         _timeout: i32,
     ) -> u32 {
@@ -56,8 +61,14 @@ impl Server {
                 .and_then(|entry| entry.downcast_ref::<String>().ok()),
             title,
             body,
+            // Names and labels take turns.
+            actions: actions.into_iter().step_by(2).collect(),
         });
-        1
+        NUMBER
+    }
+
+    fn get_capabilities(&self) -> Vec<&'static str> {
+        vec!["actions", "body", "body-markup"]
     }
 }
 
@@ -74,10 +85,7 @@ impl Notifications {
             .name("org.freedesktop.Notifications")?
             .build()
             .await?;
-        Ok(Self {
-            _connection: connection,
-            shown,
-        })
+        Ok(Self { connection, shown })
     }
 
     /// Waits for the next one.
@@ -90,6 +98,23 @@ impl Notifications {
             .await
             .context("no notification comes")?
             .context("the bus has gone")
+    }
+
+    /// Clicks the last one.
+    ///
+    /// # Errors
+    ///
+    /// Where the bus has gone.
+    pub async fn click(&self) -> Result<()> {
+        let (path, interface) = (
+            "/org/freedesktop/Notifications",
+            "org.freedesktop.Notifications",
+        );
+        let clicked = (NUMBER, "default");
+        Ok(self
+            .connection
+            .emit_signal(None::<&str>, path, interface, "ActionInvoked", &clicked)
+            .await?)
     }
 
     /// Those that came and were not taken yet.

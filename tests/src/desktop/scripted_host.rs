@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 
 use anyhow::Result;
+use ecto_core::cause::Cause;
 use ecto_core::exposure::Exposure;
 use ecto_core::ports::VaultPlace;
 use ecto_core::snapshot::Snapshot;
@@ -21,6 +22,7 @@ use super::App;
 pub struct ScriptedHost {
     reports: watch::Sender<Report>,
     asked: watch::Sender<Vec<Request>>,
+    refused: watch::Sender<Option<Cause>>,
     serving: JoinHandle<()>,
     _lock: HostLock,
 }
@@ -43,10 +45,17 @@ impl ScriptedHost {
         let listener = UnixListener::bind(socket)?;
         let reports = watch::Sender::new(report(Snapshot::new(VaultPlace::Memory)));
         let asked = watch::Sender::new(Vec::new());
-        let serving = tokio::spawn(serve(listener, reports.clone(), asked.clone()));
+        let refused = watch::Sender::new(None);
+        let serving = tokio::spawn(serve(
+            listener,
+            reports.clone(),
+            asked.clone(),
+            refused.subscribe(),
+        ));
         Ok(Self {
             reports,
             asked,
+            refused,
             serving,
             _lock: lock,
         })
@@ -62,6 +71,11 @@ impl ScriptedHost {
         let mut snapshot = self.reports.borrow().snapshot.clone();
         change(&mut snapshot);
         self.reports.send_replace(report(snapshot));
+    }
+
+    /// Refuses from now on to open the door.
+    pub fn refuse(&self, cause: Cause) {
+        self.refused.send_replace(Some(cause));
     }
 
     /// What was asked for so far.
@@ -85,10 +99,16 @@ async fn serve(
     listener: UnixListener,
     reports: watch::Sender<Report>,
     asked: watch::Sender<Vec<Request>>,
+    refused: watch::Receiver<Option<Cause>>,
 ) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(answer(stream, reports.subscribe(), asked.clone()));
+        connections.spawn(answer(
+            stream,
+            reports.subscribe(),
+            asked.clone(),
+            refused.clone(),
+        ));
     }
 }
 
@@ -96,18 +116,21 @@ async fn answer(
     stream: UnixStream,
     mut reports: watch::Receiver<Report>,
     asked: watch::Sender<Vec<Request>>,
+    refused: watch::Receiver<Option<Cause>>,
 ) -> Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut lines = BufReader::new(reader).lines();
     while let Some(line) = lines.next_line().await? {
         let request: Request = serde_json::from_str(&line)?;
         let watches = request == Request::Watch;
+        let opens = matches!(request, Request::Connect { .. });
+        let cause = refused.borrow().clone().filter(|_| opens);
         asked.send_modify(|asked| asked.push(request));
         loop {
             let answer = if watches {
                 Answer::Report(Box::new(reports.borrow_and_update().clone()))
             } else {
-                Answer::Done
+                cause.clone().map_or(Answer::Done, Answer::failed)
             };
             let mut line = serde_json::to_vec(&answer)?;
             line.push(b'\n');

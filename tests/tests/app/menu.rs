@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ecto_tests::desktop::{Entry, LIMIT, Screen, TrayHost};
 
-use super::{desktop, dismiss, picture, says, wait_for};
+use super::{Running, desktop, dismiss, picture, says, wait_for};
 
 #[tokio::test]
 async fn the_menu_connects_and_disconnects_and_quits() {
@@ -100,6 +100,32 @@ async fn at_login_it_waits_a_moment_for_the_tray_and_then_shows_no_window() {
     drop((item, host));
     let process = app.start(&display).unwrap();
     screen.wait_for_window(process.pid()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tray_that_goes_leaves_a_window_unless_it_comes_back_at_once() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let running = Running::start(display, app).await;
+    let Running {
+        process,
+        item,
+        screen,
+        tray,
+        app: _app,
+        display,
+    } = running;
+    drop((item, tray));
+    let mut tray = TrayHost::start(&display).await.unwrap();
+    let item = tray.item().await.unwrap();
+    // Longer than it waits.
+    for _ in 0..40 {
+        assert!(screen.window(process.pid()).unwrap().is_none());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop((item, tray));
+    screen.wait_for_text(process.pid()).await.unwrap();
 }
 
 #[tokio::test]

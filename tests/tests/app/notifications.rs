@@ -6,7 +6,7 @@ use ecto_core::snapshot::Notice;
 use ecto_tests::desktop::{App, Display, Notifications, ScriptedHost};
 use serde_json::json;
 
-use super::{Opened, Running, desktop, wait_for};
+use super::{Opened, Running, desktop, dismiss, picture, wait_for};
 
 #[tokio::test]
 async fn what_needs_a_person_and_what_is_reached_is_told() {
@@ -23,6 +23,7 @@ async fn what_needs_a_person_and_what_is_reached_is_told() {
         assert_eq!(shown.icon, "dev.ecto.app");
         assert_eq!(shown.entry.as_deref(), Some("dev.ecto.app"));
         assert!(!shown.body.contains("ecto_"), "a key is told");
+        assert!(!shown.body.contains("login.tailscale"), "{}", shown.body);
         titles.push(shown.title);
         if titles.last().is_some_and(|title| title == "Public") {
             break;
@@ -30,6 +31,13 @@ async fn what_needs_a_person_and_what_is_reached_is_told() {
     }
     assert_eq!(titles, ["Ecto needs you", "Ecto needs you", "Public"]);
     wait_for(&running.item, "Public").await;
+
+    // A click on it opens the popover.
+    let pid = running.process.pid();
+    assert!(running.screen.window(pid).unwrap().is_none());
+    notifications.click().await.unwrap();
+    running.screen.wait_for_text(pid).await.unwrap();
+    dismiss(&running.display, &running.screen, pid).await;
     running.item.click("Disconnect").await.unwrap();
     wait_for(&running.item, "Connect").await;
     assert_eq!(notifications.rest(), []);
@@ -112,6 +120,37 @@ async fn nothing_is_told_to_those_who_look_or_do_not_want_it() {
     super::dismiss(&opened.display, &opened.screen, opened.pid).await;
     go_wrong(&host, &opened.item).await;
     assert_eq!(notifications.rest(), []);
+}
+
+#[tokio::test]
+async fn what_the_menu_is_refused_is_told_and_in_the_popover_where_no_notification_is_taken() {
+    for takes_notifications in [true, false] {
+        let Some((display, app, host)) = scripted(desktop().await) else {
+            return;
+        };
+        let mut notifications = None;
+        if takes_notifications {
+            notifications = Some(Notifications::start(&display).await.unwrap());
+        }
+        let opened = Opened::start(display, app).await;
+        dismiss(&opened.display, &opened.screen, opened.pid).await;
+        host.refuse(Cause::TailscaleLost);
+        opened.item.click("Connect").await.unwrap();
+        let refusal = ecto_core::words::cause(&Cause::TailscaleLost).what;
+        if let Some(notifications) = &mut notifications {
+            assert_eq!(notifications.next().await.unwrap().title, refusal);
+            assert!(opened.screen.window(opened.pid).unwrap().is_none());
+            continue;
+        }
+        opened.screen.wait_for_text(opened.pid).await.unwrap();
+        opened.wait_for_text(|text| text.contains(&refusal)).await;
+        picture(&opened.display, "app-refused.png");
+        // It was read.
+        dismiss(&opened.display, &opened.screen, opened.pid).await;
+        opened.item.click("Open Ecto").await.unwrap();
+        opened.screen.wait_for_text(opened.pid).await.unwrap();
+        opened.wait_for_text(|text| !text.contains(&refusal)).await;
+    }
 }
 
 #[tokio::test]

@@ -66,10 +66,8 @@ async fn the_popover_goes_from_private_to_public_and_back() {
     let window = screen.wait_for_window(pid).await.unwrap();
     assert_eq!((window.x, window.y), (720, 16));
     screen.wait_for_text(pid).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
     item.activate(900, 10).await.unwrap();
     screen.wait_for_no_window(pid).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
     item.activate(900, 10).await.unwrap();
     screen.wait_for_window(pid).await.unwrap();
 
@@ -172,6 +170,28 @@ async fn another_windows_focus_hides_it_and_the_menu_opens_its_settings() {
     assert_eq!(address.unwrap(), "");
     drop(opened.driver);
     drop(opened.app);
+}
+
+#[tokio::test]
+async fn the_click_that_takes_its_focus_away_does_not_open_it_again() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let running = Running::start(display, app).await;
+    let (screen, pid) = (&running.screen, running.process.pid());
+    running.item.activate(900, 10).await.unwrap();
+    screen.wait_for_text(pid).await.unwrap();
+    // As a panel does that takes the focus when its icon is pressed.
+    let panel = OtherWindow::open(&running.display).unwrap();
+    screen.wait_for_no_window(pid).await.unwrap();
+    running.item.activate(900, 10).await.unwrap();
+    for _ in 0..50 {
+        assert!(screen.window(pid).unwrap().is_none());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(panel);
+    running.item.activate(900, 10).await.unwrap();
+    screen.wait_for_window(pid).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ecto_tests::desktop::SleepService;
+use ecto_host::request::Request;
+use ecto_tests::desktop::{ScriptedHost, SleepService};
 use serde_json::json;
 
-use super::{Opened, desktop, wait_for};
+use super::{Opened, Running, desktop, wait_for};
 
 /// Debian's `libfaketime`: moves the wall clock of a program on while it runs, as it has moved on after sleep.
 const MOVED_CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -35,6 +36,23 @@ async fn sleep_waits_for_the_door_to_close_or_leaves_it_as_the_person_chose() {
         service.delay().await.unwrap();
         wait_for(&opened.item, if stays { "Public" } else { "Private" }).await;
     }
+}
+
+#[tokio::test]
+async fn the_door_of_a_host_in_a_terminal_is_closed_before_sleep_too() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let app = app.with("DBUS_SYSTEM_BUS_ADDRESS", display.bus());
+    let host = ScriptedHost::start(&app).unwrap();
+    let mut service = SleepService::start(&display).await.unwrap();
+    let running = Running::start(display, app).await;
+    wait_for(&running.item, "Quit (Ecto in the Terminal Goes On)").await;
+    let delay = service.delay().await.unwrap();
+    assert!(!host.asked().contains(&Request::Disconnect));
+    service.tell(true).await.unwrap();
+    delay.released().await.unwrap();
+    assert!(host.asked().contains(&Request::Disconnect));
 }
 
 #[tokio::test]
