@@ -25,10 +25,10 @@ cask "ecto" do
             quit:         "dev.ecto.app",
             login_item:   "Ecto"
 
-  # The app is gone by then, and with it `ecto uninstall`.
+  # The app is gone by then, and with it `ecto uninstall`. Takes the keys, and those that were put aside as damaged.
   zap script: {
-        executable:   "/usr/bin/security",
-        args:         ["delete-generic-password", "-s", "Ecto", "-a", "keys"],
+        executable:   "/bin/sh",
+        args:         ["-c", "while /usr/bin/security delete-generic-password -s Ecto >/dev/null 2>&1; do :; done"],
         must_succeed: false,
       },
       trash:  [
@@ -42,4 +42,9 @@ cask "ecto" do
         "~/Library/Saved Application State/dev.ecto.app.savedState",
         "~/Library/WebKit/dev.ecto.app",
       ]
+
+  caveats <<~EOS
+    An upgrade closes the door and takes Ecto's settings out of OpenClaw; your keys stay.
+    Open Ecto afterwards and turn the switch on again.
+  EOS
 end

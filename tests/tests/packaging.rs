@@ -100,6 +100,36 @@ fn workflows_can_be_read_and_run_only_what_is_pinned() {
 }
 
 #[test]
+fn nothing_is_released_that_was_not_tested_or_has_another_version() {
+    let text = read(".github/workflows/release.yml");
+    let workflow: Value = serde_saphyr::from_str(&text).unwrap();
+    // Without a name, GitHub's shell goes on after a command that fails in a pipe.
+    assert_eq!(workflow["defaults"]["run"]["shell"], "bash");
+    let jobs = workflow["jobs"].as_object().unwrap();
+    let needs = |name: &str| -> BTreeSet<String> {
+        match &jobs[name]["needs"] {
+            Value::String(one) => [one.clone()].into(),
+            Value::Array(all) => all
+                .iter()
+                .map(|one| one.as_str().unwrap().to_owned())
+                .collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => BTreeSet::new(),
+        }
+    };
+    assert_eq!(needs("version"), BTreeSet::new());
+    assert_eq!(needs("test"), ["version".to_owned()].into());
+    for built in ["mac", "linux"] {
+        assert_eq!(needs(built), ["test".to_owned()].into());
+    }
+    assert_eq!(
+        needs("release"),
+        ["linux".to_owned(), "mac".to_owned()].into()
+    );
+    let compares = jobs["version"]["steps"].to_string();
+    assert!(compares.contains("$TAG") && compares.contains("cargo metadata"));
+}
+
+#[test]
 fn secrets_go_only_where_they_are_used() {
     let text = read(".github/workflows/release.yml");
     let workflow: Value = serde_saphyr::from_str(&text).unwrap();
