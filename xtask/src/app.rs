@@ -16,15 +16,23 @@ pub const FEATURE: &str = "ecto/app";
 /// terminal.
 pub fn run(workspace: &Workspace, sandbox: bool, arguments: &[String]) -> Result<ExitCode> {
     let mut command = workspace.cargo();
-    if arguments.is_empty() && has_desktop() && requirements::web_view() {
+    let stays_in_terminal = if !arguments.is_empty() {
+        None
+    } else if !has_desktop() {
+        Some("There is no desktop for the app here")
+    } else if !requirements::web_view() {
+        Some("The app cannot be built without the web view's headers")
+    } else {
         println!("The app is starting; look for the ghost in the menu bar.");
         command.args(["run", "--quiet", "--package", "ecto", "--features", FEATURE]);
         if sandbox {
             command.args(["--", "--sandbox"]);
         }
         return Ok(exit_code(command.status()?));
+    };
+    if let Some(reason) = stays_in_terminal {
+        eprintln!("{reason}; running `ecto connect` in this terminal.");
     }
-    eprintln!("There is no desktop for the app here; running `ecto connect` in this terminal.");
     command.args([
         "run",
         "--quiet",

@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::workspace::{Workspace, run};
+use crate::{
+    requirements,
+    workspace::{Workspace, run},
+};
 
 /// The app's package and program.
 const PACKAGE: &str = "ecto";
@@ -69,6 +72,10 @@ pub fn make(workspace: &Workspace, wanted: &Wanted) -> Result<ExitCode> {
         );
         return Ok(ExitCode::from(2));
     };
+    if !requirements::web_view() {
+        // It has said what to install.
+        return Ok(ExitCode::from(2));
+    }
     if cfg!(target_os = "macos") {
         mac(workspace, wanted)?;
         return Ok(ExitCode::SUCCESS);
