@@ -1,7 +1,11 @@
 //! Measures the menu-bar app on a private desktop, beside the least that a tray program can be in GTK and in Qt. Prints a
 //! table; compare the columns of one run, not figures of two. There is no graphics card, so painting is slower than it will be.
 
-#![expect(clippy::print_stdout, reason = "its output is its result")]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "its output is its result"
+)]
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
@@ -131,7 +135,11 @@ mod bench {
         let subjects = subjects(&arguments, &display)?;
         let mut table = Table::default();
         for (column, subject) in subjects.iter().enumerate() {
-            let mut put = |what: &str, cell| table.put(column, what, cell);
+            let mut put = |what: &str, cell: String| {
+                // An hour's measurement that breaks off has told what it found.
+                eprintln!("{}: {what}: {cell}", subject.name);
+                table.put(column, what, cell);
+            };
             let mut tray = TrayHost::start(&display).await?;
             put(
                 &format!(
