@@ -16,6 +16,10 @@ export interface AppView {
   refusal: Refusal | null;
   /** Where settings that could not be read were put aside. */
   settings_aside: string | null;
+  /** The page that a person is asked to open now. */
+  link: string | null;
+  /** What a person is asked to type in a terminal now. */
+  command: string | null;
 }
 
 /** How a command is refused: the sentences are made in Rust. */

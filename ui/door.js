@@ -180,7 +180,7 @@ function body(view, local, now) {
     case "private":
       return privateBody(view);
     case "preparing":
-      return preparingBody(report, exposure, local, now);
+      return preparingBody(view, exposure, local, now);
     case "public":
       return publicBody(report, exposure, local, now);
     case "closing":
@@ -208,6 +208,7 @@ function privateBody({ report, preferences, first_run }) {
         tailnet && standing(words.parts.tailscale, words.tailnet(tailnet)),
         gateway && standing(words.parts.openclaw, words.gateway(gateway)),
       ),
+    first_run && element("p", { class: "foot", "data-key": "way-in" }, words.sentences.wayIn),
   ];
 }
 
@@ -221,14 +222,14 @@ function standing(part, [who, detail]) {
 }
 
 /**
- * @param {Report} report
+ * @param {AppView} view
  * @param {Preparing} exposure
  * @param {Local} local
  * @param {number} now
  */
-function preparingBody(report, exposure, local, now) {
+function preparingBody({ report, link }, exposure, local, now) {
   return [
-    needsPerson(exposure) && waitingCard(exposure, local),
+    needsPerson(exposure) && waitingCard(link, exposure, local),
     element(
       "section",
       { class: "group", "data-key": "journey" },
@@ -243,12 +244,12 @@ function preparingBody(report, exposure, local, now) {
 }
 
 /**
+ * @param {string | null} link
  * @param {Preparing} exposure
  * @param {Local} local
  */
-function waitingCard({ waiting }, local) {
+function waitingCard(link, { waiting }, local) {
   if (waiting === null) return null;
-  const link = "link" in waiting ? waiting.link : null;
   return element(
     "section",
     { class: "callout", "data-key": "waiting" },
@@ -265,13 +266,13 @@ function waitingCard({ waiting }, local) {
 function linkParts(link, local) {
   return [
     element("p", { class: "machine", translate: "no" }, words.plain(link)),
-    element(
-      "div",
-      { class: "choices" },
-      button("open_link", words.openLink, { class: "button primary" }),
-      copyTextButton("link", words.copyLink, words.copyLink, local.copied),
-    ),
+    element("div", { class: "choices" }, ...linkButtons(local)),
   ];
+}
+
+/** @param {Local} local */
+function linkButtons({ copied }) {
+  return [button("open_link", words.openLink, { class: "button primary" }), copyTextButton("link", words.copyLink, words.copyLink, copied)];
 }
 
 /**
@@ -419,6 +420,7 @@ function address(text) {
     "span",
     { class: "machine", translate: "no" },
     element("span", { class: "dim" }, parts[1] ?? ""),
+    element("wbr"),
     element("span", { class: "strong" }, parts[2] ?? ""),
     element("wbr"),
     element("span", { class: "dim" }, parts[3] ?? ""),
@@ -503,11 +505,10 @@ function requestRow({ activity }, now) {
  * @param {Blocked} exposure
  * @param {Local} local
  */
-function blockedBody({ report }, { cause, closed }, local) {
+function blockedBody({ report, link, command }, { cause, closed }, local) {
   const { trouble } = report;
-  const command = "command" in cause ? cause.command : null;
-  const link = "link" in cause && cause.link ? cause.link : null;
-  const tone = closed === "unconfirmed" || trouble?.severity === "danger" ? "danger" : trouble?.severity === "quiet" ? "" : "warn";
+  const open = closed === "unconfirmed";
+  const tone = open || trouble?.severity === "danger" ? "danger" : trouble?.severity === "quiet" ? "" : "warn";
   return [
     element(
       "section",
@@ -516,11 +517,14 @@ function blockedBody({ report }, { cause, closed }, local) {
       report.message.next !== null && element("p", { class: "next" }, ...prose(report.message.next)),
       element("p", { class: "code" }, `${words.code} ${words.plain(cause.code)}`),
     ),
-    link !== null
-      ? element("div", { class: "choices" }, button("open_link", words.openLink, { class: "button primary" }), copyTextButton("link", words.copyLink, words.copyLink, local.copied))
-      : command !== null
-        ? element("div", { class: "choices" }, copyTextButton("command", words.remedies.copyCommand, words.remedies.copyCommand, local.copied, "button primary"))
-        : remedy(report, cause, closed === "unconfirmed"),
+    link !== null && element("div", { class: "choices", "data-key": "link" }, ...linkButtons(local)),
+    link === null && (open || command === null) && remedy(report, cause, open),
+    command !== null &&
+      element(
+        "div",
+        { class: "choices", "data-key": "command" },
+        copyTextButton("command", words.remedies.copyCommand, words.remedies.copyCommand, local.copied, open ? "button" : "button primary"),
+      ),
   ];
 }
 

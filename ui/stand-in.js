@@ -111,6 +111,8 @@ function base() {
     tray: true,
     refusal: null,
     settings_aside: null,
+    link: null,
+    command: null,
     starting: false,
     first_run: false,
   };
@@ -135,12 +137,13 @@ const WANTED = { wanted: "public", until: null, node: "auto" };
  */
 function preparing(done, more = {}) {
   const step = STEPS[done] ?? "open";
+  const link = more.waiting && "link" in more.waiting ? more.waiting.link : null;
   return make({
     wanted: WANTED,
     exposure: { state: "preparing", step, since: at(-12), waiting: null, progress: null, ...more },
     journey: journey(done),
     message: { what: "Getting ready.", next: null },
-  });
+  }, { link });
 }
 
 /**
@@ -191,10 +194,10 @@ function lastRequests({ activity: { last } }) {
  * @param {Cause} cause
  * @param {NonNullable<Report["trouble"]>} trouble
  * @param {Report["message"]} message
- * @param {"yes" | "unconfirmed"} [closed]
+ * @param {Partial<Pick<AppView, "link" | "command">> & { closed?: "yes" | "unconfirmed" }} [more]
  */
-function blocked(cause, trouble, message, closed = "yes") {
-  return make({ wanted: WANTED, exposure: { state: "blocked", cause, closed }, trouble, message, journey: journey(4, true) });
+function blocked(cause, trouble, message, { closed = "yes", ...more } = {}) {
+  return make({ wanted: WANTED, exposure: { state: "blocked", cause, closed }, trouble, message, journey: journey(4, true) }, more);
 }
 
 const HOSTILE = `<img src=x onerror="window.reached=1"><b>bold</b> "quotes" 'single' &amp; \u202egnp.exe\u202c \u0000\u0007 ${"long".repeat(2500)}`;
@@ -266,18 +269,28 @@ export const states = {
     }),
   "blocked-act-link": () =>
     blocked({ code: "funnel_not_allowed", detail: "", link: "https://login.tailscale.com/f/funnel?node=n1CNTRL" }, { severity: "problem", remedy: "act" }, {
-      what: "Your tailnet does not allow Funnel for this machine.",
+      what: "Your Tailscale network does not allow Funnel for this machine.",
       next: "Allow it at https://login.tailscale.com/f/funnel?node=n1CNTRL. Ecto goes on by itself after that.",
-    }),
+    }, { link: "https://login.tailscale.com/f/funnel?node=n1CNTRL" }),
+  "blocked-act-missing": () =>
+    blocked({ code: "openclaw_missing" }, { severity: "problem", remedy: "act" }, {
+      what: "OpenClaw is not installed for this user.",
+      next: "Install it from https://openclaw.ai. Ecto goes on by itself after that.",
+    }, { link: "https://openclaw.ai/" }),
   "blocked-act-command": () =>
     blocked({ code: "tailscale_denied", command: "sudo tailscale set --operator=$USER" }, { severity: "problem", remedy: "act" }, {
       what: "Your user may not change Tailscale on this machine.",
       next: "Run `sudo tailscale set --operator=$USER` once in a terminal. Ecto goes on by itself after that.",
-    }),
+    }, { command: "sudo tailscale set --operator=$USER" }),
+  "blocked-act-shields": () =>
+    blocked({ code: "shields_up" }, { severity: "problem", remedy: "act" }, {
+      what: "Tailscale blocks incoming connections on this machine, and with them Funnel.",
+      next: "Turn that off with `tailscale set --shields-up=false`. Ecto goes on by itself after that.",
+    }, { command: "tailscale set --shields-up=false" }),
   "blocked-act-restart": () =>
     blocked({ code: "gateway_token_refused" }, { severity: "problem", remedy: "act" }, {
       what: "The OpenClaw gateway refuses the token in its own configuration.",
-      next: "Restart the gateway with `ecto restart`. Ecto goes on by itself after that.",
+      next: "Restart OpenClaw here. Ecto goes on by itself after that.",
     }),
   "blocked-ask": () =>
     blocked({ code: "sign_in_timed_out" }, { severity: "problem", remedy: "ask" }, { what: "Nobody signed in to Tailscale in time.", next: "Connect again for a new link." }),
@@ -289,7 +302,7 @@ export const states = {
   "blocked-danger": () =>
     blocked({ code: "open_without_key" }, { severity: "danger", remedy: "ask" }, {
       what: "The check from outside got in without a key, so the door was closed at once.",
-      next: "Run `ecto doctor` and tell us what it prints before you connect again.",
+      next: "Look at Diagnostics and tell us what it says before you connect again.",
     }),
   "blocked-unconfirmed": () =>
     blocked(
@@ -299,13 +312,13 @@ export const states = {
         what: "The door could not be seen to close: tailscaled does not answer. Whoever comes finds nobody: the guard has ended.",
         next: "Ecto goes on trying. To be sure at once, run `tailscale down`.",
       },
-      "unconfirmed",
+      { closed: "unconfirmed", command: "tailscale down" },
     ),
   gone: () =>
     make({
       host: null,
       wanted: WANTED,
-      message: { what: "Private: Ecto is not running, so nothing is reachable from the internet.", next: "Public was asked for; `ecto connect` opens it again." },
+      message: { what: "Private: Ecto is not running, so nothing is reachable from the internet.", next: "Public was asked for; switch on to open it again." },
     }),
   hostile: () =>
     open(

@@ -64,6 +64,7 @@ export const sentences = {
   private: "Nothing is reachable from the internet.",
   firstRun:
     "Switch on, and your OpenClaw can be reached from anywhere by whoever has the key you get. Nothing else on this machine can.",
+  wayIn: "The way in is Tailscale Funnel. It needs a Tailscale account: a free one will do, and it can be made on the way.",
   preparing: "The door is still closed.",
   public: "Whoever has the key can reach your OpenClaw.",
   held: "The door is open, but nobody gets through.",
@@ -79,7 +80,7 @@ export const steps = {
   allow_funnel: "Allow Funnel",
   set_up_open_claw: "Set up OpenClaw",
   start_open_claw: "Start OpenClaw",
-  start_guard: "Start the guard",
+  start_guard: "Start the guard, Ecto’s lock",
   prove: "Prove that the lock holds",
   open: "Open the door",
   check_outside: "Check from outside",
@@ -96,9 +97,9 @@ export const progress = { done: "done", now: "now", ahead: "to come", failed: "d
 
 /** @type {Record<Waiting["for"], string>} */
 export const waits = {
-  sign_in: "Sign in to Tailscale in your browser. Ecto goes on by itself.",
-  approval: "An administrator of your tailnet has to approve this machine. Ecto goes on by itself.",
-  funnel_permission: "Allow Funnel for your tailnet in your browser. Ecto goes on by itself.",
+  sign_in: "Sign in to Tailscale in your browser. No account yet? The page makes one. Ecto goes on by itself.",
+  approval: "An administrator of your Tailscale network has to approve this machine. Ecto goes on by itself.",
+  funnel_permission: "Tailscale asks once whether this machine may be reached from the internet. Open its page and press the button that enables Funnel. Ecto goes on by itself.",
   administrator_prompt: "Answer the administrator prompt on your screen.",
   tailscale: "Waiting for Tailscale to get ready.",
   gateway: "Waiting for OpenClaw to get ready.",
@@ -285,7 +286,7 @@ export function tailnet(view) {
     case "stopped":
       return ["ours", "Switched off. Ecto switches it on."];
     case "needs_approval":
-      return ["yours", "Waits for approval by an administrator of your tailnet."];
+      return ["yours", "Waits for approval by an administrator of your Tailscale network."];
     case "running":
       return view.funnel === "allowed"
         ? ["good", `Ready. ${nodes[view.kind]}.`]

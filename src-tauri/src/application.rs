@@ -138,6 +138,8 @@ impl Application {
             refusal: None,
             settings_aside: (found == Found::Unreadable)
                 .then(|| preferences.aside().display().to_string()),
+            link: None,
+            command: None,
         };
         let application = Self {
             hosting: Arc::new(Hosting::new(launch.clone(), reports)),
@@ -167,7 +169,7 @@ impl Application {
     /// Takes over a report of the host.
     pub fn take_report(&self, report: Report) {
         self.change(|view| {
-            view.report = report;
+            view.take_report(report);
             view.starting = false;
         });
     }
@@ -336,7 +338,7 @@ impl Application {
         let report = self.view().report;
         let link = view::link(&report.snapshot.exposure).ok_or_else(no_link)?;
         SystemDesktop::find(System::current(), environment)
-            .open(link)
+            .open(&link)
             .await
             .map_err(|fault| Refusal {
                 code: "link_not_opened".to_owned(),
@@ -441,7 +443,7 @@ impl Application {
             Refusal::new(
                 "not_uninstalled",
                 format!("Ecto could not be taken off: {detail}."),
-                "Run `ecto uninstall` in a terminal, which tells more.",
+                "Try again; Diagnostics in the settings shows more.",
             )
         };
         let program = std::env::current_exe().map_err(|fault| not_done(fault.to_string()))?;

@@ -393,6 +393,18 @@ mod tests {
         from_value::<NewKey>(key).unwrap_err();
     }
 
+    /// What the pictures show is what a newcomer finds.
+    #[test]
+    fn the_stand_in_of_the_page_begins_with_the_preferences_that_nobody_has_changed() {
+        let page = include_str!("../../ui/stand-in.js");
+        let told = format!("{{ {}", between(page, "preferences: { ", " },"));
+        let preferences = serde_json::json!(ecto_host::preferences::Preferences::default());
+        for (name, value) in preferences.as_object().unwrap() {
+            let wanted = format!("{name}: {value}");
+            assert!(told.contains(&wanted), "{wanted} in {told}");
+        }
+    }
+
     #[test]
     fn the_page_comes_from_this_program_alone() {
         let configuration: serde_json::Value =

@@ -7,7 +7,7 @@ use ecto_core::step::Waiting;
 use ecto_core::words;
 use ecto_host::report::Report;
 
-use crate::view::{self, Mood, is_settling, needs_person};
+use crate::view::{LINK_IS_INSIDE, Mood, is_settling, needs_person, without_link};
 
 /// What the desktop is asked to show. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +37,12 @@ fn notification(title: &str, body: impl Into<String>) -> Option<Notification> {
 
 fn closed_unexpectedly(before: &Report, after: &Report) -> Option<Notification> {
     match &after.snapshot.notice {
-        Some(notice @ Notice::ClosedUnexpectedly { .. })
+        Some(notice @ Notice::ClosedUnexpectedly { cause, .. })
             if before.snapshot.notice.as_ref() != Some(notice) =>
         {
             notification(
                 "The door closed unexpectedly",
-                words::notice(notice).to_string(),
+                without_link(words::app::notice(notice), cause),
             )
         }
         Some(
@@ -68,7 +68,28 @@ fn danger(before: &Report, after: &Report) -> Option<Notification> {
     if known {
         return None;
     }
-    notification("Ecto needs you", after.message.to_string())
+    notification("Ecto needs you", said(after, cause))
+}
+
+fn said(report: &Report, cause: &Cause) -> String {
+    without_link(words::app::exposure(&report.snapshot.exposure), cause)
+}
+
+/// What a person is asked for. A link to sign in stays out of what the desktop keeps and shows on a locked screen.
+fn asked(waiting: &Waiting) -> String {
+    let asked = match waiting {
+        Waiting::SignIn { .. } => "Sign in to Tailscale.",
+        Waiting::Approval { .. } => {
+            "An administrator of your Tailscale network has to approve this machine."
+        }
+        Waiting::FunnelPermission { .. } => {
+            "Tailscale asks once whether this machine may be reached from the internet."
+        }
+        Waiting::AdministratorPrompt | Waiting::Tailscale | Waiting::Gateway => {
+            return words::waiting(waiting);
+        }
+    };
+    format!("{asked} {LINK_IS_INSIDE}")
 }
 
 fn waiting_for_person(report: &Report) -> Option<&Waiting> {
@@ -90,43 +111,24 @@ fn needs_you(before: &Report, after: &Report) -> Option<Notification> {
         if waiting_for_person(before) == Some(waiting) {
             return None;
         }
-        return notification("Ecto needs you", asked_of_person(waiting));
+        return notification("Ecto needs you", asked(waiting));
     }
     let cause = blocked(after)?;
     let known = blocked(before).is_some_and(|known| known.code() == cause.code());
     if known || Mood::of(&after.snapshot.exposure) != Mood::NeedsYou {
         return None;
     }
-    let message = &after.message;
-    if view::link(&after.snapshot.exposure).is_none() {
-        return notification("Ecto needs you", message.to_string());
-    }
-    notification("Ecto needs you", format!("{} {FOR_LINK}", message.what))
-}
-
-/// Links stay in the popover: a notification shows on locked screens and in its centre's history.
-const FOR_LINK: &str = "Open Ecto for the link.";
-
-fn asked_of_person(waiting: &Waiting) -> String {
-    match waiting {
-        Waiting::SignIn { .. } => format!("Sign in to Tailscale. {FOR_LINK}"),
-        Waiting::Approval { .. } => {
-            format!("An administrator of your tailnet has to approve this machine. {FOR_LINK}")
-        }
-        Waiting::FunnelPermission { .. } => {
-            format!("Allow Funnel for your tailnet. {FOR_LINK}")
-        }
-        Waiting::AdministratorPrompt | Waiting::Tailscale | Waiting::Gateway => {
-            words::waiting(waiting)
-        }
-    }
+    notification("Ecto needs you", said(after, cause))
 }
 
 fn unreachable(before: &Report, after: &Report) -> Option<Notification> {
     if is_unreachable(before) || !is_unreachable(after) {
         return None;
     }
-    notification("Not reachable from the internet", after.message.to_string())
+    notification(
+        "Not reachable from the internet",
+        words::app::exposure(&after.snapshot.exposure).to_string(),
+    )
 }
 
 fn is_unreachable(report: &Report) -> bool {
@@ -173,7 +175,10 @@ fn public(before: &Report, after: &Report) -> Option<Notification> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::tests::{EVERY_STATE, view_of};
+    use crate::view::{
+        self,
+        tests::{EVERY_STATE, view_of},
+    };
 
     fn told(before: &str, after: &str) -> Option<String> {
         let notification = between(&view_of(before).report, &view_of(after).report)?;

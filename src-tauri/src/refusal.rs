@@ -69,7 +69,7 @@ impl std::fmt::Display for Refusal {
 
 impl From<Cause> for Refusal {
     fn from(cause: Cause) -> Self {
-        Self::of_message(cause.code(), words::cause(&cause))
+        Self::of_message(cause.code(), words::app::cause(&cause))
     }
 }
 
@@ -97,11 +97,18 @@ impl From<LabUnusable> for Refusal {
 
 impl From<CopyFault> for Refusal {
     fn from(fault: CopyFault) -> Self {
-        Self {
-            code: "clipboard_unusable".to_owned(),
-            what: fault.to_string(),
-            next: None,
-        }
+        let what = match fault {
+            CopyFault::NoDisplay => "There is no clipboard here: no display is in use.".to_owned(),
+            CopyFault::Unavailable(detail) => {
+                format!("The clipboard cannot be used: {detail}.")
+            }
+            CopyFault::Thread(fault) => format!("The clipboard cannot be used: {fault}."),
+        };
+        Self::new(
+            "clipboard_unusable",
+            what,
+            "The address, and the key while its eye is held, can be read here instead.",
+        )
     }
 }
 
@@ -154,6 +161,25 @@ impl From<LockFault> for Refusal {
                 format!("The lock {} cannot be used: {source}.", path.display()),
                 "Make the folder writable for your user, then start Ecto again.",
             ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_app_sends_nobody_to_the_command() {
+        let refusals = [
+            Refusal::from(CopyFault::NoDisplay),
+            Refusal::from(CopyFault::Unavailable("no answer".into())),
+            Refusal::from(Cause::DefaultKeyStays),
+            Refusal::from(Unanswered::Failed(Cause::GatewayTokenRefused)),
+        ];
+        for refusal in refusals {
+            assert!(!refusal.to_string().contains("`ecto "), "{refusal}");
+            assert!(refusal.next.is_some(), "{refusal}");
         }
     }
 }

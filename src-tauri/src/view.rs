@@ -5,7 +5,8 @@ use ecto_core::exposure::{Closed, Exposure, Reach};
 use ecto_core::ports::VaultPlace;
 use ecto_core::snapshot::Snapshot;
 use ecto_core::step::Waiting;
-use ecto_core::tailnet::{Link, NodeKind};
+use ecto_core::tailnet::Link;
+use ecto_core::words::{self, Message};
 use ecto_host::preferences::Preferences;
 use ecto_host::report::{Report, WorldKind};
 use ecto_platform::System;
@@ -34,6 +35,30 @@ pub struct AppView {
     pub refusal: Option<Refusal>,
     /// Where settings that could not be read were put aside.
     pub settings_aside: Option<String>,
+    /// The page that a person is asked to open now.
+    pub link: Option<String>,
+    /// What a person is asked to type in a terminal now.
+    pub command: Option<String>,
+}
+
+impl AppView {
+    /// Takes over a report, in the words of the app.
+    pub fn take_report(&mut self, report: Report) {
+        let exposure = &report.snapshot.exposure;
+        self.link = link(exposure).map(|link| link.as_str().to_owned());
+        self.command = command(exposure).map(str::to_owned);
+        self.report = in_words_of_the_app(report);
+    }
+}
+
+fn in_words_of_the_app(mut report: Report) -> Report {
+    if report.host.is_none() && report.snapshot.wanted.is_public() {
+        report.message.next = Some("Public was asked for; switch on to open it again.".to_owned());
+    } else {
+        report.message = words::app::exposure(&report.snapshot.exposure);
+    }
+    report.notice_message = report.snapshot.notice.as_ref().map(words::app::notice);
+    report
 }
 
 /// A system, as the page knows it.
@@ -168,29 +193,18 @@ pub fn is_settling(cause: &ecto_core::cause::ReachCause) -> bool {
 }
 
 /// The link a person is asked to open now.
-pub fn link(exposure: &Exposure) -> Option<&Link> {
+pub fn link(exposure: &Exposure) -> Option<Link> {
     match exposure {
-        Exposure::Preparing { waiting, .. } => waiting.as_ref()?.link(),
-        Exposure::Blocked { cause, .. } => link_of_cause(cause),
+        Exposure::Preparing { waiting, .. } => waiting.as_ref()?.link().cloned(),
+        Exposure::Blocked { cause, .. } => words::link(cause),
         Exposure::Private | Exposure::Public { .. } | Exposure::Closing => None,
-    }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a new cause has no link unless it is listed"
-)]
-fn link_of_cause(cause: &Cause) -> Option<&Link> {
-    match cause {
-        Cause::MachineNotApproved { link } | Cause::FunnelNotAllowed { link, .. } => link.as_ref(),
-        _ => None,
     }
 }
 
 /// What a person is asked to type in a terminal now.
 pub fn command(exposure: &Exposure) -> Option<&str> {
     match exposure {
-        Exposure::Blocked { cause, .. } => command_of_cause(cause),
+        Exposure::Blocked { cause, .. } => words::command(cause),
         Exposure::Private
         | Exposure::Preparing { .. }
         | Exposure::Public { .. }
@@ -198,22 +212,14 @@ pub fn command(exposure: &Exposure) -> Option<&str> {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a new cause has no command unless it is listed"
-)]
-fn command_of_cause(cause: &Cause) -> Option<&str> {
-    match cause {
-        Cause::TailscaleMissing { command }
-        | Cause::AdministratorNeeded { command }
-        | Cause::TailscaleDenied { command } => Some(command),
-        Cause::ShieldsUp => Some("tailscale set --shields-up=false"),
-        Cause::CouldNotClose {
-            node: Some(NodeKind::Own),
-            ..
-        } => None,
-        Cause::CouldNotClose { .. } => Some("tailscale down"),
-        _ => None,
+/// Said where a link belongs that others could use: an icon's tooltip and a notification are read by whoever is there.
+pub const LINK_IS_INSIDE: &str = "Open Ecto for the link.";
+
+/// A cause's message for where everybody can read it, so without its link.
+pub fn without_link(message: Message, cause: &Cause) -> String {
+    match words::link(cause) {
+        Some(_) => format!("{} {LINK_IS_INSIDE}", message.what),
+        None => message.to_string(),
     }
 }
 
@@ -225,7 +231,7 @@ pub mod tests {
     use super::*;
 
     /// The names that [`view_of`] knows.
-    pub const EVERY_STATE: [&str; 15] = [
+    pub const EVERY_STATE: [&str; 18] = [
         "private",
         "preparing",
         "sign in",
@@ -241,6 +247,9 @@ pub mod tests {
         "could not close",
         "funnel not allowed",
         "not approved",
+        "no homebrew",
+        "no openclaw",
+        "shields up",
     ];
 
     /// A view in a state, of a host in process 7.
@@ -296,6 +305,9 @@ pub mod tests {
                 json!({ "code": "machine_not_approved", "link": "https://login.tailscale.com/admin/machines" }),
                 "yes",
             ),
+            "no homebrew" => blocked(json!({ "code": "homebrew_missing" }), "yes"),
+            "no openclaw" => blocked(json!({ "code": "openclaw_missing" }), "yes"),
+            "shields up" => blocked(json!({ "code": "shields_up" }), "yes"),
             other => panic!("there is no state {other}"),
         };
         let exposure: Exposure = serde_json::from_value(exposure).unwrap();
@@ -308,8 +320,8 @@ pub mod tests {
             },
         };
         snapshot.exposure = exposure;
-        AppView {
-            report: Report::of_host(snapshot, WorldKind::Sandbox, 7),
+        let mut view = AppView {
+            report: report_at_start(WorldKind::Sandbox),
             preferences: Preferences::default(),
             system: SystemName::Linux,
             launch_at_login: LoginItem::Off,
@@ -318,7 +330,11 @@ pub mod tests {
             first_run: false,
             refusal: None,
             settings_aside: None,
-        }
+            link: None,
+            command: None,
+        };
+        view.take_report(Report::of_host(snapshot, WorldKind::Sandbox, 7));
+        view
     }
 
     #[test]
@@ -326,15 +342,33 @@ pub mod tests {
         let told: Vec<String> = EVERY_STATE
             .iter()
             .map(|name| {
-                let exposure = view_of(name).report.snapshot.exposure;
+                let view = view_of(name);
                 format!(
                     "{name}: {:?}, link {:?}, command {:?}",
-                    Mood::of(&exposure),
-                    link(&exposure).map(Link::as_str),
-                    command(&exposure)
+                    Mood::of(&view.report.snapshot.exposure),
+                    view.link,
+                    view.command
                 )
             })
             .collect();
         insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn what_is_shown_is_said_as_the_app_says_it() {
+        let mut view = view_of("private");
+        let mut snapshot = view_of("public").report.snapshot;
+        view.take_report(Report::without_host(snapshot.clone(), WorldKind::Sandbox));
+        assert!(view.report.message.to_string().contains("switch on"));
+        snapshot.exposure = Exposure::Blocked {
+            cause: Cause::OpenWithoutKey,
+            closed: Closed::Yes,
+        };
+        view.take_report(Report::of_host(snapshot, WorldKind::Sandbox, 7));
+        let said = view.report.message.to_string();
+        assert!(
+            said.contains("Diagnostics") && !said.contains('`'),
+            "{said}"
+        );
     }
 }

@@ -432,7 +432,9 @@ test("every cause has one thing to do", async (t) => {
     "blocked-wait": ["Try now", "connect"],
     "blocked-act": ["Check again", "connect"],
     "blocked-act-link": ["Open link", "open_link"],
+    "blocked-act-missing": ["Open link", "open_link"],
     "blocked-act-command": ["Copy command", "copy"],
+    "blocked-act-shields": ["Copy command", "copy"],
     "blocked-act-restart": ["Restart OpenClaw", "restart_gateway"],
     "blocked-ask": ["Connect again", "connect"],
     "blocked-quiet": ["Connect again", "connect"],
@@ -446,6 +448,31 @@ test("every cause has one thing to do", async (t) => {
     assert.equal((await lastCall(p))[0], command, state);
     await p.context().close();
   }
+});
+
+test("what leads on can be opened, copied and selected, whichever cause names it", async (t) => {
+  for (const [state, what, name] of [["blocked-act-missing", "link", "Copy link"], ["blocked-act-shields", "command", "Copy command"], ["blocked-unconfirmed", "command", "Copy command"], ["needs-sign-in", "link", "Copy link"]]) {
+    const p = await open(browser, server.origin, { state });
+    await p.getByRole("button", { name, exact: true }).click();
+    assert.deepEqual(await lastCall(p), ["copy", { what }], state);
+    const kinds = await p.evaluate(() => [...document.querySelectorAll(".callout p")].map((line) => getComputedStyle(line).userSelect));
+    assert.deepEqual([...new Set(kinds)], ["text"], state);
+    await p.context().close();
+  }
+});
+
+test("who has never heard of Funnel is told what is needed, and what to press", async (t) => {
+  const p = await page(t, { state: "first-run" });
+  const seen = async (state) => {
+    await p.evaluate((state) => window.standIn.show(state), state);
+    return p.locator("main").innerText();
+  };
+  assert.match(await seen("first-run"), /Tailscale Funnel.+account.+free/);
+  assert.doesNotMatch(await seen("private"), /account/);
+  assert.match(await seen("needs-sign-in"), /No account yet\? The page makes one\./);
+  assert.match(await seen("needs-funnel"), /asks once whether this machine may be reached from the internet.+press/);
+  assert.match(await seen("preparing"), /the guard, Ecto’s lock/);
+  for (const state of Object.keys(states)) assert.doesNotMatch(await seen(state), /tailnet(?!\.ts)/, state);
 });
 
 test("a key by keyboard alone: made with limits, copied, replaced with grace, renamed, revoked; the key itself never comes", async (t) => {

@@ -1,12 +1,12 @@
 //! The menu as data: made from what is shown, compared before anything is redrawn.
 
 use ecto_core::cause::Remedy;
-use ecto_core::exposure::{Closed, Exposure};
+use ecto_core::exposure::{Closed, Exposure, Reach};
 use ecto_core::step::Step;
 use ecto_core::words;
 use serde::Serialize;
 
-use crate::view::{AppView, LoginItem, Mood};
+use crate::view::{AppView, LINK_IS_INSIDE, LoginItem, Mood, without_link};
 
 const CONNECT: &str = "Connect";
 const DISCONNECT: &str = "Disconnect";
@@ -222,19 +222,40 @@ pub fn state(exposure: &Exposure) -> String {
     }
 }
 
-/// What the icon says when it is pointed at.
+/// What the icon says when it is pointed at: how it is, and after that only what is new. No link to sign in, since others may
+/// look on.
 pub fn tooltip(view: &AppView) -> String {
     let exposure = &view.report.snapshot.exposure;
+    let title = state(exposure);
     let detail = match exposure {
-        Exposure::Blocked { .. } | Exposure::Preparing { .. } => view.report.message.to_string(),
-        Exposure::Private | Exposure::Public { .. } | Exposure::Closing => String::new(),
+        Exposure::Preparing {
+            waiting: Some(waiting),
+            ..
+        } => match waiting.link() {
+            Some(_) => LINK_IS_INSIDE.to_owned(),
+            None => words::waiting(waiting),
+        },
+        Exposure::Public {
+            held: Some(cause), ..
+        } => without_link(words::app::cause(cause), cause),
+        Exposure::Public {
+            reach: Reach::Unreachable { cause, .. },
+            ..
+        } => words::app::reach(cause).to_string(),
+        Exposure::Blocked { cause, closed } => {
+            let said = without_link(words::app::exposure(exposure), cause);
+            match closed {
+                Closed::Yes => said,
+                // It says so itself.
+                Closed::Unconfirmed => return format!("Ecto: {said}"),
+            }
+        }
+        Exposure::Preparing { waiting: None, .. }
+        | Exposure::Private
+        | Exposure::Public { .. }
+        | Exposure::Closing => return format!("Ecto: {title}"),
     };
-    let title = format!("Ecto: {}", state(exposure));
-    if detail.is_empty() {
-        title
-    } else {
-        format!("{title}. {detail}")
-    }
+    format!("Ecto: {title}. {detail}")
 }
 
 #[cfg(test)]
@@ -273,6 +294,17 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn a_tooltip_says_nothing_twice_and_shows_no_link() {
+        for name in EVERY_STATE {
+            let told = tooltip(&view_of(name));
+            assert!(!told.contains("://"), "{told}");
+            let told = told.strip_prefix("Ecto: ").unwrap().to_lowercase();
+            let (title, rest) = told.split_once(". ").unwrap_or((&told, ""));
+            assert!(!rest.contains(title), "{told}");
+        }
     }
 
     #[test]

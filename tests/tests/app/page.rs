@@ -144,7 +144,10 @@ async fn hostile_texts_stay_text() {
     picture(&opened.display, "app-hostile.png");
     // The tray and the menu hold it too.
     let tooltip = opened.item.tooltip().await.unwrap().text;
-    assert!(tooltip.starts_with("Ecto: Not seen to close"), "{tooltip}");
+    assert!(
+        tooltip.starts_with("Ecto: The door could not be seen to close"),
+        "{tooltip}"
+    );
     assert!(!tooltip.contains('\u{202e}'), "{tooltip}");
     host.report(Exposure::Private);
     dismiss(&opened.display, &opened.screen, opened.pid).await;

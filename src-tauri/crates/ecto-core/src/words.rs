@@ -3,6 +3,8 @@
 //! Nothing in the engine calls this; the edges do (`ecto`, the popover, the skill). Each text says what happened, and,
 //! where there is something to do, what to do next. No secret ever comes in here.
 
+pub mod app;
+mod lead;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,8 @@ use crate::ports::VaultPlace;
 use crate::snapshot::Notice;
 use crate::step::{Step, Waiting};
 use crate::tailnet::NodeKind;
+
+pub use lead::{command, link};
 
 /// What happened, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +110,8 @@ fn clause(detail: &ForeignText) -> &str {
     detail.as_str().trim_end_matches('.')
 }
 
+/// What a person sets where Ecto leaves the configuration alone.
+const SET_YOURSELF: &str = "set gateway.auth.mode to \"token\", gateway.auth.token to at least 43 random characters, and gateway.http.endpoints.chatCompletions.enabled and gateway.http.endpoints.responses.enabled to true.";
 const RETRIED: &str = "Ecto tries again by itself.";
 const CONNECT_AGAIN: &str = "Connect again to retry.";
 const CONTINUES: &str = "Ecto goes on by itself after that.";
@@ -133,12 +139,12 @@ pub fn waiting(waiting: &Waiting) -> String {
             format!("Open this link and sign in to Tailscale: {}", link.as_str())
         }
         Waiting::Approval { link } => format!(
-            "An administrator of your tailnet has to approve this machine: {}",
+            "An administrator of your Tailscale network has to approve this machine: {}",
             link.as_str()
         ),
         Waiting::FunnelPermission { link } => {
             format!(
-                "Open this link and allow Funnel for your tailnet: {}",
+                "Open this link and allow Funnel for your Tailscale network: {}",
                 link.as_str()
             )
         }
@@ -281,14 +287,16 @@ fn see_log(log: Option<&String>) -> String {
 
 /// Why it is blocked.
 pub fn cause(cause: &Cause) -> Message {
+    let place = lead::address(cause).unwrap_or_default();
+    let typed = command(cause).unwrap_or_default();
     match cause {
         Cause::HomebrewMissing => Message::new(
             "Tailscale is not installed, and neither is Homebrew, with which Ecto would install it.",
-            format!("Install Tailscale from https://tailscale.com/download. {CONTINUES}"),
+            format!("Install Tailscale from {place}. {CONTINUES}"),
         ),
-        Cause::TailscaleMissing { command } => Message::new(
+        Cause::TailscaleMissing { .. } => Message::new(
             "Tailscale is not installed.",
-            format!("Install it with `{command}`. {CONTINUES}"),
+            format!("Install it with `{typed}`. {CONTINUES}"),
         ),
         Cause::InstallFailed { detail } => Message::new(
             format!("Tailscale could not be installed: {}.", clause(detail)),
@@ -298,9 +306,9 @@ pub fn cause(cause: &Cause) -> Message {
             "Nothing was changed: the administrator prompt was closed.",
             "Connect again when you want to go on.",
         ),
-        Cause::AdministratorNeeded { command } => Message::new(
+        Cause::AdministratorNeeded { .. } => Message::new(
             "An administrator of this machine is needed for the next step.",
-            format!("Run `{command}` in a terminal. {CONTINUES}"),
+            format!("Run `{typed}` in a terminal. {CONTINUES}"),
         ),
         Cause::TailscaleNotStarted { detail } => Message::new(
             format!("Tailscale did not start: {}.", clause(detail)),
@@ -313,9 +321,9 @@ pub fn cause(cause: &Cause) -> Message {
         Cause::TailscaleLost => {
             Message::new("Tailscale went away, and the door closed with it.", RETRIED)
         }
-        Cause::TailscaleDenied { command } => Message::new(
+        Cause::TailscaleDenied { .. } => Message::new(
             "Your user may not change Tailscale on this machine.",
-            format!("Run `{command}` once in a terminal. {CONTINUES}"),
+            format!("Run `{typed}` once in a terminal. {CONTINUES}"),
         ),
         Cause::TailscaleBroken { version } => Message::new(
             format!("Funnel does not work in Tailscale {version}."),
@@ -337,38 +345,28 @@ pub fn cause(cause: &Cause) -> Message {
             format!("Tailscale refused to sign in: {}.", clause(detail)),
             CONNECT_AGAIN,
         ),
-        Cause::MachineNotApproved { link } => {
-            let place = link
-                .as_ref()
-                .map_or("https://login.tailscale.com/admin/machines", |link| {
-                    link.as_str()
-                });
-            Message::new(
-                "This machine is signed in and waits for approval by an administrator of your tailnet.",
-                format!("Approve it at {place}. {CONTINUES}"),
-            )
-        }
-        Cause::FunnelNotAllowed { detail, link } => {
+        Cause::MachineNotApproved { .. } => Message::new(
+            "This machine is signed in and waits for approval by an administrator of your Tailscale network.",
+            format!("Approve it at {place}. {CONTINUES}"),
+        ),
+        Cause::FunnelNotAllowed { detail, .. } => {
             let what = if detail.is_empty() {
-                "Your tailnet does not allow Funnel for this machine.".to_owned()
+                "Your Tailscale network does not allow Funnel for this machine.".to_owned()
             } else {
                 format!(
-                    "Your tailnet does not allow Funnel for this machine: {}.",
+                    "Your Tailscale network does not allow Funnel for this machine: {}.",
                     clause(detail)
                 )
             };
-            let place = link
-                .as_ref()
-                .map_or("https://tailscale.com/s/no-funnel", |link| link.as_str());
             Message::new(what, format!("Allow it at {place}. {CONTINUES}"))
         }
         Cause::ShieldsUp => Message::new(
             "Tailscale blocks incoming connections on this machine, and with them Funnel.",
-            format!("Turn that off with `tailscale set --shields-up=false`. {CONTINUES}"),
+            format!("Turn that off with `{typed}`. {CONTINUES}"),
         ),
         Cause::NoHostName => Message::new(
-            "This machine has no name in your tailnet.",
-            format!("Turn on MagicDNS in the DNS settings of your tailnet. {CONTINUES}"),
+            "This machine has no name in your Tailscale network.",
+            format!("Turn on MagicDNS at {place}. {CONTINUES}"),
         ),
         Cause::PortsTaken => Message::new(
             "Something else on this machine uses all three Funnel ports (443, 8443 and 10000).",
@@ -384,7 +382,7 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::ClaimLost => Message::new("Tailscale closed the door.", RETRIED),
         Cause::HostRenamed => Message::new(
-            "This machine has a new name in your tailnet, so its address changes.",
+            "This machine has a new name in your Tailscale network, so its address changes.",
             "Ecto opens again under the new address by itself.",
         ),
         Cause::CouldNotClose { detail, node } => Message::new(
@@ -392,16 +390,17 @@ pub fn cause(cause: &Cause) -> Message {
             match node {
                 Some(NodeKind::Own) => {
                     "Ecto goes on trying. To be sure at once, quit Ecto: its own node ends with it."
+                        .to_owned()
                 }
                 Some(NodeKind::System | NodeKind::AppStore | NodeKind::Standalone) | None => {
-                    "Ecto goes on trying. To be sure at once, run `tailscale down`."
+                    format!("Ecto goes on trying. To be sure at once, run `{typed}`.")
                 }
             },
         ),
 
         Cause::OpenClawMissing => Message::new(
             "OpenClaw is not installed for this user.",
-            format!("Install it from https://openclaw.ai. {CONTINUES}"),
+            format!("Install it from {place}. {CONTINUES}"),
         ),
         Cause::ConfigUnusable { path, problem } => config_problem(path, problem),
         Cause::ConfigNotWritable { path, detail } => Message::new(
@@ -415,9 +414,7 @@ pub fn cause(cause: &Cause) -> Message {
             format!(
                 "OpenClaw's configuration is managed by something else ({by}), so Ecto leaves it alone."
             ),
-            format!(
-                "Set gateway.auth and gateway.http.endpoints there, as docs/known-issues.md tells. {CONTINUES}"
-            ),
+            format!("There, {SET_YOURSELF} {CONTINUES}"),
         ),
         Cause::ConfigContended { path } => Message::new(
             format!("Something else keeps changing OpenClaw's configuration {path}."),
@@ -665,9 +662,7 @@ fn config_problem(path: &str, problem: &ConfigProblem) -> Message {
             format!(
                 "In OpenClaw's configuration {path}, {key} comes from included files that Ecto does not change."
             ),
-            format!(
-                "Set gateway.auth and gateway.http.endpoints there yourself, as docs/known-issues.md tells. {CONTINUES}"
-            ),
+            format!("In the included files, {SET_YOURSELF} {CONTINUES}"),
         ),
         ConfigProblem::WrongType { key } => Message::new(
             format!(

@@ -217,6 +217,64 @@ fn every_text_is_a_sentence() {
 }
 
 #[test]
+fn what_is_to_be_opened_or_typed_is_what_the_sentence_names() {
+    let mut named = 0;
+    for each in every_cause() {
+        let text = cause(&each).to_string();
+        if let Some(address) = lead::address(&each) {
+            assert!(super::link(&each).is_some(), "{each:?}");
+            assert!(text.contains(address), "{text}");
+            named += 1;
+        } else {
+            assert!(!text.contains("https://"), "{text}");
+        }
+        if let Some(typed) = command(&each) {
+            assert!(text.contains(&format!("`{typed}`")), "{text}");
+            named += 1;
+        }
+    }
+    assert_eq!(named, 9);
+}
+
+#[test]
+fn nobody_is_sent_to_a_file_of_the_source() {
+    for message in every_message() {
+        assert!(!message.to_string().contains("docs/"), "{message}");
+    }
+}
+
+#[test]
+fn the_app_sends_nobody_to_the_command() {
+    let blocked = |cause: Cause| {
+        app::exposure(&Exposure::Blocked {
+            cause,
+            closed: Closed::Yes,
+        })
+    };
+    let at = Timestamp::UNIX_EPOCH;
+    let unreachable = |cause| app::exposure(&public(Reach::Unreachable { cause, at }, None));
+    let noticed = |cause| app::notice(&Notice::ClosedUnexpectedly { cause, at });
+    let messages = every_cause()
+        .into_iter()
+        .flat_map(|each| {
+            let held = app::exposure(&public(Reach::Unchecked, Some(each.clone())));
+            [
+                app::cause(&each),
+                noticed(each.clone()),
+                held,
+                blocked(each),
+            ]
+        })
+        .chain(every_reach_cause().into_iter().map(unreachable));
+    for message in messages {
+        let text = message.to_string();
+        assert!(!text.contains("`ecto "), "{text}");
+        assert!(!text.contains("--vault"), "{text}");
+        assert!(ends_well(&text), "{text}");
+    }
+}
+
+#[test]
 fn whatever_stops_it_says_what_to_do_next() {
     for each in every_cause() {
         assert!(cause(&each).next.is_some(), "{each:?}");
