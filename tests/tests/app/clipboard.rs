@@ -93,11 +93,11 @@ async fn the_codes_in_the_page_are_read_as_address_and_key() {
     assert!(both.contains(base), "without the address");
 }
 
-/// Reads the code that the page shows, until it says what is wanted.
+/// Reads the code that the page shows, until it says what is wanted. While another one is made there is none.
 async fn scan(opened: &Opened, wanted: impl Fn(&str) -> bool) -> String {
     let begun = std::time::Instant::now();
     while begun.elapsed() < LIMIT {
-        let script = "return decodeURIComponent(document.querySelector('.plate img').src)";
+        let script = "return decodeURIComponent(document.querySelector('.plate img')?.src ?? '')";
         let shown = opened.session.execute(script, &[]).await.unwrap();
         if let Some(text) = read(shown.as_str().unwrap())
             && wanted(&text)
