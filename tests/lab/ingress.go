@@ -30,8 +30,10 @@ const publicSource = "203.0.113.9"
 // publicPorts are the ports that Funnel can be on.
 var publicPorts = []int{443, 8443, 10000}
 
-// dialLimit is how long a visitor waits for the node.
-const dialLimit = 5 * time.Second
+// dialLimit is how long a visitor waits for the node. WireGuard tries a handshake
+// that was lost again after five seconds, so less would turn visitors away from a
+// node that only just heard of the ingress.
+const dialLimit = 12 * time.Second
 
 // Ingress is Funnel's public side: for each public port a listener, which finds
 // the node by the server name of the TLS handshake and hands the connection to

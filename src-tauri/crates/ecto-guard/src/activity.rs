@@ -195,7 +195,8 @@ impl Drop for Line {
             bytes: self.bytes,
             milliseconds: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         };
-        tracing::info!(
+        // The record is bounded and the log is not: strangers must not fill a disk with it.
+        tracing::debug!(
             target: "ecto_guard::request",
             at = %line.at,
             key = line.key.as_deref(),

@@ -237,7 +237,9 @@ impl KnownKeys {
             .digests
             .iter()
             .find_map(|valid| known(valid.digest))
-            .map(|(before, _)| Arc::clone(&before.usage));
+            .map(|(before, _)| before)
+            .or_else(|| self.0.iter().find(|before| before.name == key.name))
+            .map(|before| Arc::clone(&before.usage));
         let secrets = key.digests.iter().map(|valid| KnownSecret {
             valid: *valid,
             // One that has ended is good again where it was given more time; what was cut stays cut.
@@ -455,6 +457,15 @@ mod tests {
             .key
             .count(&Now(60), at(60))
             .unwrap();
+        // Without a grace nothing of the old secret is left.
+        let mut anew = key("tablet", "3");
+        anew.grant.rate = Some("1/min".parse().unwrap());
+        let at_once = after.replace(vec![anew]);
+        find(&at_once, "3")
+            .unwrap()
+            .key
+            .count(&Now(61), at(61))
+            .unwrap_err();
     }
 
     proptest! {

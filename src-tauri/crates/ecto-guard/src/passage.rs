@@ -116,13 +116,8 @@ async fn answer(
         && check_form(&head).is_ok()
         && let Some(answer) = sharing.preflight(&head, path_method().as_ref())
     {
-        return match shared.addresses.enter(address) {
-            Ok(_) => answer_preflight(answer, line, turn),
-            Err((refusal, retry)) => {
-                details.retry = retry;
-                refuse(refusal, &details, line, turn)
-            }
-        };
+        // Anybody can ask this, so it takes nothing of what the address may do with a key.
+        return answer_preflight(answer, line, turn);
     }
     let admitted = match admit(shared, asking, &mut line, &mut turn) {
         Ok(admitted) => admitted,
@@ -162,7 +157,10 @@ async fn answer(
             RequestBody::none()
         }
         Route::Chat | Route::Responses | Route::Embeddings | Route::Hooks => {
-            let Some(room) = shared.room.take(MOST_HELD) else {
+            let announced = body.size_hint().upper();
+            let held = announced.and_then(|bytes| usize::try_from(bytes).ok());
+            let held = held.map_or(MOST_HELD, |bytes| bytes.min(MOST_HELD));
+            let Some(room) = shared.room.take(held) else {
                 return refuse(Refusal::TooBusy, &details, line, turn);
             };
             RequestBody::new(body, &shared.limits, room, fault.clone())

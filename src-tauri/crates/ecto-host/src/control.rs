@@ -73,6 +73,8 @@ impl Desk {
     /// Takes over what a person allowed or forbade, where that changes anything.
     async fn choose(&self, choice: Choice, is_allowed: bool) -> Answer {
         let offers = &self.surroundings.offers;
+        // What was chosen last has to be what the guard hears last.
+        let _turn = offers.take_turn().await;
         let before = offers.present();
         let chosen = offers.choose(choice, is_allowed);
         let present = offers.present();

@@ -36,6 +36,7 @@ pub enum Choice {
 pub struct Offers {
     path: PathBuf,
     present: Mutex<Offer>,
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Offers {
@@ -57,7 +58,13 @@ impl Offers {
         Self {
             path,
             present: Mutex::new(offer),
+            turn: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Waits until nobody else chooses. Held until the guard has heard what was chosen.
+    pub async fn take_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// What is offered now.

@@ -103,7 +103,8 @@ impl Tally {
                 day.caller.clone_from(&line.address);
             }
         }
-        if line.key.is_none() && line.status == 401 {
+        // After some wrong keys, an address is told to wait.
+        if line.key.is_none() && matches!(line.status, 401 | 429) {
             self.add_attempt(line);
         }
     }

@@ -254,7 +254,9 @@ fn many_wrong_keys_in_a_minute_are_strangers_until_they_stop() {
     assert_eq!(record.strangers(), None);
     clock.pass(1000);
     for attempt in 0..25 {
-        let mut line = line(NOON + 1000 + attempt, None, 401);
+        // After some, an address is told to wait.
+        let status = if attempt < 20 { 401 } else { 429 };
+        let mut line = line(NOON + 1000 + attempt, None, status);
         line.address = ForeignText::new(format!("203.0.113.{}", attempt % 3));
         record.keep(&line);
     }
