@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cause::Cause;
-use crate::key::{Key, KeyGrant, KeyName, KeyRing};
+use crate::key::{GuardKey, Key, KeyGrant, KeyName, KeyRing, ValidDigest};
 use crate::snapshot::KeyView;
 
 use super::command::RevealedKey;
@@ -136,9 +136,32 @@ impl Engine {
         self.take_keys(ring).await
     }
 
-    /// Stores the keys and hands them to the guard. Another first key voids the proof that was made with the one before;
+    /// Takes from the guard the keys that are not among these any more. One that only gets another secret stays until that
+    /// is stored.
+    fn cut_revoked(&self, ring: &KeyRing) {
+        let next = ring.for_the_guard();
+        let stays = |key: &GuardKey| {
+            next.iter().any(|other| {
+                let shared = |secret: &ValidDigest| {
+                    let mut digests = key.digests.iter();
+                    digests.any(|known| known.digest == secret.digest)
+                };
+                other.name == key.name || other.digests.iter().any(shared)
+            })
+        };
+        let known = self.guard_keys();
+        let mut staying = known.clone();
+        staying.retain(stays);
+        if staying.len() < known.len() {
+            self.ports.guard.set_keys(staying);
+        }
+    }
+
+    /// Stores the keys and hands them to the guard. What is revoked ends at once: the vault may take its time, or ask a
+    /// person. Where that is not stored, it is good again, and that is said. Another first key voids the proof that was made with the one before;
     /// any other change leaves everybody but the holders of that key alone.
     async fn take_keys(&mut self, ring: KeyRing) -> Result<(), Cause> {
+        self.cut_revoked(&ring);
         let vault = Arc::clone(&self.ports.vault);
         let stored = ring.clone();
         let store = async move { vault.store(&stored).await.map_err(Cause::from) };
@@ -147,6 +170,9 @@ impl Engine {
         if let Err(cause) = settle(outcome)
             && !self.is_stored(&ring, interrupted).await
         {
+            if self.keys.is_some() {
+                self.ports.guard.set_keys(self.guard_keys());
+            }
             return Err(cause);
         }
         let first = |ring: &KeyRing| {

@@ -263,6 +263,23 @@ async fn what_cannot_be_done_with_a_key_is_said_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_revoked_key_ends_before_a_vault_that_takes_its_time() {
+    let story = Story::public(World::ready()).await;
+    story.handle.add_key(name("phone"), pinned()).await.unwrap();
+    let with_it = story.world.keys_of_guard().len();
+    story
+        .world
+        .fail(Call::StoreSecrets, 1, Fault::Slow(Duration::from_secs(60)));
+    let handle = story.handle.clone();
+    let revoking = tokio::spawn(async move { handle.revoke_key(name("phone")).await });
+    story.pass(Duration::from_secs(1)).await;
+    assert!(!revoking.is_finished());
+    assert_eq!(story.world.keys_of_guard().len(), with_it - 1);
+    revoking.await.unwrap().unwrap();
+    assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_cannot_be_taken_out_of_the_vault_goes_on_and_that_is_said() {
     let story = Story::public(World::ready()).await;
     story.handle.add_key(name("phone"), pinned()).await.unwrap();
