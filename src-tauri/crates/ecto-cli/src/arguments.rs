@@ -179,7 +179,7 @@ pub enum RouteCommand {
     },
     /// Let the programs of a web page call (CORS).
     AllowOrigin {
-        /// Where the page comes from, such as https://app.example.
+        /// Where the page comes from, such as `https://app.example`.
         origin: Origin,
     },
     /// Let the programs of a web page call no longer.
