@@ -30,6 +30,8 @@ pub struct Streams {
     pub events: u64,
     /// How long the upstream waits between two.
     pub pause: Duration,
+    /// How long before it counts: everybody's first connections and first pages of memory are not what is asked for.
+    pub warm_up: Duration,
     /// How long new ones are begun.
     pub measured: Duration,
 }
@@ -61,6 +63,7 @@ struct Event {
 struct Listening {
     nonce: String,
     asked: u64,
+    counts: bool,
     seen: u64,
     read: usize,
     done: bool,
@@ -79,7 +82,8 @@ impl Streams {
         let mut buffer = vec![0; 64 * 1024];
         let mut ready = Vec::new();
         let started = monotonic();
-        let ending = started + nanoseconds(self.measured);
+        let counting = started + nanoseconds(self.warm_up);
+        let ending = counting + nanoseconds(self.measured);
         // Spread over one pause, so that the events do not all come in one moment.
         let step = nanoseconds(self.pause) / self.count.max(1) as u64;
         let mut listening: Vec<Listening> = (0..self.count as u64)
@@ -102,6 +106,7 @@ impl Streams {
                         listened.begun += 1;
                         let wire = wires.wires.get_mut(number).context("no such wire")?;
                         listening.asked = monotonic();
+                        listening.counts = listening.asked >= counting;
                         let _ = wire.send(text.as_bytes());
                         open = true;
                     }
@@ -179,10 +184,10 @@ impl Listening {
             if event.nonce != self.nonce || event.number != self.seen {
                 listened.mixed += 1;
             }
-            if self.seen == 0 {
-                listened.first_event.push(now.saturating_sub(self.asked));
-            } else {
-                listened.event.push(now.saturating_sub(event.sent));
+            match self.seen {
+                _ if !self.counts => {}
+                0 => listened.first_event.push(now.saturating_sub(self.asked)),
+                _ => listened.event.push(now.saturating_sub(event.sent)),
             }
             self.seen += 1;
         }

@@ -183,6 +183,17 @@ mod bench {
                 .processor(OTHER_PROCESSOR)
                 .map(Pinned::to)
                 .transpose()?;
+            let measured = self.take_turns(&kinds);
+            // What was measured before something went wrong is worth reading too.
+            self.print(&columns, &machine);
+            measured?;
+            if self.wrong.of_guard > 0 {
+                bail!("the guard lost, mixed or repeated an answer, or let something through");
+            }
+            Ok(())
+        }
+
+        fn take_turns(&mut self, kinds: &[Kind]) -> Result<()> {
             for what in self.arguments.only.clone() {
                 for round in 0..self.arguments.rounds {
                     let mut bare = Vec::new();
@@ -208,10 +219,6 @@ mod bench {
                     }
                     eprint_progress(what, round + 1, self.arguments.rounds);
                 }
-            }
-            self.print(&columns, &machine);
-            if self.wrong.of_guard > 0 {
-                bail!("the guard lost, mixed or repeated an answer, or let something through");
             }
             Ok(())
         }
@@ -404,6 +411,7 @@ mod bench {
                 count: 50,
                 events: 20,
                 pause: Duration::from_millis(20),
+                warm_up: Duration::from_millis(if self.arguments.quick { 300 } else { 1_000 }),
                 measured: Duration::from_secs(self.arguments.seconds),
             };
             let mut listened = streams.run()?;

@@ -211,6 +211,7 @@ mod soak {
                 count: 20,
                 events: 20,
                 pause: Duration::from_millis(50),
+                warm_up: Duration::ZERO,
                 measured: Duration::from_secs(3),
             }
             .run()?;
