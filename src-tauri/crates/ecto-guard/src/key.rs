@@ -155,28 +155,40 @@ impl KnownKey {
         self.grant.judge(route, address, now)
     }
 
-    /// Counts a request, where there is room for one more. What is refused costs nothing.
-    pub fn count(&self, clock: &dyn Clock, now: Timestamp) -> Result<Place, KeyRefusal> {
+    /// Gives a request its place, where there is one and its rate leaves one more. Nothing is counted yet, so that what is
+    /// refused costs nothing.
+    pub fn enter(&self, clock: &dyn Clock) -> Result<Place, KeyRefusal> {
         let place = self
             .usage
             .take_place(self.grant.concurrent)
             .ok_or(Refusal::KeyBusy)?;
-        if let Some(rate) = self.grant.rate {
-            let pace = Pace::new(rate.count, rate.per.duration());
-            self.usage
-                .allowance
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(&pace, clock.uptime())
-                .map_err(|retry| KeyRefusal {
-                    refusal: Refusal::KeyRateReached,
-                    retry: Some(retry),
-                })?;
-        }
+        self.with_allowance(|allowance, pace| allowance.check(pace, clock.uptime()))?;
+        Ok(place)
+    }
+
+    /// Counts a request that is let through.
+    pub fn count(&self, clock: &dyn Clock, now: Timestamp) -> Result<(), KeyRefusal> {
+        self.with_allowance(|allowance, pace| allowance.take(pace, clock.uptime()))?;
         self.usage
             .last
             .store(now.as_millisecond(), Ordering::Relaxed);
-        Ok(place)
+        Ok(())
+    }
+
+    fn with_allowance(
+        &self,
+        ask: impl FnOnce(&mut Allowance, &Pace) -> Result<(), RetryAfter>,
+    ) -> Result<(), KeyRefusal> {
+        let Some(rate) = self.grant.rate else {
+            return Ok(());
+        };
+        let pace = Pace::new(rate.count, rate.per.duration());
+        let allowance = self.usage.allowance.lock();
+        let mut allowance = allowance.unwrap_or_else(PoisonError::into_inner);
+        ask(&mut allowance, &pace).map_err(|retry| KeyRefusal {
+            refusal: Refusal::KeyRateReached,
+            retry: Some(retry),
+        })
     }
 
     /// The model under which its agent is known, where it has one.
@@ -439,16 +451,14 @@ mod tests {
         once.grant.rate = Some("1/min".parse().unwrap());
         let before = KnownKeys::default().replace(vec![once.clone()]);
         let holder = find(&before, "1").unwrap();
-        drop(holder.key.count(&Now(0), at(0)).unwrap());
+        holder.key.count(&Now(0), at(0)).unwrap();
         once.name = "tablet".parse().unwrap();
         let fresh = key("tablet", "2").digests[0];
         once.digests.insert(0, fresh);
         let after = before.replace(vec![once]);
-        let refused = find(&after, "2")
-            .unwrap()
-            .key
-            .count(&Now(1), at(1))
-            .unwrap_err();
+        let tablet = find(&after, "2").unwrap().key;
+        let refused = tablet.enter(&Now(1)).unwrap_err();
+        assert_eq!(tablet.count(&Now(1), at(1)), Err(refused));
         assert_eq!(refused.refusal, Refusal::KeyRateReached);
         assert_eq!(refused.retry, Some(RetryAfter(Duration::from_secs(59))));
         assert_eq!(after.uses(), [("tablet".parse().unwrap(), at(0))]);
@@ -478,7 +488,7 @@ mod tests {
             let mut places = Vec::new();
             for begins in moves {
                 if begins {
-                    match holder.key.count(&Now(0), at(0)) {
+                    match holder.key.enter(&Now(0)) {
                         Ok(place) => places.push(place),
                         Err(refused) => {
                             prop_assert_eq!(refused.refusal, Refusal::KeyBusy);

@@ -166,6 +166,11 @@ async fn answer(
             RequestBody::new(body, &shared.limits, room, fault.clone())
         }
     };
+    // Last, so that what is refused uses up nothing of what the key may do.
+    if !is_prover && let Err(refused) = admitted.key.count(&*shared.clock, line.began_at()) {
+        details.retry = refused.retry;
+        return refuse(refused.refusal, &details, line, turn);
+    }
     line.set_under_way();
     let (gateway, as_list) = (Arc::clone(&admitted.gateway), admitted.as_list);
     let outcome = match request_to_the_gateway(&head, admitted, body) {
@@ -255,7 +260,7 @@ fn admit(
         if shared.gate.is_held() {
             return Err(Refusal::Held.into());
         }
-        turn.keep(key.count(&*shared.clock, now)?);
+        turn.keep(key.enter(&*shared.clock)?);
     }
     Ok(Admitted {
         destination,

@@ -73,6 +73,44 @@ async fn a_key_that_is_used_too_often_is_told_how_long_to_wait() {
 }
 
 #[tokio::test]
+async fn what_is_refused_for_another_reason_uses_up_nothing_of_a_key() {
+    let (gateway, mut streams) = TinyGateway::streaming().await;
+    let limits = Limits {
+        address_under_way: 1,
+        under_way_bytes: 100,
+        ..Limits::default()
+    };
+    let setting = Setting::new(gateway.address, limits).await;
+    let once = limited("once", 2, |grant| {
+        grant.rate = Some("1/day".parse().unwrap());
+        grant.concurrent = NonZeroU32::new(1);
+    });
+    setting.guard.set_keys(vec![key("phone", 1), once]);
+    let (line, from) = ("POST /v1/responses", ["X-Forwarded-For: 203.0.113.9"]);
+    let mut busy = setting.connect().await;
+    busy.send(&request_with(&secret(1), line, &from, "{}"))
+        .await;
+    let at_gateway = soon("a stream", streams.recv()).await.unwrap();
+    let refused = ask(&setting, 2, line, &from, "{}").await;
+    assert_eq!(refused.code(), "address_busy");
+    let large = request_with(&secret(2), line, &[], "");
+    let large = large.replace("Content-Length: 0", "Content-Length: 20971521");
+    let mut client = setting.connect().await;
+    client.send(large).await;
+    assert_eq!(client.answer().await.code(), "body_too_large");
+    let refused = ask(&setting, 2, line, &[], &"x".repeat(101)).await;
+    assert_eq!(refused.code(), "too_busy");
+    assert_eq!(setting.guard.key_uses().len(), 1, "it was not used yet");
+
+    let mut passes = open_stream(&setting, 2).await;
+    drop(soon("a stream", streams.recv()).await.unwrap());
+    passes.until("0\r\n\r\n").await;
+    let refused = models(&setting, 2, &[]).await;
+    assert_eq!(refused.code(), "key_rate_reached");
+    drop(at_gateway);
+}
+
+#[tokio::test]
 async fn what_the_prover_asks_is_neither_counted_nor_limited() {
     let gateway = TinyGateway::ordinary().await;
     let once = limited("once", 2, |grant| {
