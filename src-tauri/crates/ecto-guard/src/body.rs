@@ -1,5 +1,6 @@
 //! The request's body on its way to the gateway: counted, and not waited for without end.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use ecto_core::refusal::Refusal;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::connection::BUFFER;
 use crate::limits::Limits;
@@ -17,6 +18,33 @@ use crate::room::Taken;
 
 /// How much of one body is held at most, in bytes: on the client's side, and on the gateway's.
 pub(crate) const MOST_HELD: usize = 2 * BUFFER;
+
+/// The longest body that is read although nobody wants it, in bytes.
+const SHORT: u64 = 64 * 1024;
+
+/// Reads a short body that nobody wants, for at most `within`, and says whether it came to its end. Over HTTP/2 an answer
+/// that ends before the client's body has left resets the stream, and curl (7.88) shows that in place of the answer.
+pub(crate) async fn hear_out<B>(mut body: B, within: Duration) -> bool
+where
+    B: Body + Unpin,
+{
+    if body.is_end_stream() {
+        return true;
+    }
+    if body.size_hint().upper().is_none_or(|length| length > SHORT) {
+        return false;
+    }
+    let heard = timeout(within, async {
+        loop {
+            match poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+                None => return true,
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return false,
+            }
+        }
+    });
+    heard.await.unwrap_or(false)
+}
 
 /// The body did not arrive as it should. Carries nothing: see [`BodyFault`] for why.
 #[derive(Debug, thiserror::Error)]

@@ -21,6 +21,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 
 use crate::activity::Register;
 use crate::address::Addresses;
@@ -74,6 +75,7 @@ impl Default for Setting {
             prover: ProverPass::new(&mut random).unwrap(),
             addresses: Addresses::new(&limits, clock.clone()),
             register: Register::new(clock.clone(), None),
+            hearings: Semaphore::new(limits.heard_out),
             room: Room::new(limits.under_way_bytes),
             limits,
             clock,

@@ -20,6 +20,7 @@ use subtle::ConstantTimeEq;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::body::RequestBody;
 use crate::header::GatewayHeaders;
 use crate::limits::Limits;
 
@@ -84,10 +85,9 @@ fn is_same_token(left: &SecretString, right: &SecretString) -> bool {
 }
 
 /// Why the gateway did not answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
-    /// It could not be reached, and has not seen the request.
-    Away,
+    /// It could not be reached, and has not seen the request. Gives back what was not read of its body.
+    Away(RequestBody),
     /// It may have seen the request, and may have acted.
     BrokeOff,
 }
@@ -146,10 +146,12 @@ impl Gateway {
             },
         };
         // Set aside: it is rarely needed, and would make every request larger.
-        let link = Box::pin(self.connect()).await.ok_or(Silence::Away)?;
+        let Some(link) = Box::pin(self.connect()).await else {
+            return Err(Silence::Away(sending.into_body()));
+        };
         match link.exchange(sending).await {
             Ok(answer) => Ok(answer),
-            Err(Unanswered::Unsent(_)) => Err(Silence::Away),
+            Err(Unanswered::Unsent(sending)) => Err(Silence::Away(sending.into_body())),
             Err(Unanswered::Sent) => Err(Silence::BrokeOff),
         }
     }

@@ -13,7 +13,7 @@ use ecto_core::offer::Offer;
 use ecto_core::ports::{Activity, Clock, Guard, Recorder};
 use ecto_core::proof::{ProofAnswer, ProofQuestion};
 use rand::TryRng;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::activity::Register;
@@ -57,6 +57,7 @@ impl LoopbackGuard {
     ) -> Result<Self, NoRandomness> {
         let shared = Shared {
             addresses: Addresses::new(&limits, clock.clone()),
+            hearings: Semaphore::new(limits.heard_out),
             room: Room::new(limits.under_way_bytes),
             limits: Arc::new(limits),
             gate: Gate::new(),

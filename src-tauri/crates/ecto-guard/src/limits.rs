@@ -47,8 +47,11 @@ pub struct Limits {
     /// How long a connection to the gateway may rest. Shorter than the 5 seconds after which Node closes it
     /// (`server.keepAliveTimeout`), so that no request is sent into a closing connection.
     pub gateway_rest: Duration,
-    /// How long a connection that the guard ends is listened to, so that the client can read why.
+    /// How long a connection that the guard ends is listened to, so that the client can read why; and how long the rest
+    /// of a short body is waited for before its request is refused.
     pub farewell: Duration,
+    /// How many refusals may wait for the rest of a short body at once. The others are given without it.
+    pub heard_out: usize,
     /// How long the guard's end waits for its connections.
     pub stop: Duration,
 }
@@ -80,6 +83,7 @@ impl Default for Limits {
             gateway_connections: 256,
             gateway_rest: Duration::from_secs(4),
             farewell: Duration::from_secs(2),
+            heard_out: 256,
             stop: Duration::from_secs(5),
         }
     }

@@ -11,17 +11,18 @@ use ecto_core::key::Route;
 use ecto_core::offer::Offer;
 use ecto_core::ports::Clock;
 use ecto_core::refusal::Refusal;
-use http::header::{ACCEPT_ENCODING, HOST, UPGRADE};
+use http::header::{ACCEPT_ENCODING, EXPECT, HOST, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use hyper::service::Service;
+use tokio::sync::Semaphore;
 
 use crate::activity::{Line, Register};
 use crate::address::Addresses;
 use crate::admission::Gate;
 use crate::answer::{AnswerBody, RefusalDetails, Stream, answer_preflight, refuse};
-use crate::body::{BodyFault, MOST_HELD, RequestBody};
+use crate::body::{BodyFault, MOST_HELD, RequestBody, hear_out};
 use crate::caller::{caller_address, describe_caller};
 use crate::connection::{Progress, Turn};
 use crate::cors::Sharing;
@@ -46,10 +47,29 @@ pub(crate) struct Shared {
     pub prover: ProverPass,
     /// What each address takes up.
     pub addresses: Addresses,
+    /// How many more refusals may wait for the rest of a short body.
+    pub hearings: Semaphore,
     /// What went through.
     pub register: Register,
     /// Time.
     pub clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    /// Reads the rest of a short body whose request is about to be refused, and says whether some is left. A client that
+    /// asks whether to send it is told by the refusal.
+    async fn leaves_unread<B>(&self, head: &Parts, body: B) -> bool
+    where
+        B: Body + Unpin,
+    {
+        if body.is_end_stream() {
+            return false;
+        }
+        let Ok(_hearing) = self.hearings.try_acquire() else {
+            return true;
+        };
+        head.headers.contains_key(EXPECT) || !hear_out(body, self.limits.farewell).await
+    }
 }
 
 /// Takes the requests of one connection.
@@ -133,6 +153,7 @@ async fn answer(
                 refusal = Refusal::TooManyWrongKeys;
                 details.retry = Some(retry);
             }
+            details.body_unread = shared.leaves_unread(&head, body).await;
             return refuse(refusal, &details, line, turn);
         }
     };
@@ -141,6 +162,7 @@ async fn answer(
             Ok(visit) => turn.keep_visit(visit),
             Err((refusal, retry)) => {
                 details.retry = retry;
+                details.body_unread = shared.leaves_unread(&head, body).await;
                 return refuse(refusal, &details, line, turn);
             }
         }
@@ -161,6 +183,7 @@ async fn answer(
             let held = announced.and_then(|bytes| usize::try_from(bytes).ok());
             let held = held.map_or(MOST_HELD, |bytes| bytes.min(MOST_HELD));
             let Some(room) = shared.room.take(held) else {
+                details.body_unread = shared.leaves_unread(&head, body).await;
                 return refuse(Refusal::TooBusy, &details, line, turn);
             };
             RequestBody::new(body, &shared.limits, room, fault.clone())
@@ -194,7 +217,10 @@ async fn answer(
             }
             Some(refusal) => refusal,
         },
-        Err(Silence::Away) => fault.get().unwrap_or(Refusal::GatewayAway),
+        Err(Silence::Away(body)) => {
+            details.body_unread = shared.leaves_unread(&head, body).await;
+            fault.get().unwrap_or(Refusal::GatewayAway)
+        }
         Err(Silence::BrokeOff) => fault.get().unwrap_or(Refusal::GatewayBrokeOff),
     };
     refuse(refusal, &details, line, turn)

@@ -44,6 +44,11 @@ impl Sending {
         }
     }
 
+    /// What was not read of its body.
+    pub fn into_body(self) -> RequestBody {
+        self.body.unwrap_or_else(RequestBody::none)
+    }
+
     /// Takes the next part of the body, where there is one.
     fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
         let Some(body) = &mut self.body else {

@@ -1,9 +1,12 @@
 //! What the guard answers by itself.
 
+use std::time::Duration;
+
 use ecto_core::key::Route;
 use ecto_core::ports::Guard as _;
 use ecto_core::refusal::Refusal;
 use ecto_guard::Limits;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 
 use crate::stand_in::*;
@@ -236,4 +239,70 @@ async fn a_gateway_that_restarts_under_load_sees_no_request_twice() {
     }
     assert!(statuses[&200] > 100, "{statuses:?}");
     assert!(statuses.len() > 1, "{statuses:?}");
+}
+
+/// A request with a short body whose head and body are sent apart.
+fn in_two_parts(key: &SecretString, length: usize, more: &str) -> String {
+    let key = key.expose_secret();
+    format!(
+        "POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {length}\r\n{more}\r\n"
+    )
+}
+
+#[tokio::test]
+async fn a_short_body_is_heard_out_before_it_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let away = listener.local_addr().unwrap();
+    drop(listener);
+    let setting = Setting::new(away, Limits::default()).await;
+    let (good, wrong) = (secret(1), secret(2));
+    for (key, status) in [(&wrong, 401), (&good, 503)] {
+        let mut client = setting.connect().await;
+        client.send(in_two_parts(key, 4, "")).await;
+        client.send("wh").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(client.has_heard_nothing(), "{status} came too early");
+        client.send("at").await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (status, None));
+        // Nothing is left over that would be taken for the next request.
+        client.send(&request_with(key, "GET /", &[], "")).await;
+        assert_eq!(client.answer().await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn what_may_never_come_is_not_waited_for() {
+    let gateway = TinyGateway::ordinary().await;
+    let limits = Limits {
+        farewell: Duration::from_millis(200),
+        heard_out: 1,
+        ..Limits::default()
+    };
+    let setting = Setting::new(gateway.address, limits).await;
+    let wrong = secret(2);
+    let ends = |answer: Answer| {
+        (
+            answer.status,
+            answer.header("connection").map(str::to_owned),
+        )
+    };
+    let closed = (401, Some("close".to_owned()));
+    // The client asks first whether to send it, or it is long, or its length is not told.
+    for head in [
+        in_two_parts(&wrong, 4, "Expect: 100-continue\r\n"),
+        in_two_parts(&wrong, 65_537, ""),
+        in_two_parts(&wrong, 4, "").replace("Content-Length: 4", "Transfer-Encoding: chunked"),
+    ] {
+        let mut client = setting.connect().await;
+        client.send(head).await;
+        assert_eq!(ends(client.answer().await), closed);
+    }
+    // Only so many are waited for at once, and each only so long.
+    let mut first = setting.connect().await;
+    first.send(in_two_parts(&wrong, 4, "")).await;
+    let mut second = setting.connect().await;
+    second.send(in_two_parts(&wrong, 4, "")).await;
+    assert_eq!(ends(second.answer().await), closed);
+    assert_eq!(ends(first.answer().await), closed);
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -360,6 +361,12 @@ impl Client {
                 true
             }
         }
+    }
+
+    /// Whether not one byte has come.
+    pub fn has_heard_nothing(&self) -> bool {
+        let read = self.stream.try_read(&mut [0]);
+        self.read.is_empty() && read.is_err_and(|fault| fault.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Everything until the connection ends.
