@@ -8,7 +8,6 @@ use ecto_core::cause::ReachCause;
 use ecto_core::foreign::ForeignText;
 use ecto_core::key::{NoRandomness, make_key};
 use ecto_core::ports::{Outside, OutsideFinding};
-use ecto_core::refusal::Refusal;
 use ecto_core::tailnet::PublicAddress;
 use rand::TryRng;
 use rustls::ClientConfig;
@@ -16,7 +15,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::address::is_public;
-use crate::finding::{Trouble, judge_refusal, judge_right_key};
+use crate::finding::{Trouble, judge_right_key, judge_without_key, judge_wrong_key};
 use crate::resolver::{Resolved, resolve};
 use crate::trust::Trust;
 use crate::visit::{Dial, Visit};
@@ -133,12 +132,12 @@ impl PublicCheck {
             .map_err(unreachable)?;
 
         let reply = visit.ask(None).await.map_err(unreachable)?;
-        judge_refusal(&reply, Refusal::MissingKey)?;
+        judge_without_key(&reply)?;
         let reply = visit
             .ask(Some(&self.wrong_key))
             .await
             .map_err(unreachable)?;
-        judge_refusal(&reply, Refusal::WrongKey)?;
+        judge_wrong_key(&reply)?;
         match visit.ask(Some(key)).await {
             Ok(reply) => Ok(judge_right_key(&reply)),
             Err(Trouble::TooSlow) => Err(OutsideFinding::Unreachable(ReachCause::GatewayAway)),

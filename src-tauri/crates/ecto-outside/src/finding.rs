@@ -85,13 +85,23 @@ fn refusal(reply: &Reply) -> Option<Refusal> {
         .filter(|refusal| refusal.status() == reply.status)
 }
 
-/// Judges the answer to a question that must be refused: `Ok` when the guard refused it as `expected`.
-pub(crate) fn judge_refusal(reply: &Reply, expected: Refusal) -> Result<(), OutsideFinding> {
+/// Judges the answer to a question without a key: `Ok` when the guard said that one is missing.
+pub(crate) fn judge_without_key(reply: &Reply) -> Result<(), OutsideFinding> {
+    judge_refusal(reply, &[Refusal::MissingKey])
+}
+
+/// Judges the answer to a wrong key: `Ok` when the guard knew it for wrong. It says that there were too many only of one
+/// that it has looked at, and somebody else behind the same router may have shown the others.
+pub(crate) fn judge_wrong_key(reply: &Reply) -> Result<(), OutsideFinding> {
+    judge_refusal(reply, &[Refusal::WrongKey, Refusal::TooManyWrongKeys])
+}
+
+fn judge_refusal(reply: &Reply, expected: &[Refusal]) -> Result<(), OutsideFinding> {
     if (200..300).contains(&reply.status) {
         return Err(OutsideFinding::OpenWithoutKey);
     }
     match refusal(reply) {
-        Some(refusal) if refusal == expected => Ok(()),
+        Some(refusal) if expected.contains(&refusal) => Ok(()),
         refusal => Err(OutsideFinding::Unreachable(judge_status(
             reply.status,
             refusal,

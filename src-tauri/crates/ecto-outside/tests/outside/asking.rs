@@ -166,6 +166,14 @@ async fn each_answer_has_its_meaning() {
 }
 
 #[tokio::test]
+async fn wrong_keys_of_others_do_not_make_the_address_unreachable() {
+    let found = finding_for(2, refusal(Refusal::TooManyWrongKeys)).await;
+    assert_eq!(found, OutsideFinding::Reachable);
+    let found = finding_for(1, refusal(Refusal::TooManyWrongKeys)).await;
+    assert_eq!(found, OutsideFinding::Unreachable(ReachCause::LockedOut));
+}
+
+#[tokio::test]
 async fn an_answer_that_does_not_come_is_the_gateways_only_after_the_guard_has_answered() {
     for (number, cause) in [(1, ReachCause::NotAnswering), (3, ReachCause::GatewayAway)] {
         let guard = guarded();
