@@ -116,6 +116,8 @@ mod tests {
     fn without_a_command_it_is_the_app_and_with_one_it_is_the_command() {
         assert!(parsed(&[]).is_some());
         assert!(parsed(&["--sandbox"]).is_some_and(|options| options.sandbox));
+        // What a person is promised.
+        assert!(parsed(&[]).is_some_and(|options| options.secret_kept == 60));
         for command in [
             &["connect"][..],
             &["status", "--sandbox"],

@@ -6,9 +6,11 @@ use anyhow::{Context as _, Result, bail};
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    AtomEnum, ConnectionExt as _, CreateWindowAux, SelectionNotifyEvent, WindowClass,
+    AtomEnum, ConnectionExt as _, CreateWindowAux, EventMask, PropMode, SELECTION_NOTIFY_EVENT,
+    SelectionNotifyEvent, SelectionRequestEvent, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
+use x11rb::wrapper::ConnectionExt as _;
 
 use super::{Display, LIMIT, LOOK_EVERY};
 
@@ -51,15 +53,30 @@ impl Clipboard {
     ///
     /// Where its owner does not answer.
     pub fn text(&self) -> Result<String> {
+        self.content("UTF8_STRING")
+    }
+
+    /// What a clipboard history is asked of the content; empty where nothing is. KDE's Klipper keeps nothing that says
+    /// `secret`, and others follow it.
+    ///
+    /// # Errors
+    ///
+    /// Where its owner does not answer.
+    pub fn history_hint(&self) -> Result<String> {
+        self.content("x-kde-passwordManagerHint")
+    }
+
+    /// The content in this form; empty where there is none.
+    fn content(&self, form: &str) -> Result<String> {
         let atom = |name: &[u8]| -> Result<u32> {
             Ok(self.connection.intern_atom(false, name)?.reply()?.atom)
         };
-        let (clipboard, text) = (atom(b"CLIPBOARD")?, atom(b"UTF8_STRING")?);
+        let (clipboard, form) = (atom(b"CLIPBOARD")?, atom(form.as_bytes())?);
         let property = atom(b"PASTED")?;
         self.connection.convert_selection(
             self.window,
             clipboard,
-            text,
+            form,
             property,
             x11rb::CURRENT_TIME,
         )?;
@@ -74,6 +91,62 @@ impl Clipboard {
             .reply()?
             .value;
         Ok(String::from_utf8(value)?)
+    }
+
+    /// Copies a text as another program does, and hands it to whoever pastes until something else is copied.
+    ///
+    /// # Errors
+    ///
+    /// Where the screen has gone.
+    pub fn copy(self, text: &str) -> Result<()> {
+        let atom = |name: &[u8]| -> Result<u32> {
+            Ok(self.connection.intern_atom(false, name)?.reply()?.atom)
+        };
+        let (clipboard, form) = (atom(b"CLIPBOARD")?, atom(b"UTF8_STRING")?);
+        self.connection
+            .set_selection_owner(self.window, clipboard, x11rb::CURRENT_TIME)?;
+        self.connection.sync()?;
+        let text = text.to_owned();
+        std::thread::spawn(move || {
+            while let Ok(event) = self.connection.wait_for_event() {
+                match event {
+                    Event::SelectionRequest(asked) => {
+                        // Whoever asked may have gone.
+                        let _ = self.hand_over(&asked, form, &text);
+                    }
+                    Event::SelectionClear(_) => return,
+                    _ => {}
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn hand_over(&self, asked: &SelectionRequestEvent, form: u32, text: &str) -> Result<()> {
+        let property = if asked.target == form {
+            self.connection.change_property8(
+                PropMode::REPLACE,
+                asked.requestor,
+                asked.property,
+                form,
+                text.as_bytes(),
+            )?;
+            asked.property
+        } else {
+            x11rb::NONE
+        };
+        let answer = SelectionNotifyEvent {
+            response_type: SELECTION_NOTIFY_EVENT,
+            sequence: 0,
+            time: asked.time,
+            requestor: asked.requestor,
+            selection: asked.selection,
+            target: asked.target,
+            property,
+        };
+        self.connection
+            .send_event(false, asked.requestor, EventMask::NO_EVENT, answer)?;
+        Ok(self.connection.flush()?)
     }
 
     fn answer(&self) -> Result<SelectionNotifyEvent> {

@@ -452,13 +452,38 @@ impl Item {
             .await?)
     }
 
-    /// Clicks the icon with the right button; a panel does so only where the icon has no menu of its own.
+    /// Clicks the icon with the right button as a panel does: the icon may show a menu by itself (`None`); where it does
+    /// not know how, the panel shows the one that it publishes.
     ///
     /// # Errors
     ///
-    /// Where it does not take clicks.
-    pub async fn context_menu(&self, x: i32, y: i32) -> Result<()> {
-        Ok(self.item().await?.call("ContextMenu", &(x, y)).await?)
+    /// Where there is no menu either.
+    pub async fn right_click(&self, x: i32, y: i32) -> Result<Option<Entry>> {
+        let asked: zbus::Result<()> = self.item().await?.call("ContextMenu", &(x, y)).await;
+        match asked {
+            Ok(()) => Ok(None),
+            Err(zbus::Error::MethodError(name, _, _))
+                if name.as_str() == "org.freedesktop.DBus.Error.UnknownMethod" =>
+            {
+                let menu = self.menu().await?;
+                // What a panel tells once the menu is on the screen.
+                self.menu_proxy()
+                    .await?
+                    .call_noreply("Event", &(0_i32, "opened", Value::from(0_i32), 0_u32))
+                    .await?;
+                Ok(Some(menu))
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Whether a left click is to open the menu, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not say.
+    pub async fn is_menu(&self) -> Result<bool> {
+        Ok(self.item().await?.get_property("ItemIsMenu").await?)
     }
 
     /// Waits until it has gone from the bus.

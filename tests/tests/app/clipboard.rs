@@ -38,9 +38,16 @@ async fn every_copy_reaches_the_clipboard_and_is_ready_to_be_used() {
             .unwrap_or_else(|fault| panic!("{what}: {fault}"));
         assert!(copied.starts_with(begin), "{what}");
         assert_eq!(copied.contains(key), what != "url", "{what}");
+        // Whatever holds the key is kept out of clipboard histories.
+        let hint = if what == "url" { "" } else { "secret" };
+        assert_eq!(clipboard.history_hint().unwrap(), hint, "{what}");
     }
     opened.item.click("Copy URL").await.unwrap();
     clipboard.wait_for(|text| text == url).await.unwrap();
+    assert_eq!(clipboard.history_hint().unwrap(), "");
+    opened.item.click("Copy Key").await.unwrap();
+    clipboard.wait_for(|text| text == key).await.unwrap();
+    assert_eq!(clipboard.history_hint().unwrap(), "secret");
 }
 
 #[tokio::test]
@@ -71,6 +78,21 @@ async fn a_copied_key_goes_from_the_clipboard_by_itself_and_nothing_else_does() 
     // Longer than the key would have stayed.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(clipboard.text().unwrap().starts_with("https://"));
+
+    // What somebody copies in another program is theirs too.
+    opened.click("[data-do=copy][data-what=key]").await;
+    clipboard
+        .wait_for(|text| text.starts_with("ecto_"))
+        .await
+        .unwrap();
+    let other = Clipboard::of(&opened.display).unwrap();
+    other.copy("a shopping list").unwrap();
+    clipboard
+        .wait_for(|text| text == "a shopping list")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(clipboard.text().unwrap(), "a shopping list");
 }
 
 #[tokio::test]

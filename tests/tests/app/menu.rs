@@ -142,3 +142,32 @@ async fn without_a_tray_there_is_a_window_and_the_icon_comes_when_there_is_one()
     item.click("Quit").await.unwrap();
     assert!(process.ended(LIMIT).await.unwrap().success());
 }
+
+#[tokio::test]
+async fn the_left_button_opens_the_popover_and_the_right_one_the_menu() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let running = Running::start(display, app).await;
+    let (item, screen, pid) = (&running.item, &running.screen, running.process.pid());
+    assert!(
+        !item.is_menu().await.unwrap(),
+        "the left button is not for it"
+    );
+    let menu = item.right_click(900, 10).await.unwrap();
+    let menu = menu.expect("the icon shows no menu by itself");
+    assert!(says(&menu, "Connect") && says(&menu, "Quit"), "{menu:?}");
+    for _ in 0..50 {
+        assert!(screen.window(pid).unwrap().is_none());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    item.activate(900, 10).await.unwrap();
+    screen.wait_for_window(pid).await.unwrap();
+    // The middle button is nobody's.
+    dismiss(&running.display, screen, pid).await;
+    item.secondary_activate(900, 10).await.unwrap();
+    for _ in 0..50 {
+        assert!(screen.window(pid).unwrap().is_none());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

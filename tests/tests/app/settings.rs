@@ -1,8 +1,9 @@
 //! What a person chose, and a file that cannot be read.
 
+use ecto_tests::desktop::Notifications;
 use serde_json::json;
 
-use super::{Opened, ask, desktop};
+use super::{Opened, ask, desktop, picture};
 
 #[tokio::test]
 async fn a_settings_file_that_is_damaged_or_newer_is_kept_aside_and_the_safe_choices_hold() {
@@ -37,4 +38,44 @@ async fn a_settings_file_that_is_damaged_or_newer_is_kept_aside_and_the_safe_cho
             (&json!(1), &json!(false))
         );
     }
+}
+
+#[tokio::test]
+async fn a_login_item_that_is_refused_says_so_and_nothing_is_lost() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    // Where the entry belongs, nothing can be written.
+    let in_the_way = display.folder().join("config/autostart");
+    std::fs::write(&in_the_way, "in the way").unwrap();
+    let mut notifications = Notifications::start(&display).await.unwrap();
+    let opened = Opened::start(display, app).await;
+    opened.click("[data-key=open-settings]").await;
+    opened.click("button[data-do=notifications]").await;
+    let off = "button[data-do=notifications][aria-checked=false]";
+    opened.session.wait_for(off).await.unwrap();
+    opened.click("button[data-do=launch]").await;
+    let is_told = |text: &str| {
+        text.contains("ecto.desktop could not be changed")
+            && text.contains("Make the folder writable for your user, then try again.")
+    };
+    opened.wait_for_text(is_told).await;
+    picture(&opened.display, "app-login-refused.png");
+    let still_off = "button[data-do=launch][aria-checked=false]";
+    opened.session.wait_for(still_off).await.unwrap();
+    let view = ask(&opened.session, "view", json!({})).await.unwrap();
+    assert_eq!(view["launch_at_login"], "off");
+    assert_eq!(view["preferences"]["notifications"], false);
+    assert_eq!(std::fs::read_to_string(&in_the_way).unwrap(), "in the way");
+
+    // In the menu it is refused too, and the desktop is told.
+    opened.item.click("Open at Login").await.unwrap();
+    let told = notifications.next().await.unwrap();
+    assert!(told.title.contains("could not be changed"), "{told:?}");
+
+    std::fs::remove_file(&in_the_way).unwrap();
+    opened.click("button[data-do=launch]").await;
+    let on = "button[data-do=launch][aria-checked=true]";
+    opened.session.wait_for(on).await.unwrap();
+    assert!(in_the_way.join("ecto.desktop").exists());
 }
