@@ -9,29 +9,31 @@ mod tally;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use ecto_core::ports::{Clock, Recorder, RequestLine};
 use jiff::tz::TimeZone;
 
-pub use files::{Bounds, Tail, Wanted, read};
+pub use files::{Bounds, Keeping, Tail, Wanted, read};
 pub use tally::{KeyDay, Strangers};
 
-use files::Files;
+use files::{Files, Series, ended};
 use metrics::{Metrics, Now};
 use tally::Tally;
 
 /// The folder of the record, in the folder of the logs.
 const FOLDER: &str = "requests";
 
-/// How many lines may wait to be written.
+/// How many lines may wait to be written. Half of them may be those of strangers.
 const WAITING: usize = 4096;
 
-/// How many lines are kept at hand.
+/// How many lines of keys are kept at hand, and how many others.
 pub const AT_HAND: usize = 200;
 
 /// Where the record of these logs is.
@@ -45,6 +47,8 @@ pub struct Record {
     state: Mutex<State>,
     metrics: Metrics,
     lost: Arc<AtomicU64>,
+    /// How many lines of strangers wait to be written.
+    strangers_waiting: Arc<AtomicUsize>,
     lines: Option<SyncSender<RequestLine>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -52,7 +56,41 @@ pub struct Record {
 #[derive(Debug)]
 struct State {
     tally: Tally,
-    recent: VecDeque<RequestLine>,
+    recent: Recent,
+}
+
+/// The last lines, of either kind.
+#[derive(Debug, Default)]
+struct Recent {
+    holders: VecDeque<RequestLine>,
+    strangers: VecDeque<RequestLine>,
+}
+
+impl Recent {
+    fn add(&mut self, line: RequestLine) {
+        let lines = match Series::of(&line) {
+            Series::Holders => &mut self.holders,
+            Series::Strangers => &mut self.strangers,
+        };
+        if lines.len() == AT_HAND {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    fn last(&self, limit: usize) -> Vec<RequestLine> {
+        let limit = limit.min(AT_HAND);
+        let strangers = limit.saturating_sub(self.holders.len()).max(limit / 2);
+        let strangers = strangers.min(self.strangers.len());
+        let last = |lines: &VecDeque<RequestLine>, count: usize| {
+            let skipped = lines.len().saturating_sub(count);
+            lines.iter().skip(skipped).cloned().collect::<Vec<_>>()
+        };
+        let mut lines = last(&self.holders, limit - strangers);
+        lines.extend(last(&self.strangers, strangers));
+        lines.sort_by_key(ended);
+        lines
+    }
 }
 
 impl fmt::Debug for Record {
@@ -62,29 +100,39 @@ impl fmt::Debug for Record {
 }
 
 impl Record {
-    /// Opens the record in this folder, and adds up what it has of today, a day of `zone`. Nothing is written before the
-    /// first line; where nothing can be written, everything else goes on.
-    pub fn open(folder: &Path, clock: Arc<dyn Clock>, zone: TimeZone, bounds: Bounds) -> Self {
+    /// Opens the record in this folder, removes what is too old, and adds up what it has of today, a day of `zone`.
+    /// Nothing is written before the first line; where nothing can be written, everything else goes on.
+    pub fn open(folder: &Path, clock: Arc<dyn Clock>, zone: TimeZone, keeping: Keeping) -> Self {
         let now = clock.now();
+        if let Err(fault) = keeping.let_go_of_old(folder, now) {
+            tracing::warn!(%fault, "old lines of the record could not be removed");
+        }
         let mut tally = Tally::new(zone, now);
         let wanted = Wanted {
             since: Some(tally.began()),
             key: None,
             limit: usize::MAX,
         };
-        let mut recent = VecDeque::with_capacity(AT_HAND);
-        let today = read(folder, &wanted).unwrap_or_default();
-        for line in &today {
-            tally.add(line);
+        let mut recent = Recent::default();
+        for line in read(folder, &wanted).unwrap_or_default() {
+            tally.add(&line);
+            recent.add(line);
         }
-        recent.extend(today.into_iter().rev().take(AT_HAND).rev());
         let lost = Arc::new(AtomicU64::new(0));
+        let strangers_waiting = Arc::new(AtomicUsize::new(0));
         let (sender, receiver) = sync_channel(WAITING);
-        let place = (folder.to_owned(), bounds);
-        let counted = lost.clone();
+        let mut writing = Writing {
+            folder: folder.to_owned(),
+            keeping,
+            clock: Arc::clone(&clock),
+            files: [None, None],
+            lost: Arc::clone(&lost),
+            strangers_waiting: Arc::clone(&strangers_waiting),
+            is_told: false,
+        };
         let writer = std::thread::Builder::new()
             .name("record".to_owned())
-            .spawn(move || write(&place, &receiver, &counted));
+            .spawn(move || writing.go_on(&receiver));
         let (lines, writer) = match writer {
             Ok(writer) => (Some(sender), Some(writer)),
             Err(fault) => {
@@ -97,6 +145,7 @@ impl Record {
             state: Mutex::new(State { tally, recent }),
             metrics: Metrics::new(),
             lost,
+            strangers_waiting,
             lines,
             writer,
         }
@@ -112,11 +161,10 @@ impl Record {
         self.state().tally.strangers(self.clock.now())
     }
 
-    /// The last lines, oldest first: at most [`AT_HAND`].
+    /// The last lines, oldest first, as many as are wanted and at hand. Where there are enough with a key, the others are
+    /// at most half of them.
     pub fn recent(&self, limit: usize) -> Vec<RequestLine> {
-        let state = self.state();
-        let skipped = state.recent.len().saturating_sub(limit);
-        state.recent.iter().skip(skipped).cloned().collect()
+        self.state().recent.last(limit)
     }
 
     /// How many lines are not in the files because the disk did not keep up or was full.
@@ -143,14 +191,18 @@ impl Recorder for Record {
         self.metrics.add(line);
         let mut state = self.state();
         state.tally.add(line);
-        if state.recent.len() == AT_HAND {
-            state.recent.pop_front();
-        }
-        state.recent.push_back(line.clone());
+        state.recent.add(line.clone());
         drop(state);
         let Some(lines) = &self.lines else { return };
-        if lines.try_send(line.clone()).is_err() {
+        let is_stranger = Series::of(line) == Series::Strangers;
+        let waiting = &self.strangers_waiting;
+        if is_stranger && waiting.fetch_add(1, Ordering::Relaxed) >= WAITING / 2
+            || lines.try_send(line.clone()).is_err()
+        {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            if is_stranger {
+                waiting.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -166,35 +218,81 @@ impl Drop for Record {
 }
 
 /// Writes lines as they come, into files that are opened with the first of them.
-fn write(place: &(PathBuf, Bounds), lines: &Receiver<RequestLine>, lost: &AtomicU64) {
-    let mut files = None;
-    let mut is_told = false;
-    while let Ok(first) = lines.recv() {
-        let batch = std::iter::once(first).chain(lines.try_iter());
-        for line in batch {
-            if let Err(fault) = write_line(place, &mut files, &line) {
-                lost.fetch_add(1, Ordering::Relaxed);
-                files = None;
-                if !std::mem::replace(&mut is_told, true) {
+struct Writing {
+    folder: PathBuf,
+    keeping: Keeping,
+    clock: Arc<dyn Clock>,
+    files: [Option<Files>; Series::ALL.len()],
+    lost: Arc<AtomicU64>,
+    strangers_waiting: Arc<AtomicUsize>,
+    is_told: bool,
+}
+
+impl Writing {
+    fn go_on(&mut self, lines: &Receiver<RequestLine>) {
+        let mut looked = Instant::now();
+        loop {
+            let left = self.keeping.look_every.saturating_sub(looked.elapsed());
+            match lines.recv_timeout(left) {
+                Ok(first) => self.write_all(std::iter::once(first).chain(lines.try_iter())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if looked.elapsed() >= self.keeping.look_every {
+                self.let_go_of_old();
+                looked = Instant::now();
+            }
+        }
+    }
+
+    fn write_all(&mut self, lines: impl Iterator<Item = RequestLine>) {
+        // Never without end: what is written has to be seen.
+        for line in lines.take(WAITING) {
+            if Series::of(&line) == Series::Strangers {
+                self.strangers_waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+            if let Err(fault) = self.write(&line) {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.is_told, true) {
                     tracing::warn!(%fault, "a request could not be recorded on disk");
                 }
             }
         }
-        // What cannot be written is noticed with the next line.
-        let _ = files.as_mut().map(Files::flush);
+        for files in self.files.iter_mut().flatten() {
+            // What cannot be written is noticed with the next line.
+            let _ = files.flush();
+        }
     }
-}
 
-fn write_line(
-    (folder, bounds): &(PathBuf, Bounds),
-    files: &mut Option<Files>,
-    line: &RequestLine,
-) -> std::io::Result<()> {
-    let files = match files {
-        Some(files) => files,
-        None => files.insert(Files::open(folder, *bounds, line.at)?),
-    };
-    files.write(line)
+    fn write(&mut self, line: &RequestLine) -> io::Result<()> {
+        let series = Series::of(line);
+        let [holders, strangers] = &mut self.files;
+        let place = match series {
+            Series::Holders => holders,
+            Series::Strangers => strangers,
+        };
+        let files = match place {
+            Some(files) => files,
+            None => place.insert(Files::open(&self.folder, series, &self.keeping, line.at)?),
+        };
+        let written = files.write(line);
+        if written.is_err() {
+            *place = None;
+        }
+        written
+    }
+
+    fn let_go_of_old(&mut self) {
+        let now = self.clock.now();
+        for place in &mut self.files {
+            if place.as_ref().is_some_and(|files| files.is_old(now)) {
+                *place = None;
+            }
+        }
+        if let Err(fault) = self.keeping.let_go_of_old(&self.folder, now) {
+            tracing::warn!(%fault, "old lines of the record could not be removed");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -280,7 +280,7 @@ pub(crate) fn assemble(parts: Parts<'_>) -> Result<World, WorldFault> {
         &record::folder(parts.folders.logs()),
         Arc::clone(&clock),
         TimeZone::system(),
-        record::Bounds::default(),
+        record::Keeping::default(),
     ));
     let guard = LoopbackGuard::with_recorder(
         Limits::default(),

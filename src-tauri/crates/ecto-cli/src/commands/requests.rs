@@ -28,9 +28,8 @@ pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure>
         key: requests.key,
         limit: requests.last,
     };
-    // Made first: a line that comes meanwhile is shown twice rather than never.
-    let mut tail = Tail::new(&folder, wanted.clone());
-    let lines = record::read(&folder, &wanted).map_err(|fault| unreadable(&folder, &fault))?;
+    let mut tail = Tail::new(&folder, wanted);
+    let lines = tail.read().map_err(|fault| unreadable(&folder, &fault))?;
     if lines.is_empty() && !requests.follow {
         session
             .terminal

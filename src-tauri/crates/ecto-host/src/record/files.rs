@@ -10,38 +10,104 @@ use std::time::Duration;
 use ecto_core::Timestamp;
 use ecto_core::ports::RequestLine;
 
-const BEGIN: &str = "requests-";
 const END: &str = ".jsonl";
 /// In the order of time when sorted as text.
 const MOMENT: &str = "%Y%m%dT%H%M%S%6f";
 
-/// How much is kept.
+/// Whose lines. Those without a known key have files of their own: however many come, they push out nothing of what the
+/// holders of keys did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Series {
+    Holders,
+    Strangers,
+}
+
+impl Series {
+    pub const ALL: [Self; 2] = [Self::Holders, Self::Strangers];
+
+    /// The one that a line belongs to.
+    pub fn of(line: &RequestLine) -> Self {
+        if line.key.is_some() {
+            Self::Holders
+        } else {
+            Self::Strangers
+        }
+    }
+
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Holders => "requests-",
+            Self::Strangers => "strangers-",
+        }
+    }
+}
+
+/// How much is kept of the lines of one kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// A file of this many bytes is followed by another.
     pub file_bytes: u64,
     /// The oldest files go when all together have more bytes than this.
     pub bytes: u64,
-    /// Files go when their last line is older than this; looked at whenever a file is begun, which every day's first
-    /// request does.
+    /// A file goes when its last line is older than this; one holds the lines of a day at most, and counts as old when
+    /// its day is.
     pub age: Duration,
 }
 
-impl Default for Bounds {
-    /// 30 days and 32 MiB, in files of 4 MiB: about 150,000 requests.
+const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Keeping {
+    /// Of the lines of keys.
+    pub holders: Bounds,
+    /// Of those without a known key.
+    pub strangers: Bounds,
+    /// How often the age is looked at where nobody calls.
+    pub look_every: Duration,
+}
+
+impl Default for Keeping {
+    /// 30 days, and 32 MiB of lines of keys (about 150,000 requests) in files of 4 MiB, and a quarter of it of others.
     fn default() -> Self {
-        Self {
+        let holders = Bounds {
             file_bytes: 4 << 20,
             bytes: 32 << 20,
-            age: Duration::from_secs(30 * 24 * 60 * 60),
+            age: MONTH,
+        };
+        Self {
+            holders,
+            strangers: Bounds {
+                file_bytes: holders.file_bytes / 4,
+                bytes: holders.bytes / 4,
+                ..holders
+            },
+            look_every: Duration::from_secs(60 * 60),
         }
     }
 }
 
-/// The files while they are written.
+impl Keeping {
+    fn of(&self, series: Series) -> Bounds {
+        match series {
+            Series::Holders => self.holders,
+            Series::Strangers => self.strangers,
+        }
+    }
+
+    /// Removes what is too old or too much. Where there is no folder there is nothing to remove.
+    pub(super) fn let_go_of_old(&self, folder: &Path, now: Timestamp) -> io::Result<()> {
+        Series::ALL
+            .into_iter()
+            .try_for_each(|series| let_go_of_old(folder, series, &self.of(series), now))
+    }
+}
+
+/// The files of one series while they are written.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
+    series: Series,
     bounds: Bounds,
     writer: BufWriter<File>,
     began: Timestamp,
@@ -50,24 +116,36 @@ pub(super) struct Files {
 
 impl Files {
     /// Goes on with the newest file, or begins one. The folder and the files are for their owner alone.
-    pub fn open(folder: &Path, bounds: Bounds, now: Timestamp) -> io::Result<Self> {
+    pub fn open(
+        folder: &Path,
+        series: Series,
+        keeping: &Keeping,
+        now: Timestamp,
+    ) -> io::Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)?;
-        let newest = list(folder)?.pop();
-        let (path, began) = newest.unwrap_or_else(|| (path_of(folder, now), now));
+        let bounds = keeping.of(series);
+        let_go_of_old(folder, series, &bounds, now)?;
+        let newest = list(folder, series)?.pop();
+        let (path, began) = newest.unwrap_or_else(|| (path_of(folder, series, now), now));
         let (file, length) = open(&path)?;
         let mut files = Self {
             folder: folder.to_owned(),
+            series,
             bounds,
             writer: BufWriter::new(file),
             began,
             length,
         };
         files.end_broken_line(&path)?;
-        files.let_go_of_old(now)?;
         Ok(files)
+    }
+
+    /// Whether the file that is written may go, so that it must not be kept open.
+    pub fn is_old(&self, now: Timestamp) -> bool {
+        end_of_day(self.began) < self.bounds.oldest(now)
     }
 
     /// Adds one line.
@@ -95,11 +173,11 @@ impl Files {
                 .checked_add(Duration::from_micros(1))
                 .unwrap_or(now),
         );
-        let (file, length) = open(&path_of(&self.folder, began))?;
+        let (file, length) = open(&path_of(&self.folder, self.series, began))?;
         self.writer = BufWriter::new(file);
         self.began = began;
         self.length = length;
-        self.let_go_of_old(now)
+        let_go_of_old(&self.folder, self.series, &self.bounds, now)
     }
 
     /// A line that a crash broke off must not swallow the next one.
@@ -117,23 +195,28 @@ impl Files {
         }
         Ok(())
     }
+}
 
-    fn let_go_of_old(&self, now: Timestamp) -> io::Result<()> {
-        let files = list(&self.folder)?;
-        let mut kept = 0;
-        let oldest = now.checked_sub(self.bounds.age).unwrap_or(Timestamp::MIN);
-        let mut ended: Option<Timestamp> = None;
-        for (path, began) in files.into_iter().rev() {
-            let is_old = ended.is_some_and(|ended| ended < oldest);
-            kept += fs::metadata(&path).map_or(0, |found| found.len());
-            let is_newest = ended.is_none();
-            if !is_newest && (is_old || kept > self.bounds.bytes) {
-                fs::remove_file(&path)?;
-            }
-            ended = Some(began);
-        }
-        Ok(())
+impl Bounds {
+    fn oldest(&self, now: Timestamp) -> Timestamp {
+        now.checked_sub(self.age).unwrap_or(Timestamp::MIN)
     }
+}
+
+fn let_go_of_old(folder: &Path, series: Series, bounds: &Bounds, now: Timestamp) -> io::Result<()> {
+    let oldest = bounds.oldest(now);
+    let mut kept = 0;
+    let mut next: Option<Timestamp> = None;
+    for (path, began) in list(folder, series)?.into_iter().rev() {
+        let ended = next.map_or(end_of_day(began), |next| next.min(end_of_day(began)));
+        kept += fs::metadata(&path).map_or(0, |found| found.len());
+        let is_too_much = next.is_some() && kept > bounds.bytes;
+        if ended < oldest || is_too_much {
+            fs::remove_file(&path)?;
+        }
+        next = Some(began);
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
@@ -146,21 +229,35 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, length))
 }
 
+const DAY: i64 = 24 * 60 * 60;
+
+fn day(moment: Timestamp) -> i64 {
+    moment.as_second().div_euclid(DAY)
+}
+
 fn is_another_day(began: Timestamp, now: Timestamp) -> bool {
-    const DAY: i64 = 24 * 60 * 60;
-    now.as_second().div_euclid(DAY) > began.as_second().div_euclid(DAY)
+    day(now) > day(began)
 }
 
-fn path_of(folder: &Path, began: Timestamp) -> PathBuf {
-    folder.join(format!("{BEGIN}{}{END}", began.strftime(MOMENT)))
+fn end_of_day(moment: Timestamp) -> Timestamp {
+    Timestamp::from_second((day(moment) + 1) * DAY).unwrap_or(Timestamp::MAX)
 }
 
-/// The files with the moments at which they begin, oldest first.
-fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Timestamp)>> {
+fn path_of(folder: &Path, series: Series, began: Timestamp) -> PathBuf {
+    let begin = series.begin();
+    folder.join(format!("{begin}{}{END}", began.strftime(MOMENT)))
+}
+
+/// The files with the moments at which they begin, oldest first. No folder has none.
+fn list(folder: &Path, series: Series) -> io::Result<Vec<(PathBuf, Timestamp)>> {
+    let entries = match fs::read_dir(folder) {
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in entries {
         let path = entry?.path();
-        if let Some(began) = began_of(&path) {
+        if let Some(began) = began_of(&path, series) {
             files.push((path, began));
         }
     }
@@ -168,9 +265,9 @@ fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Timestamp)>> {
     Ok(files)
 }
 
-fn began_of(path: &Path) -> Option<Timestamp> {
+fn began_of(path: &Path, series: Series) -> Option<Timestamp> {
     let name = path.file_name()?.to_str()?;
-    let moment = name.strip_prefix(BEGIN)?.strip_suffix(END)?;
+    let moment = name.strip_prefix(series.begin())?.strip_suffix(END)?;
     let civil = jiff::civil::DateTime::strptime(MOMENT, moment).ok()?;
     let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
     Some(zoned.timestamp())
@@ -194,87 +291,103 @@ impl Wanted {
     }
 }
 
-/// Reads what is wanted from the record in this folder, oldest first. No folder is an empty record; a line that cannot be
-/// read is left out.
+/// Reads what is wanted from the record in this folder, in the order of time. No folder is an empty record; a line that
+/// cannot be read is left out.
 pub fn read(folder: &Path, wanted: &Wanted) -> io::Result<Vec<RequestLine>> {
-    let files = match list(folder) {
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        files => files?,
-    };
-    let mut found = VecDeque::new();
-    let ends = files.iter().skip(1).map(|(_, began)| Some(*began));
-    for ((path, _), end) in files.iter().zip(ends.chain([None])) {
-        let is_before = |since| end.is_some_and(|end| end < since);
-        if wanted.since.is_some_and(is_before) {
-            continue;
-        }
-        for text in BufReader::new(File::open(path)?).split(b'\n') {
-            let Ok(line) = serde_json::from_slice::<RequestLine>(&text?) else {
-                continue;
-            };
-            if wanted.wants(&line) {
-                found.push_back(line);
-                if found.len() > wanted.limit {
-                    found.pop_front();
-                }
-            }
-        }
-    }
-    Ok(found.into())
+    Tail::new(folder, wanted.clone()).read()
 }
 
-/// The end of the record, as it grows.
+/// The record as it grows.
 #[derive(Debug)]
 pub struct Tail {
     folder: PathBuf,
     wanted: Wanted,
-    at: Option<(PathBuf, u64)>,
+    places: Option<[Place; Series::ALL.len()]>,
 }
 
+/// How far one series was read: a file, and how many of its bytes.
+type Place = Option<(PathBuf, u64)>;
+
 impl Tail {
-    /// Begins at the end of what there is now.
+    /// Begins before the first line.
     pub fn new(folder: &Path, wanted: Wanted) -> Self {
-        let at = list(folder).ok().and_then(|mut files| files.pop());
-        let at = at.map(|(path, _)| {
-            let length = fs::metadata(&path).map_or(0, |found| found.len());
-            (path, length)
-        });
         Self {
             folder: folder.to_owned(),
             wanted,
-            at,
+            places: None,
         }
     }
 
-    /// The wanted lines that came since the last call.
+    /// What is wanted: at first of all there is, as many as were asked for, then of what came since the last call. Each
+    /// line is given once, however the files follow one another meanwhile; where one cannot be read, the next call
+    /// begins where this one did.
     pub fn read(&mut self) -> io::Result<Vec<RequestLine>> {
-        let files = match list(&self.folder) {
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            files => files?,
+        let limit = match self.places {
+            None => self.wanted.limit,
+            Some(_) => usize::MAX,
         };
+        let mut places = self.places.clone().unwrap_or_default();
         let mut lines = Vec::new();
-        for (path, _) in files {
-            let from = match &self.at {
-                Some((known, _)) if path < *known => continue,
-                Some((known, length)) if path == *known => *length,
+        for (series, place) in Series::ALL.into_iter().zip(&mut places) {
+            lines.extend(self.read_series(series, place, limit)?);
+        }
+        self.places = Some(places);
+        // A line is written when its request has ended. Within one series the order stays as it is.
+        lines.sort_by_key(ended);
+        let left_out = lines.len().saturating_sub(limit);
+        Ok(lines.split_off(left_out))
+    }
+
+    fn read_series(
+        &self,
+        series: Series,
+        place: &mut Place,
+        limit: usize,
+    ) -> io::Result<VecDeque<RequestLine>> {
+        // A listing that is made while files begin may have a newer one without an older one. The next has that.
+        let newest = list(&self.folder, series)?.pop();
+        let mut files = list(&self.folder, series)?;
+        files.retain(|file| Some(file) <= newest.as_ref());
+        let mut found = VecDeque::new();
+        let ends = files.iter().skip(1).map(|(_, began)| Some(*began));
+        for ((path, _), end) in files.iter().zip(ends.chain([None])) {
+            let from = match place {
+                Some((known, _)) if path < known => continue,
+                Some((known, length)) if path == known => *length,
                 Some(_) | None => 0,
             };
-            let mut file = File::open(&path)?;
+            let is_before = |since| end.is_some_and(|end| end < since);
+            if self.wanted.since.is_some_and(is_before) {
+                continue;
+            }
+            let mut length = from;
+            let mut file = match File::open(path) {
+                // It went since the files were listed.
+                Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
+                file => file?,
+            };
             file.seek(SeekFrom::Start(from))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            let whole = bytes
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map_or(0, |end| end + 1);
-            let texts = bytes[..whole].split(|byte| *byte == b'\n');
-            lines.extend(
-                texts
-                    .filter_map(|text| serde_json::from_slice::<RequestLine>(text).ok())
-                    .filter(|line| self.wanted.wants(line)),
-            );
-            self.at = Some((path, from + whole as u64));
+            let mut reader = BufReader::new(file);
+            let mut text = Vec::new();
+            while reader.read_until(b'\n', &mut text)? > 0 && text.ends_with(b"\n") {
+                length += text.len() as u64;
+                let line = serde_json::from_slice::<RequestLine>(&text).ok();
+                if let Some(line) = line.filter(|line| self.wanted.wants(line)) {
+                    found.push_back(line);
+                    if found.len() > limit {
+                        found.pop_front();
+                    }
+                }
+                text.clear();
+            }
+            *place = Some((path.clone(), length));
         }
-        Ok(lines)
+        Ok(found)
     }
+}
+
+/// When the request of a line had its answer.
+pub(super) fn ended(line: &RequestLine) -> Timestamp {
+    let took = Duration::from_millis(line.milliseconds);
+    line.at.checked_add(took).unwrap_or(line.at)
 }

@@ -57,8 +57,19 @@ fn everything() -> Wanted {
     }
 }
 
-fn open(folder: &Path, clock: &Arc<HandClock>, bounds: Bounds) -> Record {
-    Record::open(folder, clock.clone(), TimeZone::UTC, bounds)
+fn open(folder: &Path, clock: &Arc<HandClock>, keeping: Keeping) -> Record {
+    Record::open(folder, clock.clone(), TimeZone::UTC, keeping)
+}
+
+/// The same of either kind.
+fn keeping(change: impl FnOnce(&mut Bounds)) -> Keeping {
+    let mut bounds = Keeping::default().holders;
+    change(&mut bounds);
+    Keeping {
+        holders: bounds,
+        strangers: bounds,
+        ..Keeping::default()
+    }
 }
 
 fn count(record: &Record) -> BTreeMap<Option<String>, (u64, u64)> {
@@ -74,7 +85,7 @@ fn lines_are_read_back_and_counted_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let folder = &folder.path().join("requests");
     let clock = HandClock::new();
-    let record = open(folder, &clock, Bounds::default());
+    let record = open(folder, &clock, Keeping::default());
     let kept = [
         line(NOON, Some("phone"), 200),
         line(NOON + 1, Some("laptop"), 500),
@@ -86,7 +97,7 @@ fn lines_are_read_back_and_counted_after_a_restart() {
     let before = record.today();
     drop(record);
     assert_eq!(read(folder, &everything()).unwrap(), kept);
-    let again = open(folder, &clock, Bounds::default());
+    let again = open(folder, &clock, Keeping::default());
     assert_eq!(again.today(), before);
     assert_eq!(again.recent(2), kept[1..]);
     assert_eq!(again.lost(), 0);
@@ -108,7 +119,7 @@ fn lines_are_read_back_and_counted_after_a_restart() {
 fn what_is_wanted_is_chosen_by_time_key_and_number() {
     let folder = tempfile::tempdir().unwrap();
     let clock = HandClock::new();
-    let record = open(folder.path(), &clock, Bounds::default());
+    let record = open(folder.path(), &clock, Keeping::default());
     for second in 0..10 {
         let key = if second % 2 == 0 { "even" } else { "odd" };
         record.keep(&line(NOON + second, Some(key), 200));
@@ -152,7 +163,7 @@ fn what_is_wanted_is_chosen_by_time_key_and_number() {
 fn a_broken_line_costs_itself_alone() {
     let folder = tempfile::tempdir().unwrap();
     let clock = HandClock::new();
-    let record = open(folder.path(), &clock, Bounds::default());
+    let record = open(folder.path(), &clock, Keeping::default());
     record.keep(&line(NOON, Some("phone"), 200));
     drop(record);
     let file = std::fs::read_dir(folder.path())
@@ -164,7 +175,7 @@ fn a_broken_line_costs_itself_alone() {
     let mut text = std::fs::read(&file).unwrap();
     text.extend_from_slice(b"{\"at\":\"2026-");
     std::fs::write(&file, text).unwrap();
-    let record = open(folder.path(), &clock, Bounds::default());
+    let record = open(folder.path(), &clock, Keeping::default());
     record.keep(&line(NOON + 1, Some("phone"), 200));
     drop(record);
     let seconds: Vec<i64> = read(folder.path(), &everything())
@@ -179,26 +190,26 @@ fn a_broken_line_costs_itself_alone() {
 fn a_tail_gives_each_line_once_across_files() {
     let folder = tempfile::tempdir().unwrap();
     let clock = HandClock::new();
-    let bounds = Bounds {
-        file_bytes: 300,
-        ..Bounds::default()
-    };
+    let bounds = keeping(|bounds| bounds.file_bytes = 300);
     let mut record = open(folder.path(), &clock, bounds);
     record.keep(&line(NOON, None, 401));
     drop(record);
     let mut tail = Tail::new(folder.path(), everything());
+    let mut seen = tail.read().unwrap();
+    assert_eq!(seen.len(), 1);
     assert!(tail.read().unwrap().is_empty());
-    let mut seen = Vec::new();
     for round in 0..3 {
         record = open(folder.path(), &clock, bounds);
         for second in 1..=4 {
-            record.keep(&line(NOON + round * 10 + second, None, 401));
+            let key = (second % 2 == 0).then_some("phone");
+            record.keep(&line(NOON + round * 10 + second, key, 401));
         }
         drop(record);
         seen.extend(tail.read().unwrap());
     }
     let all = read(folder.path(), &everything()).unwrap();
-    assert_eq!(seen, all[1..]);
+    assert_eq!(seen, all);
+    assert_eq!(seen.len(), 13);
     assert!(tail.read().unwrap().is_empty());
 }
 
@@ -207,7 +218,11 @@ fn where_nothing_can_be_written_counting_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a file");
     std::fs::write(&file, "").unwrap();
-    let record = open(&file.join("requests"), &HandClock::new(), Bounds::default());
+    let record = open(
+        &file.join("requests"),
+        &HandClock::new(),
+        Keeping::default(),
+    );
     record.keep(&line(NOON, Some("phone"), 200));
     assert_eq!(
         count(&record),
@@ -219,7 +234,7 @@ fn where_nothing_can_be_written_counting_goes_on() {
 fn counts_begin_anew_with_the_day() {
     let folder = tempfile::tempdir().unwrap();
     let clock = HandClock::new();
-    let record = open(folder.path(), &clock, Bounds::default());
+    let record = open(folder.path(), &clock, Keeping::default());
     record.keep(&line(NOON, Some("phone"), 200));
     clock.pass(11 * 3600);
     assert_eq!(record.today().len(), 1);
@@ -232,7 +247,7 @@ fn counts_begin_anew_with_the_day() {
     );
     drop(record);
     // Yesterday's lines are still there, and not counted.
-    let record = open(folder.path(), &clock, Bounds::default());
+    let record = open(folder.path(), &clock, Keeping::default());
     assert_eq!(
         count(&record),
         BTreeMap::from([(Some("phone".to_owned()), (1, 1))])
@@ -244,7 +259,7 @@ fn counts_begin_anew_with_the_day() {
 fn many_wrong_keys_in_a_minute_are_strangers_until_they_stop() {
     let folder = tempfile::tempdir().unwrap();
     let clock = HandClock::new();
-    let record = open(folder.path(), &clock, Bounds::default());
+    let record = open(folder.path(), &clock, Keeping::default());
     for attempt in 0..40 {
         // One every four seconds is a bot that knocks, not a burst; and a good key's 401 is not a stranger's.
         record.keep(&line(NOON + attempt * 4, None, 401));
@@ -269,6 +284,147 @@ fn many_wrong_keys_in_a_minute_are_strangers_until_they_stop() {
     assert_eq!(record.strangers(), None);
 }
 
+fn seconds(lines: &[RequestLine]) -> Vec<i64> {
+    let second = |line: &RequestLine| line.at.as_second() - NOON;
+    lines.iter().map(second).collect()
+}
+
+#[test]
+fn however_many_strangers_come_the_lines_of_keys_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = HandClock::new();
+    let small = keeping(|bounds| (bounds.file_bytes, bounds.bytes) = (1000, 5000));
+    let record = open(folder.path(), &clock, small);
+    for second in 0..3 {
+        record.keep(&line(NOON + second, Some("phone"), 200));
+    }
+    for second in 3..1500 {
+        record.keep(&line(NOON + second, None, 401));
+    }
+    record.keep(&line(NOON + 1500, Some("phone"), 200));
+    let at_hand = record.recent(AT_HAND);
+    assert_eq!(at_hand.len(), AT_HAND);
+    assert!(at_hand.is_sorted_by_key(ended));
+    let of_key = |lines: Vec<RequestLine>| {
+        let mut lines = lines;
+        lines.retain(|line| line.key.is_some());
+        seconds(&lines)
+    };
+    assert_eq!(of_key(at_hand), [0, 1, 2, 1500]);
+    assert_eq!(of_key(record.recent(4)), [2, 1500]);
+    assert_eq!(record.lost(), 0);
+    drop(record);
+    let lines = read(folder.path(), &everything()).unwrap();
+    assert!(lines.len() < 100, "{}", lines.len());
+    assert!(lines.is_sorted_by_key(ended));
+    assert_eq!(of_key(lines), [0, 1, 2, 1500]);
+}
+
+/// Nothing is written: a folder that is a file keeps every line waiting for its turn to fail.
+#[test]
+fn strangers_take_at_most_half_of_the_lines_that_wait_for_the_disk() {
+    let (sender, receiver) = sync_channel(WAITING);
+    let folder = tempfile::tempdir().unwrap();
+    let clock = HandClock::new();
+    let mut record = open(folder.path(), &clock, Keeping::default());
+    record.lines = Some(sender);
+    for second in 0..2 * WAITING as i64 {
+        record.keep(&line(NOON + second, None, 401));
+    }
+    assert_eq!(record.lost(), WAITING as u64 * 3 / 2);
+    for second in 0..WAITING as i64 / 2 {
+        record.keep(&line(NOON + second, Some("phone"), 200));
+    }
+    assert_eq!(record.lost(), WAITING as u64 * 3 / 2);
+    assert_eq!(receiver.try_iter().count(), WAITING);
+}
+
+#[test]
+fn lines_that_are_too_old_go_at_the_start_and_while_nobody_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = HandClock::new();
+    let day = 24 * 3600;
+    let short = Keeping {
+        look_every: Duration::from_millis(10),
+        ..keeping(|bounds| bounds.age = Duration::from_secs(2 * 24 * 3600))
+    };
+    let fill = |record: &Record, at| {
+        record.keep(&line(at, Some("phone"), 200));
+        record.keep(&line(at, None, 401));
+    };
+    let count = || std::fs::read_dir(folder.path()).unwrap().count();
+    let record = open(folder.path(), &clock, Keeping::default());
+    fill(&record, NOON);
+    fill(&record, NOON + day);
+    drop(record);
+    assert_eq!(count(), 4);
+    clock.pass(3 * day);
+    let record = open(folder.path(), &clock, short);
+    assert_eq!(count(), 2, "of the day before yesterday, at the start");
+    fill(&record, NOON + 3 * day);
+    clock.pass(3 * day);
+    let mut patience = 0..2000;
+    while count() > 0 && patience.next().is_some() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(count(), 0, "while nobody calls");
+    fill(&record, NOON + 6 * day);
+    drop(record);
+    assert_eq!(
+        seconds(&read(folder.path(), &everything()).unwrap()),
+        [6 * day; 2]
+    );
+    assert_eq!(count(), 2);
+}
+
+/// Files begin, are written and go while others read: every line of each kind comes once, in order, however the reading
+/// falls, and a file that goes at that moment is no error.
+#[test]
+fn what_is_read_while_it_is_written_is_neither_doubled_nor_lost_nor_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = HandClock::new();
+    let count = 1500;
+    for (bytes, whole) in [(u64::MAX, true), (3000, false)] {
+        let folder = folder.path().join(bytes.to_string());
+        let keeping = keeping(|bounds| (bounds.file_bytes, bounds.bytes) = (700, bytes));
+        let record = open(&folder, &clock, keeping);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for second in 0..count {
+                    let key = (second % 3 == 0).then_some("phone");
+                    record.keep(&line(NOON + second, key, 200));
+                    // As fast as the disk, and no faster: nothing is to be lost.
+                    while record.strangers_waiting.load(Ordering::SeqCst) > 20 {
+                        std::thread::yield_now();
+                    }
+                }
+                done.store(true, Ordering::SeqCst);
+            });
+            let mut tail = Tail::new(&folder, everything());
+            let mut seen = Vec::new();
+            while !done.load(Ordering::SeqCst) {
+                seen.extend(tail.read().unwrap());
+                read(&folder, &everything()).unwrap();
+            }
+            for is_key in [true, false] {
+                let mut lines = seen.clone();
+                lines.retain(|line| line.key.is_some() == is_key);
+                let seen = seconds(&lines);
+                assert!(
+                    seen.is_sorted_by(|before, after| before < after),
+                    "{seen:?}"
+                );
+                let last = seen.last().copied().unwrap();
+                let expected = (0..=last).filter(|second| (second % 3 == 0) == is_key);
+                assert_eq!(record.lost(), 0);
+                assert!(!whole || seen == expected.collect::<Vec<_>>());
+                assert!(last > count / 2, "{last}");
+            }
+        });
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -278,7 +434,7 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().unwrap();
         let clock = HandClock::new();
-        let bounds = Bounds { file_bytes: 400, bytes: 2000, age: Duration::from_secs(100_000) };
+        let bounds = keeping(|bounds| *bounds = Bounds { file_bytes: 400, bytes: 2000, age: Duration::from_secs(100_000) });
         let mut record = open(folder.path(), &clock, bounds);
         let mut at = NOON;
         for (seconds, restart) in &steps {
