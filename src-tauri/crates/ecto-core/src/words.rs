@@ -60,7 +60,6 @@ impl fmt::Display for Message {
     }
 }
 
-/// Text from outside as a part of a sentence, which has its own full stop.
 /// What the holder of a key may do, but for how long.
 pub fn grant(grant: &KeyGrant) -> String {
     let mut parts = vec![routes(grant)];
@@ -106,6 +105,7 @@ pub fn route_warning(route: Route) -> Option<&'static str> {
 /// What a person should know before a web page may call.
 pub const ORIGIN_WARNING: &str = "A key that a web page uses can be read by everybody who can open that page. Make a key for that page alone, with a rate and an end.";
 
+/// Text from outside as a part of a sentence, which has its own full stop.
 fn clause(detail: &ForeignText) -> &str {
     detail.as_str().trim_end_matches('.')
 }

@@ -158,8 +158,8 @@ impl Engine {
     }
 
     /// Stores the keys and hands them to the guard. What is revoked ends at once: the vault may take its time, or ask a
-    /// person. Where that is not stored, it is good again, and that is said. Another first key voids the proof that was made with the one before;
-    /// any other change leaves everybody but the holders of that key alone.
+    /// person. Where that is not stored, it is good again, and that is said. Another first key voids the proof that was
+    /// made with the one before; any other change leaves everybody but the holders of that key alone.
     async fn take_keys(&mut self, ring: KeyRing) -> Result<(), Cause> {
         self.cut_revoked(&ring);
         let vault = Arc::clone(&self.ports.vault);
