@@ -15,6 +15,7 @@ use crate::tailnet::NodeChoice;
 use crate::wanted::Wanted;
 
 use super::Engine;
+use super::duties::interrupted;
 use crate::exposure::Exposure;
 
 type Reply<T> = oneshot::Sender<Result<T, Cause>>;
@@ -31,6 +32,10 @@ pub(super) enum Command {
         reply: Reply<()>,
     },
     Act(Action),
+    SetOffer {
+        offer: Offer,
+        reply: Reply<()>,
+    },
     CheckOutside,
     Wake,
     Quit {
@@ -71,10 +76,6 @@ pub(super) enum Action {
     RenameKey {
         name: KeyName,
         to: KeyName,
-        reply: Reply<()>,
-    },
-    SetOffer {
-        offer: Offer,
         reply: Reply<()>,
     },
     RestartGateway {
@@ -191,8 +192,7 @@ impl Handle {
     /// Changes what is offered beside what always is. What is in flight for a route that is not offered any more is cut;
     /// the lock is proven anew.
     pub async fn set_offer(&self, offer: Offer) -> Result<(), Cause> {
-        self.ask(|reply| Command::Act(Action::SetOffer { offer, reply }))
-            .await
+        self.ask(|reply| Command::SetOffer { offer, reply }).await
     }
 
     /// Restarts the gateway and waits until it is ready.
@@ -261,6 +261,12 @@ impl Engine {
                     !self.acting
                 }
             },
+            Command::SetOffer { offer, reply } => {
+                self.set_offer(offer);
+                let _ = reply.send(Ok(()));
+                // No step before the guard's rests on what is offered.
+                self.guard_up && !self.acting
+            }
             Command::CheckOutside => {
                 self.check_soon();
                 false
@@ -275,6 +281,15 @@ impl Engine {
                 true
             }
         }
+    }
+
+    /// Hands over what is offered at once, whatever else is being done: what is forbidden must not wait for a vault.
+    fn set_offer(&mut self, offer: Offer) {
+        self.ports.guard.set_offer(offer);
+        self.void_proof();
+        self.show_public();
+        // What is offered stands beside the snapshot in what is told, so it is told also where that is the same.
+        self.snapshots.send_modify(|_| {});
     }
 
     /// Answers what needs no work, so that nothing is interrupted for it. Gives back what does.
@@ -304,7 +319,6 @@ impl Engine {
             | Action::RotateKey { .. }
             | Action::RevokeKey { .. }
             | Action::RenameKey { .. }
-            | Action::SetOffer { .. }
             | Action::RestartGateway { .. }
             | Action::Restore { .. } => Some(action),
         }
@@ -331,13 +345,34 @@ impl Engine {
         self.notice = None;
         self.want(wanted);
         for waiting in self.when_private.drain(..) {
-            let _ = waiting.send(Err(super::duties::interrupted()));
+            let _ = waiting.send(Err(interrupted()));
         }
+        self.give_up_restoring();
         if let Exposure::Public { until: shown, .. } = &mut self.exposure {
             *shown = until;
         }
         self.publish();
         let _ = reply.send(Ok(()));
         !(self.acting || same_node && under_way)
+    }
+
+    /// Takes back what was asked for earlier and has not begun: it would make Private what is wanted by now.
+    fn give_up_restoring(&mut self) {
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Restore { reply } => {
+                    let _ = reply.send(Err(interrupted()));
+                }
+                Action::Look { .. }
+                | Action::RegenerateKey { .. }
+                | Action::ShowKeys { .. }
+                | Action::RevealKey { .. }
+                | Action::AddKey { .. }
+                | Action::RotateKey { .. }
+                | Action::RevokeKey { .. }
+                | Action::RenameKey { .. }
+                | Action::RestartGateway { .. } => self.actions.push_back(action),
+            }
+        }
     }
 }

@@ -49,14 +49,6 @@ impl Engine {
             Action::RenameKey { name, to, reply } => {
                 let _ = reply.send(self.rename_key(&name, to).await);
             }
-            Action::SetOffer { offer, reply } => {
-                self.ports.guard.set_offer(offer);
-                self.void_proof();
-                self.show_public();
-                // What is offered stands beside the snapshot in what is told, so it is told also where that is the same.
-                self.snapshots.send_modify(|_| {});
-                let _ = reply.send(Ok(()));
-            }
             Action::RestartGateway { reply } => {
                 self.void_proof();
                 self.show_public();

@@ -10,6 +10,7 @@ mod faults;
 mod journey;
 mod keeping;
 mod keys;
+mod offering;
 mod random;
 mod remembering;
 mod story;

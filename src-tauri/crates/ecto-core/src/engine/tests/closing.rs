@@ -196,6 +196,26 @@ async fn nothing_else_is_done_before_the_door_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_undoing_that_waited_does_not_count_after_a_later_connect() {
+    let story = Story::public(World::ready()).await;
+    story
+        .world
+        .fail(Call::StartGateway, 1, Fault::Slow(Duration::from_secs(60)));
+    let (restart, undo) = (story.handle.clone(), story.handle.clone());
+    let restart = tokio::spawn(async move { restart.restart_gateway().await });
+    story.until(looks("held lock_unproven")).await;
+    let undo = tokio::spawn(async move { undo.restore().await });
+    story.pass(Duration::from_secs(1)).await;
+    story.connect().await.unwrap();
+    undo.await.unwrap().unwrap_err();
+    restart.await.unwrap().unwrap();
+    story.until(is_public).await;
+    story.pass(Duration::from_secs(60)).await;
+    assert_eq!(word(&story.exposure()), "public");
+    assert_eq!(story.world.calls(Call::Restore), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn quitting_closes_the_door_and_keeps_the_wish() {
     let story = Story::public(World::ready()).await;
     let snapshots = story.handle.snapshots();

@@ -9,6 +9,8 @@ use proptest::test_runner::RngSeed;
 use crate::cause::every::every_cause;
 use crate::exposure::Exposure;
 use crate::gateway::GatewayView;
+use crate::key::Route;
+use crate::offer::Offer;
 use crate::ports::{Clock, OutsideFinding, VaultFault};
 use crate::tailnet::{FunnelPermission, NodeChoice, NodeKind, TailnetView};
 use crate::wanted::Wanted;
@@ -50,6 +52,7 @@ enum Move {
     Disconnect,
     Regenerate,
     Reveal,
+    Offer(Vec<Route>),
     Look,
     Restart,
     Restore,
@@ -96,6 +99,7 @@ fn moves() -> impl Strategy<Value = Move> {
         3 => Just(Move::Disconnect),
         2 => Just(Move::Regenerate),
         1 => Just(Move::Reveal),
+        2 => proptest::sample::subsequence(Route::OPTIONAL.to_vec(), 0..=2).prop_map(Move::Offer),
         1 => Just(Move::Look),
         1 => Just(Move::Restart),
         1 => Just(Move::Restore),
@@ -163,6 +167,15 @@ async fn play(story: &mut Story, step: Move) {
         Move::Reveal => {
             tokio::spawn(async move {
                 let _ = handle.reveal_key().await;
+            });
+        }
+        Move::Offer(routes) => {
+            let offer = Offer {
+                routes: routes.into_iter().collect(),
+                ..Offer::default()
+            };
+            tokio::spawn(async move {
+                let _ = handle.set_offer(offer).await;
             });
         }
         Move::Look => {

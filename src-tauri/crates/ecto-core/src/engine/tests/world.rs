@@ -121,7 +121,7 @@ pub struct FakeGuard {
 
 impl FakeGuard {
     fn is_proven(&self) -> bool {
-        self.gateway_asked && self.asked.len() == 5
+        self.gateway_asked && self.asked.len() == 4 + Route::OPTIONAL.len()
     }
 }
 
@@ -782,7 +782,7 @@ fn question(question: &ProofQuestion) -> &'static str {
         ProofQuestion::WrongKey => "wrong key",
         ProofQuestion::RightKey(_) => "right key",
         ProofQuestion::UnlistedRoute(_) => "unlisted route",
-        ProofQuestion::OptionalRoute(..) => "optional route",
+        ProofQuestion::OptionalRoute(route, _) => route.word(),
     }
 }
 
@@ -845,7 +845,12 @@ impl Guard for World {
     }
 
     fn set_offer(&self, offer: Offer) {
-        self.state().offer = offer;
+        let mut state = self.state();
+        state.offer = offer;
+        if let Some(guard) = &mut state.guard {
+            // What was asked before says nothing of it.
+            guard.asked.clear();
+        }
     }
 
     fn offer(&self) -> Offer {
