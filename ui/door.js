@@ -112,17 +112,6 @@ export function door(view, local, now) {
       report.world !== "real" && element("span", { class: "badge" }, words.worlds[report.world]),
       iconButton("open", "settings", words.settings, { "data-to": "settings", "data-key": "open-settings" }),
     ),
-    refusal(local.failure),
-    report.notice_message &&
-      report.host !== null &&
-      element(
-        "div",
-        { class: "banner", "data-key": "notice" },
-        icon("hand"),
-        element("p", {}, ...prose(report.notice_message.what), " ", ...prose(report.notice_message.next)),
-      ),
-    view.settings_aside !== null &&
-      element("div", { class: "banner", "data-key": "settings-aside" }, icon("hand"), element("p", {}, ...prose(words.settingsAside(view.settings_aside)))),
     element(
       "section",
       { class: "hero" },
@@ -130,9 +119,21 @@ export function door(view, local, now) {
       element("h1", { tabindex: "-1" }, title),
       sentence && element("p", { class: "sentence", id: "sentence" }, sentence),
     ),
+    // Below the switch, which stays where it is whatever there is to say.
+    refusal(local.failure),
+    report.notice_message && report.host !== null && banner("notice", [...prose(report.notice_message.what), " ", ...prose(report.notice_message.next)]),
+    view.settings_aside !== null && banner("settings-aside", prose(words.settingsAside(view.settings_aside))),
     ...body(view, local, now),
     !view.tray && element("p", { class: "foot", "data-key": "no-tray" }, words.sentences.noTray),
   );
+}
+
+/**
+ * @param {string} key
+ * @param {Child[]} said
+ */
+function banner(key, said) {
+  return element("div", { class: "banner", "data-key": key }, icon("hand"), element("p", {}, ...said));
 }
 
 /**
@@ -322,7 +323,7 @@ function journeyStep({ step, progress }, exposure, now) {
       { class: "text" },
       element("div", { class: "label" }, words.steps[step], element("span", { class: "unseen" }, `, ${words.progress[state]}`)),
       waitsByItself && element("div", { class: "detail" }, words.waits[waitsByItself.for]),
-      state === "now" && exposure.progress && element("div", { class: "detail live", translate: "no" }, words.plain(exposure.progress)),
+      state === "now" && exposure.progress && element("div", { class: "detail live", translate: "no" }, words.progressLine(exposure.progress)),
     ),
     progress.progress === "done" && element("span", { class: "took" }, words.took(progress.milliseconds)),
     state === "now" && element("span", { class: "took" }, time("elapsed", exposure.since, now)),
@@ -399,6 +400,7 @@ function reachCard(report, exposure, now) {
         null,
         row({
           key: "reach",
+          look: "tall",
           mark: mark("warn", "warning"),
           label: words.reach.unreachable,
           detail: element("span", {}, ...prose(report.message.next), " ", time("ago", reach.at, now), "."),
@@ -495,7 +497,7 @@ function requestRow({ activity }, now) {
       "span",
       {},
       element("span", { class: "line", translate: "no" }, words.request(last)),
-      element("span", { class: "line" }, words.requests(activity)),
+      element("span", {}, words.requests(activity)),
     ),
   });
 }

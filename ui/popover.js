@@ -261,7 +261,7 @@ async function readRequests() {
     const requests = await host.ask("requests");
     if (local.panel === "requests") remember({ requests });
   } catch (error) {
-    if (local.panel === "requests") remember({ failure: refusalOf(error), requests: local.requests ?? [] });
+    if (local.panel === "requests") remember({ failure: refusalOf(error), requests: local.requests ?? "refused" });
   }
   const { again } = reading;
   reading = { underWay: false, again: false };
@@ -363,6 +363,7 @@ const actions = {
   back,
   check_outside: () => attempt("check_outside", () => host.ask("check_outside")),
   code: () => open("code", "code"),
+  code_again: () => draw("url"),
   code_with_key: () => draw(local.code?.what === "url_and_key" ? "url" : "url_and_key"),
   connect: () => connect(view?.preferences.minutes ?? null),
   copy: (control) => copy(/** @type {CopyWhat} */ (control.dataset["what"])),
@@ -370,6 +371,7 @@ const actions = {
   disconnect,
   forbid_origin: forbidOrigin,
   dismiss: () => remember({ failure: null }),
+  hide: () => host.ask("hide"),
   launch: async () => {
     const on = view?.launch_at_login !== "on";
     const next = await attempt("launch", () => host.ask("set_launch_at_login", { on }));
@@ -384,7 +386,13 @@ const actions = {
     open(panel, control.dataset["key"] ?? null);
   },
   open_link: () => attempt("open_link", () => host.ask("open_link")),
+  read_diagnostics: readDiagnostics,
   read_keys: readKeys,
+  read_requests: () => {
+    remember({ failure: null, requests: null });
+    focusOn(null);
+    return readRequests();
+  },
   regenerate_key: async () => {
     if ((await attempt("regenerate_key", () => host.ask("regenerate_key"))) !== undefined) back();
   },

@@ -31,7 +31,7 @@ import * as words from "./words.js";
  * @property {{ what: CodeWhat, svg: string | null } | null} code What was asked for, and its picture as soon as it is there.
  * @property {{ text: string, saved: string | null } | null} diagnostics
  * @property {RestoredKey[] | null} restored
- * @property {RequestLine[] | null} requests The last ones, oldest first.
+ * @property {RequestLine[] | "refused" | null} requests The last ones, oldest first.
  * @property {string[] | null} farewell
  */
 

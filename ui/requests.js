@@ -2,7 +2,7 @@
 // The panel of the requests: what each key did today, and the last of them as they come.
 import { element } from "./element.js";
 import { icon, spinner } from "./icons.js";
-import { group, refusal, row, time, titleBar } from "./parts.js";
+import { button, group, refusal, row, time, titleBar } from "./parts.js";
 import * as words from "./words.js";
 
 /** @import { KeyDay, Report, RequestLine } from "./bindings.js" */
@@ -40,7 +40,7 @@ export function requests({ report }, local, now) {
  */
 export function strangers({ strangers }) {
   if (strangers === null) return null;
-  return element("div", { class: "banner", "data-key": "strangers" }, icon("warning"), element("p", {}, words.strangers(strangers)));
+  return element("div", { class: "banner warn", "data-key": "strangers" }, icon("warning"), element("p", {}, words.strangers(strangers)));
 }
 
 /**
@@ -54,14 +54,15 @@ function keyDay(day, now) {
     detail: element(
       "span",
       {},
-      element("span", { class: "line" }, words.day(day)),
+      element("span", { class: "counts" }, words.day(day)),
       element("span", { class: "line" }, time("request", day.last, now), element("span", { translate: "no" }, words.from(day.caller))),
     ),
   });
 }
 
-/** @param {RequestLine[] | null} shown Oldest first. */
+/** @param {Local["requests"]} shown Oldest first. */
 function lines(shown) {
+  if (shown === "refused") return element("div", { class: "choices" }, button("read_requests", words.tryAgain));
   if (shown === null) return element("p", { class: "prose loading" }, spinner(), words.oneMoment);
   if (shown.length === 0) return element("div", { class: "card" }, row({ key: "no-line", label: words.noRequest, detail: words.record.noLine }));
   return element("ol", { class: "card record" }, ...shown.toReversed().map(line));

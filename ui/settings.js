@@ -2,7 +2,7 @@
 // The panels behind the first one: settings, questions, diagnostics, the QR code, the farewell.
 import { element } from "./element.js";
 import { icon, spinner } from "./icons.js";
-import { button, choice, doorway, group, prose, question, refusal, row, settingName, switchRow, titleBar } from "./parts.js";
+import { button, choice, doorway, doorwayRow, group, prose, question, refusal, row, settingName, switchRow, titleBar } from "./parts.js";
 import * as words from "./words.js";
 
 /** @import { AppView } from "./commands.js" */
@@ -41,12 +41,12 @@ export function settings({ report, preferences, system, launch_at_login }, local
       }),
     ),
     group(
-      words.secrets,
-      row({ key: "vault", label: words.key, detail: words.vault(report.vault) }),
-      doorway("keys", words.keys.open),
+      words.access,
+      doorwayRow({ panel: "keys", label: words.keys.open, detail: words.vault(report.vault) }),
       doorway("regenerate", words.regenerate.open),
+      doorway("routes", words.offer.open),
+      doorway("requests", words.record.open),
     ),
-    group(words.offer.group, doorway("routes", words.offer.open), doorway("requests", words.record.open)),
     group(words.maintenance, doorway("restart", words.restart.open), doorway("restore", words.restore.open)),
     group(words.help, doorway("diagnostics", words.diagnostics.open), doorway("uninstall", words.uninstall.open, "danger")),
     element("p", { class: "foot" }, words.version(report.version)),
@@ -89,14 +89,15 @@ export function restore(local) {
 /** @param {Local} local */
 export function diagnostics(local) {
   const shown = local.diagnostics;
+  const refused = shown === null && !local.busy.includes("diagnostics");
   return element(
     "main",
     { class: "panel", "data-key": "diagnostics" },
     titleBar(words.diagnostics.title),
     refusal(local.failure),
-    element("p", { class: "prose" }, words.diagnostics.sentence),
+    refused ? element("div", { class: "choices" }, button("read_diagnostics", words.tryAgain)) : element("p", { class: "prose" }, words.diagnostics.sentence),
     shown === null
-      ? element("p", { class: "prose loading" }, spinner(), words.oneMoment)
+      ? !refused && element("p", { class: "prose loading" }, spinner(), words.oneMoment)
       : element("pre", { class: "card report", tabindex: "0", role: "region", "aria-label": words.diagnostics.text, translate: "no" }, shown.text),
     shown !== null &&
       (shown.saved === null
@@ -109,6 +110,14 @@ export function diagnostics(local) {
 export function code(local) {
   const shown = local.code;
   const withKey = shown?.what === "url_and_key";
+  if (shown === null)
+    return element(
+      "main",
+      { class: "panel", "data-key": "code" },
+      titleBar(words.qr.title),
+      refusal(local.failure),
+      element("div", { class: "choices" }, button("code_again", words.tryAgain)),
+    );
   return element(
     "main",
     { class: "panel", "data-key": "code" },
@@ -117,13 +126,12 @@ export function code(local) {
     element(
       "div",
       { class: "plate" },
-      shown !== null &&
-        (shown.svg === null
-          ? element("span", { class: "loading" }, spinner())
-          : element("img", {
-              alt: withKey ? words.qr.pictureWithKey : words.qr.picture,
-              src: `data:image/svg+xml,${encodeURIComponent(shown.svg)}`,
-            })),
+      shown.svg === null
+        ? element("span", { class: "loading" }, spinner())
+        : element("img", {
+            alt: withKey ? words.qr.pictureWithKey : words.qr.picture,
+            src: `data:image/svg+xml,${encodeURIComponent(shown.svg)}`,
+          }),
     ),
     element("p", { class: "prose centred" }, withKey ? words.qr.withKey : words.qr.address),
     group(null, switchRow({ what: "code_with_key", label: words.qr.include, on: withKey })),
@@ -143,5 +151,6 @@ export function uninstall({ system }, local) {
     element("header", { class: "bar" }, element("h1", { tabindex: "-1" }, words.uninstall.done)),
     element("ul", { class: "prose" }, ...local.farewell.map((line) => element("li", {}, ...prose(line)))),
     element("p", { class: "prose" }, system === "mac" ? words.uninstall.farewell : words.uninstall.farewellElsewhere),
+    element("div", { class: "choices" }, button("hide", words.uninstall.quit, { class: "button primary" })),
   );
 }

@@ -166,7 +166,7 @@ function open(more = {}, report = {}) {
     },
     today: [
       { key: "default", requests: 126, failed: 1, bytes: 1_284_300, last: at(-41), caller: "203.0.113.7" },
-      { key: "phone", requests: 2, failed: 0, bytes: 412, last: at(-3720), caller: "2001:db8::17" },
+      { key: "Phone", requests: 2, failed: 0, bytes: 412, last: at(-3720), caller: "2001:db8::17" },
       { key: null, requests: 3, failed: 3, bytes: 501, last: at(-184), caller: "198.51.100.40" },
     ],
     ...report,
@@ -182,7 +182,7 @@ function lastRequests({ activity: { last } }) {
   if (last === null) return [];
   /** @type {RequestLine[]} */
   const earlier = [
-    { at: at(-3720), key: "phone", address: "2001:db8::17", route: "GET /v1/models", status: 200, bytes: 412, milliseconds: 14 },
+    { at: at(-3720), key: "Phone", address: "2001:db8::17", route: "GET /v1/models", status: 200, bytes: 412, milliseconds: 14 },
     { at: at(-184), key: null, address: "198.51.100.40", route: "GET /.env", status: 404, bytes: 167, milliseconds: 0 },
     { at: at(-120), key: null, address: "198.51.100.40", route: "POST /v1/chat/completions", status: 401, bytes: 167, milliseconds: 1 },
     { at: at(-75), key: "default", address: "203.0.113.7", route: "POST /v1/responses", status: 200, bytes: 90_412, milliseconds: 61_500 },
@@ -194,10 +194,10 @@ function lastRequests({ activity: { last } }) {
  * @param {Cause} cause
  * @param {NonNullable<Report["trouble"]>} trouble
  * @param {Report["message"]} message
- * @param {Partial<Pick<AppView, "link" | "command">> & { closed?: "yes" | "unconfirmed" }} [more]
+ * @param {Partial<Pick<AppView, "link" | "command">> & { closed?: "yes" | "unconfirmed", wanted?: Report["wanted"] }} [more]
  */
-function blocked(cause, trouble, message, { closed = "yes", ...more } = {}) {
-  return make({ wanted: WANTED, exposure: { state: "blocked", cause, closed }, trouble, message, journey: journey(4, true) }, more);
+function blocked(cause, trouble, message, { closed = "yes", wanted = WANTED, ...more } = {}) {
+  return make({ wanted, exposure: { state: "blocked", cause, closed }, trouble, message, journey: journey(4, true) }, more);
 }
 
 const HOSTILE = `<img src=x onerror="window.reached=1"><b>bold</b> "quotes" 'single' &amp; \u202egnp.exe\u202c \u0000\u0007 ${"long".repeat(2500)}`;
@@ -298,12 +298,12 @@ export const states = {
     blocked({ code: "administrator_cancelled" }, { severity: "quiet", remedy: "ask" }, {
       what: "Nothing was changed: the administrator prompt was closed.",
       next: "Connect again when you want to go on.",
-    }),
+    }, { wanted: { wanted: "private" } }),
   "blocked-danger": () =>
     blocked({ code: "open_without_key" }, { severity: "danger", remedy: "ask" }, {
       what: "The check from outside got in without a key, so the door was closed at once.",
       next: "Look at Diagnostics and tell us what it says before you connect again.",
-    }),
+    }, { wanted: { wanted: "private" } }),
   "blocked-unconfirmed": () =>
     blocked(
       { code: "could_not_close", detail: "tailscaled does not answer", node: "system" },
@@ -480,7 +480,7 @@ export function standIn(query) {
     set_launch_at_login: ({ on }) => (view = { ...view, launch_at_login: on ? "on" : "off" }),
     diagnostics: () => DIAGNOSTICS,
     save_diagnostics: () => "~/Downloads/Ecto diagnostics.txt",
-    uninstall: () => ["The door is closed.", "2 keys of OpenClaw are as they were before.", "The key, the skill and the logs are removed."],
+    uninstall: () => ["The door is closed.", "2 settings of OpenClaw are as they were before.", "The key, the logs and the settings are removed."],
     hide: () => null,
     resize: () => null,
   };

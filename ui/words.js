@@ -55,20 +55,20 @@ export const titles = {
   closing: "Closing",
   wait: "Not open yet",
   ask: "Did not open",
-  danger: "Look at this",
+  danger: "Not safe to open",
   unconfirmed: "Could not close",
 };
 
 export const sentences = {
-  gone: "Ecto does not answer. The door closes by itself when Ecto ends.",
+  gone: "Ecto does not answer. Try again, or quit Ecto and open it anew: the door closes when Ecto ends.",
   private: "Nothing is reachable from the internet.",
   firstRun:
     "Switch on, and your OpenClaw can be reached from anywhere by whoever has the key you get. Nothing else on this machine can.",
   wayIn: "The way in is Tailscale Funnel. It needs a Tailscale account: a free one will do, and it can be made on the way.",
   preparing: "The door is still closed.",
-  public: "Whoever has the key can reach your OpenClaw.",
+  public: "Whoever has a key can reach your OpenClaw.",
   held: "The door is open, but nobody gets through.",
-  closing: "The door closes, and everything in flight is cut.",
+  closing: "The door closes, and every request under way is cut.",
   noTray: "This desktop has no place for the ghost, so Ecto stays in this window.",
 };
 
@@ -85,6 +85,11 @@ export const steps = {
   open: "Open the door",
   check_outside: "Check from outside",
 };
+/**
+ * What is told of a step while it runs, without the arrow that Homebrew begins a line with.
+ * @param {string} text
+ */
+export const progressLine = (text) => plain(text).replace(/^==> /, "");
 export const journey = "Steps";
 /** @param {number} number */
 export const stepsDone = (number) => (number === 1 ? "1 step done" : `${number} steps done`);
@@ -100,7 +105,7 @@ export const waits = {
   sign_in: "Sign in to Tailscale in your browser. No account yet? The page makes one. Ecto goes on by itself.",
   approval: "An administrator of your Tailscale network has to approve this machine. Ecto goes on by itself.",
   funnel_permission: "Tailscale asks once whether this machine may be reached from the internet. Open its page and press the button that enables Funnel. Ecto goes on by itself.",
-  administrator_prompt: "Answer the administrator prompt on your screen.",
+  administrator_prompt: "Answer the administrator prompt on your screen. Ecto goes on by itself.",
   tailscale: "Waiting for Tailscale to get ready.",
   gateway: "Waiting for OpenClaw to get ready.",
 };
@@ -109,7 +114,7 @@ export const copyLink = "Copy link";
 
 export const reach = {
   settling: "Becoming known to the internet",
-  settlingDetail: "The first time, that takes some minutes.",
+  settlingDetail: "The first time, this takes a few minutes.",
   unchecked: "Checking from outside…",
   uncheckedDetail: "Is it reachable, and only with the key?",
   reachable: "Reachable from the internet",
@@ -170,9 +175,8 @@ export function requests({ passed, refused, in_flight }) {
   return parts.join(", ");
 }
 
-
 export const record = {
-  open: "Requests…",
+  open: "Requests",
   title: "Requests",
   today: "Today",
   noDay: "No request today",
@@ -192,7 +196,7 @@ export const from = (caller) => (plain(caller) === "" ? "" : `, from ${plain(cal
 /** @param {Strangers} strangers */
 export function strangers({ attempts, addresses }) {
   const from = addresses === 1 ? "one address" : `${count(addresses)} addresses`;
-  return `Somebody tries keys: ${count(attempts)} requests with a wrong key or none came from ${from}. None of them got in.`;
+  return `Somebody is trying keys: ${count(attempts)} requests with a wrong key or none came from ${from}. None got in, and there is nothing you have to do.`;
 }
 /** @param {Pick<RequestLine, "key" | "address" | "milliseconds">} line */
 export function caller({ key, address, milliseconds }) {
@@ -205,14 +209,14 @@ export function caller({ key, address, milliseconds }) {
 export const clock = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 /** @param {number} milliseconds */
-const lasted = (milliseconds) => (milliseconds < 1000 ? `${milliseconds} ms` : took(milliseconds));
+const lasted = (milliseconds) => (milliseconds < 1000 ? `${milliseconds}\u00a0ms` : took(milliseconds));
 
 /** @param {number} bytes */
 function size(bytes) {
-  if (bytes < 1000) return `${bytes} B`;
+  if (bytes < 1000) return `${bytes}\u00a0B`;
   const units = ["kB", "MB", "GB", "TB"];
   const power = Math.min(units.length, Math.floor(Math.log10(bytes) / 3));
-  return `${(bytes / 1000 ** power).toFixed(1)} ${units[power - 1]}`;
+  return `${(bytes / 1000 ** power).toFixed(1)}\u00a0${units[power - 1]}`;
 }
 
 /** @param {number} number */
@@ -233,12 +237,12 @@ export function ago(seconds) {
  */
 export function span(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
-  if (whole < 60) return `${whole} s`;
+  if (whole < 60) return `${whole}\u00a0s`;
   const minutes = Math.floor(whole / 60);
-  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 60) return `${minutes}\u00a0min`;
   const hours = Math.floor(minutes / 60);
-  if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
-  return `${Math.floor(hours / 24)} days`;
+  if (hours < 48) return minutes % 60 === 0 ? `${hours}\u00a0h` : `${hours}\u00a0h ${minutes % 60}\u00a0min`;
+  return `${Math.floor(hours / 24)}\u00a0days`;
 }
 
 /**
@@ -246,7 +250,7 @@ export function span(seconds) {
  * @param {number} milliseconds
  */
 export function took(milliseconds) {
-  return milliseconds < 9950 ? `${(milliseconds / 1000).toFixed(1)} s` : span(milliseconds / 1000);
+  return milliseconds < 9950 ? `${(milliseconds / 1000).toFixed(1)}\u00a0s` : span(milliseconds / 1000);
 }
 
 export const thisMachine = "On this machine";
@@ -358,7 +362,7 @@ export const launchDetail = {
   unavailable: "Not available on this system.",
 };
 export const notifications = "Notifications";
-export const notificationsDetail = "When it is public, closes unexpectedly, cannot be reached, needs you, or somebody tries keys.";
+export const notificationsDetail = "When the door opens or unexpectedly closes, when it cannot be reached or needs you, and when somebody is trying keys.";
 export const sleep = "At sleep";
 /** @type {[AtSleep, string][]} */
 export const sleeps = [
@@ -366,14 +370,14 @@ export const sleeps = [
   ["close", "Close the door"],
 ];
 export const whichTailscale = "Tailscale";
-export const whichTailscaleNext = "Counts from the next time you connect.";
+export const whichTailscaleNext = "Takes effect the next time you connect.";
 /** @type {(system: System) => [NodeChoice, string][]} */
 export const whichTailscales = (system) => [
-  ["auto", "Whichever answers"],
+  ["auto", "Automatic"],
   ["own", "For Ecto alone"],
   ["system", system === "mac" ? "For the whole Mac" : "For the whole machine"],
 ];
-export const secrets = "Secrets";
+export const access = "Access";
 /** @param {VaultPlace} place */
 export function vault(place) {
   switch (place.kind) {
@@ -393,14 +397,14 @@ export const help = "Help";
 export const version = (number) => `Ecto ${plain(number)}`;
 
 export const regenerate = {
-  open: "Make a new key…",
-  title: "Make a new key?",
-  sentence: "The old key stops working at once. Whoever uses it needs the new one.",
-  confirm: "Make a new key",
+  open: "Replace the default key…",
+  title: "Replace the default key?",
+  sentence: "A new key takes its place, and the old one stops working at once. Whoever uses the old one needs the new one.",
+  confirm: "Replace",
 };
 
 export const keys = {
-  open: "Keys…",
+  open: "Keys",
   title: "Keys",
   all: "All keys",
   sentence: "One for each client: each can be limited, and taken away without the others noticing.",
@@ -408,7 +412,7 @@ export const keys = {
   gone: "This key is no longer there.",
   expired: "Expired",
   unused: "Not used since Ecto started",
-  stays: "Ecto proves its lock with this key, so it keeps its name and stays.",
+  stays: "Ecto proves its lock with this key, so it cannot be renamed or revoked.",
   ready: "The key is ready.",
   give: "Give it to whoever is to use it. You can copy it again at any time.",
 };
@@ -421,8 +425,8 @@ export const expiresIn = (time) => `Expires in ${time}`;
 /** @param {string} time */
 export const expiredAgo = (time) => `Expired ${time}`;
 /** @param {string} time */
-export const graceLeft = (time) => `The one before works for another ${time}`;
-export const graceOver = "The one before no longer works";
+export const graceLeft = (time) => `The old key works for another ${time}`;
+export const graceOver = "The old key no longer works";
 
 export const newKey = {
   title: "New key",
@@ -434,7 +438,7 @@ export const newKey = {
   limits: "Limits",
   ends: "Expires",
   rate: "Requests a minute",
-  concurrent: "At once",
+  concurrent: "Requests at once",
   confirm: "Make the key",
 };
 /** @type {[Route, string][]} */
@@ -450,10 +454,9 @@ export const optionalRoutes = [
 ];
 
 export const offer = {
-  group: "Reachable",
-  open: "What else is offered…",
+  open: "What else is offered",
   title: "What else is offered",
-  sentence: "Chat completions, responses and the list of models always are, to holders of a key. Nothing else is, unless you allow it.",
+  sentence: "A key can open chat completions, responses and the list of models. Anything else stays closed until you allow it here.",
   pages: "Web pages that may call",
   add: "Allow a web page…",
   /** @type {Record<OptionalRoute, string>} */
@@ -461,7 +464,7 @@ export const offer = {
     embeddings:
       "Whoever has a key for it can have text of any length turned into embeddings, and your provider bills you for all of it.",
     hooks:
-      "A hook starts OpenClaw's agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it to programs you trust alone.",
+      "A hook starts OpenClaw’s agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it only to programs you trust.",
   },
 };
 /** @param {string} origin */
@@ -499,7 +502,7 @@ export const rename = { open: "Rename…", title: "Rename the key", confirm: "Re
 export const rotate = {
   open: "Replace…",
   title: "Replace the key?",
-  sentence: "A new key takes its place, with the same limits. Whoever uses it needs the new one.",
+  sentence: "A new key takes its place, with the same limits. Whoever uses the old one needs the new one.",
   question: "The old one works",
   confirm: "Replace",
 };
@@ -515,23 +518,23 @@ export const revoke = {
 };
 /** @param {string} key */
 export const revokeSentence = (key) => `“${plain(key)}” stops working at once, and what is open with it is cut. This cannot be undone.`;
-export const restart = { open: "Restart the gateway…", title: "Restart OpenClaw?", sentence: "What OpenClaw is doing right now is broken off.", confirm: "Restart" };
+export const restart = { open: "Restart OpenClaw…", title: "Restart OpenClaw?", sentence: "Whatever OpenClaw is doing right now is interrupted.", confirm: "Restart" };
 export const restore = {
   open: "Undo Ecto’s changes…",
   title: "Undo Ecto’s changes?",
   sentence:
-    "The door closes, and every key that Ecto set in OpenClaw’s configuration becomes what it was. Nothing else is touched.",
+    "The door closes, and every OpenClaw setting that Ecto changed becomes what it was. Nothing else is touched.",
   confirm: "Undo changes",
   done: "Ecto’s changes are undone",
   nothing: "There was nothing to undo.",
 };
 /** @type {Record<RestoreOutcome, string>} */
 export const outcomes = {
-  restored: "As it was before",
-  left_alone: "Changed by somebody else since, so left as it is",
+  restored: "As it was before.",
+  left_alone: "Somebody else has changed it since, so it stays as it is.",
 };
 export const diagnostics = {
-  open: "Diagnostics…",
+  open: "Diagnostics",
   title: "Diagnostics",
   sentence: "This is all that would be saved. It holds no secret.",
   text: "Diagnostics",
@@ -546,13 +549,14 @@ export const uninstall = {
   does: [
     "Closes the door.",
     "Undoes Ecto’s changes to OpenClaw.",
-    "Removes the key, the skill, the logs and the login item.",
+    "Removes the keys, the settings, the logs, the login item and the skill.",
     "Leaves Tailscale and OpenClaw installed.",
   ],
   confirm: "Uninstall",
   done: "Ecto is uninstalled",
-  farewell: "It quits when you close this. Drag the app to the Trash.",
-  farewellElsewhere: "It quits when you close this.",
+  farewell: "Ecto quits when you close this. Then drag it to the Trash.",
+  farewellElsewhere: "Ecto quits when you close this. Then remove its package, if you installed one.",
+  quit: "Quit Ecto",
 };
 
 /**
@@ -562,4 +566,4 @@ export const uninstall = {
  */
 export const announcement = (title, ...rest) => [`${title}.`, ...rest].filter(Boolean).join(" ");
 
-export const failed = "That did not work, and Ecto did not say why.";
+export const failed = "That did not work, and Ecto did not say why. Try again; Diagnostics in the settings shows more.";

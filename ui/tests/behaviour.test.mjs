@@ -35,7 +35,7 @@ const SEEN = `- main:
   - button "Settings"
   - switch "Public" [checked]
   - heading "Public" [level=1]
-  - paragraph: Whoever has the key can reach your OpenClaw.
+  - paragraph: Whoever has a key can reach your OpenClaw.
   - text: Reachable from the internet Checked 12 s ago
   - button "Check from outside again"
   - text: Address https://studio.tail5e3c7.ts.net/v1/chat/completions
@@ -216,6 +216,20 @@ test("the door can be closed whatever else is under way, and what works says so"
   assert.equal((await lastCall(p))[0], "disconnect");
 });
 
+test("the switch stays where it is, whatever there is to say", async (t) => {
+  const p = await page(t, { state: "private" });
+  const place = () => p.locator(".big-switch").evaluate((shown) => JSON.stringify(shown.getBoundingClientRect()));
+  const before = await place();
+  for (const state of Object.keys(states)) {
+    await p.evaluate((state) => window.standIn.show(state), state);
+    assert.equal(await place(), before, state);
+  }
+  const refused = await page(t, { state: "private", refuse: "connect" });
+  await refused.getByRole("switch", { name: "Public" }).click();
+  await refused.getByRole("alert").waitFor();
+  assert.equal(await refused.locator(".big-switch").evaluate((shown) => JSON.stringify(shown.getBoundingClientRect())), before);
+});
+
 test("what describes the switch is there in every state", async (t) => {
   const p = await page(t, { state: "private" });
   for (const state of Object.keys(states)) {
@@ -239,7 +253,7 @@ test("while it is open, which Tailscale is chosen is said to count later", async
   for (const [state, times] of [["public", 1], ["private", 0]]) {
     const p = await page(t, { state });
     await p.locator("[data-key='open-settings']").click();
-    assert.equal(await p.getByText("Counts from the next time you connect.").count(), times, state);
+    assert.equal(await p.getByText("Takes effect the next time you connect.").count(), times, state);
   }
 });
 
@@ -368,7 +382,7 @@ test("the machine is looked at whenever it opens while it is private, and not ot
 test("the first minutes are no fault: the page says that the address becomes known, and warns of what is one", async (t) => {
   const p = await page(t, { state: "public-settling" });
   const card = p.locator("[data-key='reach']");
-  assert.match(await card.innerText(), /^Becoming known to the internet\s+The first time, that takes some minutes\.$/);
+  assert.match(await card.innerText(), /^Becoming known to the internet\s+The first time, this takes a few minutes\.$/);
   assert.equal(await card.locator(".spinner").count(), 1);
   assert.equal(await card.locator(".mark.warn").count(), 0);
   const told = () => p.locator("#status").textContent();
@@ -438,7 +452,7 @@ test("every cause has one thing to do", async (t) => {
     "blocked-act-restart": ["Restart OpenClaw", "restart_gateway"],
     "blocked-ask": ["Connect again", "connect"],
     "blocked-quiet": ["Connect again", "connect"],
-    "blocked-danger": ["Diagnostics…", "diagnostics"],
+    "blocked-danger": ["Diagnostics", "diagnostics"],
     "blocked-unconfirmed": ["Close again now", "disconnect"],
   };
   assert.deepEqual(Object.keys(expected), Object.keys(states).filter((state) => state.startsWith("blocked-")));
@@ -512,7 +526,7 @@ test("a key by keyboard alone: made with limits, copied, replaced with grace, re
   await p.getByRole("button", { name: "Replace…" }).press("Enter");
   await p.getByLabel("The old one works").selectOption("For another hour");
   await p.getByRole("button", { name: "Replace", exact: true }).press("Enter");
-  await p.getByText("The one before works for another").waitFor();
+  await p.getByText("The old key works for another").waitFor();
   assert.deepEqual(await lastCall(p), ["rotate_key", { name: "Tablet", grace: "hour" }]);
   assert.equal(await focused(p), "copy_key");
 
@@ -593,6 +607,28 @@ test("diagnostics are shown before they are saved", async (t) => {
   await p.getByText("Saved as ~/Downloads/Ecto diagnostics.txt").waitFor();
 });
 
+test("what could not be read is asked for again, and nothing turns meanwhile", async (t) => {
+  const ways = { diagnostics: ["private", "open-settings", "open-diagnostics"], qr: ["public", "code"], requests: ["public", "open-requests"] };
+  for (const [refuse, [state, ...clicks]] of Object.entries(ways)) {
+    const p = await page(t, { state, refuse });
+    for (const name of clicks) await p.locator(`[data-key='${name}']`).click();
+    await p.getByRole("alert").waitFor();
+    assert.equal(await p.locator(".spinner").count(), 0, refuse);
+    assert.equal(await p.getByText("No request yet").count(), 0);
+    await p.getByRole("button", { name: "Try again" }).click();
+    await p.getByRole("alert").waitFor();
+    assert.deepEqual((await calls(p)).filter((name) => name === refuse), [refuse, refuse]);
+  }
+});
+
+test("once it is uninstalled, one button ends it", async (t) => {
+  const p = await page(t, { state: "private" });
+  for (const name of ["open-settings", "open-uninstall", "uninstall"]) await p.locator(`[data-key='${name}']:is(button)`).click();
+  await p.getByRole("heading", { name: "Ecto is uninstalled" }).waitFor();
+  await p.getByRole("button", { name: "Quit Ecto" }).click();
+  assert.equal((await lastCall(p))[0], "hide");
+});
+
 test("nothing that cannot be undone happens at the first click", async (t) => {
   const p = await page(t, { state: "private" });
   await p.locator("[data-key='open-settings']").click();
@@ -633,17 +669,17 @@ test("the requests: newest first, today's counts above, opened and left by keybo
   await p.locator(".record li").first().waitFor();
   const lines = await p.locator(".record li").allInnerTexts();
   assert.deepEqual(
-    lines.map((line) => line.split(/\s*\n+\s*/)),
+    lines.map((line) => line.replaceAll("\u00a0", " ").split(/\s*\n+\s*/)),
     [
       ["11:59:19", "POST /v1/chat/completions", "200", "default · 203.0.113.7 · 2.2 s"],
       ["11:58:45", "POST /v1/responses", "200", "default · 203.0.113.7 · 1 min"],
       ["11:58:00", "POST /v1/chat/completions", "401", "no key · 198.51.100.40 · 1 ms"],
       ["11:56:56", "GET /.env", "404", "no key · 198.51.100.40 · 0 ms"],
-      ["10:58:00", "GET /v1/models", "200", "phone · 2001:db8::17 · 14 ms"],
+      ["10:58:00", "GET /v1/models", "200", "Phone · 2001:db8::17 · 14 ms"],
     ],
   );
   const days = await p.locator("[data-key^='day-'] .label").allInnerTexts();
-  assert.deepEqual(days, ["default", "phone", "No known key"]);
+  assert.deepEqual(days, ["default", "Phone", "No known key"]);
   await p.getByText("126 requests, 1 refused or failed, 1.3 MB").waitFor();
   await p.keyboard.press("Escape");
   assert.equal(await focused(p), "open-requests");
@@ -672,7 +708,7 @@ test("the requests are asked for again when there are new ones, once at a time, 
 
 test("a burst of wrong keys is seen where the door is, and none of it is markup", async (t) => {
   const p = await page(t, { state: "public-strangers" });
-  await p.getByText("Somebody tries keys: 214 requests with a wrong key or none came from 3 addresses. None of them got in.").waitFor();
+  await p.getByText("Somebody is trying keys: 214 requests with a wrong key or none came from 3 addresses. None got in, and there is nothing you have to do.").waitFor();
   const hostile = await page(t, { state: "hostile" });
   await hostile.locator("[data-key='open-requests']").click();
   await hostile.locator(".record li").first().waitFor();
@@ -703,7 +739,7 @@ test("what else is offered: by keyboard, with its danger before it is allowed, a
   await hooks.focus();
   assert.equal(await hooks.getAttribute("aria-checked"), "false");
   const warning = await p.locator(`#${await hooks.getAttribute("aria-describedby")}`).innerText();
-  assert.match(warning, /^A hook starts OpenClaw's agents with whatever text a caller sends/);
+  assert.match(warning, /^A hook starts OpenClaw’s agents with whatever text a caller sends/);
   await p.keyboard.press("Space");
   await p.locator("[data-key='offer-hooks'][aria-checked='true']").waitFor();
   assert.equal(await p.locator("[data-key='offer-embeddings']:is(button)").getAttribute("aria-checked"), "false");

@@ -14,6 +14,7 @@ export const looks = [
   { name: "copied-curl", query: { state: "public" }, clicks: ["copy-curl"] },
   { name: "code", query: { state: "public" }, clicks: ["code"] },
   { name: "code-with-key", query: { state: "public" }, clicks: ["code", "code_with_key"] },
+  { name: "code-refused", query: { state: "public", refuse: "qr" }, clicks: ["code"] },
   { name: "requests", query: { state: "public-strangers" }, clicks: ["open-requests"] },
   { name: "requests-none", query: { state: "private" }, clicks: [...settings, "open-requests"] },
   { name: "requests-hostile", query: { state: "hostile" }, clicks: ["open-requests"] },
@@ -44,6 +45,7 @@ export const looks = [
   { name: "restored", query: { state: "private" }, clicks: [...settings, "open-restore", "restore"] },
   { name: "diagnostics", query: { state: "private" }, clicks: [...settings, "open-diagnostics"] },
   { name: "diagnostics-saved", query: { state: "private" }, clicks: [...settings, "open-diagnostics", "save_diagnostics"] },
+  { name: "diagnostics-refused", query: { state: "private", refuse: "diagnostics" }, clicks: [...settings, "open-diagnostics"] },
   { name: "uninstall", query: { state: "private" }, clicks: [...settings, "open-uninstall"] },
   { name: "uninstalled", query: { state: "private" }, clicks: [...settings, "open-uninstall", "uninstall"] },
 ];
