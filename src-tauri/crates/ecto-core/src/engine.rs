@@ -14,7 +14,7 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -128,6 +128,8 @@ pub struct Engine {
     keys: Option<KeyRing>,
     /// When each key was last used, of those that the guard has forgotten.
     uses: BTreeMap<KeyName, Timestamp>,
+    /// The keys that are to be taken away, and that the guard lets in no more.
+    revoking: BTreeSet<KeyName>,
     guard: Option<RunningGuard>,
     /// Whether the guard may be running: a start that was dropped half way may have got there.
     guard_up: bool,
@@ -184,6 +186,7 @@ impl Engine {
             notice: None,
             keys: None,
             uses: BTreeMap::new(),
+            revoking: BTreeSet::new(),
             guard: None,
             guard_up: false,
             proof: None,

@@ -257,6 +257,9 @@ impl Engine {
             Command::Act(action) => match self.answer_at_once(action) {
                 None => false,
                 Some(action) => {
+                    if let Action::RevokeKey { name, .. } = &action {
+                        self.begin_revoking(name);
+                    }
                     self.actions.push_back(action);
                     !self.acting
                 }

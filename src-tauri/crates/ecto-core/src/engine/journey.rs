@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::cause::{Cause, Remedy, Severity};
 use crate::exposure::{Exposure, Reach};
-use crate::key::{GuardKey, Key, KeyRing};
+use crate::key::{Key, KeyRing};
 use crate::plan::{self, Next, Observation};
 use crate::proof::{Opening, prove};
 use crate::snapshot::{JourneyStep, Notice, StepProgress};
@@ -310,12 +310,6 @@ impl Engine {
                 detail: "it did not answer in time".into(),
             })),
         }
-    }
-
-    pub(super) fn guard_keys(&self) -> Vec<GuardKey> {
-        self.keys
-            .as_ref()
-            .map_or_else(Vec::new, KeyRing::for_the_guard)
     }
 
     async fn start_guard(&mut self, limit: Duration) -> Work<Result<(), Cause>> {

@@ -148,6 +148,12 @@ impl Engine {
             })
             .await;
         self.door = Arc::into_inner(claim);
+        if let Some(door) = &mut self.door
+            && self.proven.is_none()
+        {
+            // Voided while the claim was looked at.
+            door.held.get_or_insert(Cause::LockUnproven);
+        }
         match verdict {
             Work::Done(Err(cause)) => self.lose_claim(cause),
             Work::TimedOut => self.lose_claim(Cause::TailscaleUnreachable {

@@ -85,10 +85,38 @@ impl Engine {
         self.known_key(name)
     }
 
+    /// Ends a key at once, whatever else is being done before it is taken out of the vault.
+    pub(super) fn begin_revoking(&mut self, name: &KeyName) {
+        if name.is_default() {
+            return;
+        }
+        self.revoking.insert(name.clone());
+        self.tell_guard();
+    }
+
     pub(super) async fn revoke_key(&mut self, name: &KeyName) -> Result<(), Cause> {
-        self.change_keys(|ring| ring.revoke(name)).await?;
-        self.uses.remove(name);
-        Ok(())
+        let revoked = self.change_keys(|ring| ring.revoke(name)).await;
+        self.revoking.remove(name);
+        match &revoked {
+            Ok(()) => drop(self.uses.remove(name)),
+            Err(_) => self.tell_guard(),
+        }
+        revoked
+    }
+
+    /// The keys that the guard is to let in: those that were read, but for those that are about to go.
+    pub(super) fn guard_keys(&self) -> Vec<GuardKey> {
+        let ring = self.keys.as_ref();
+        let mut keys = ring.map_or_else(Vec::new, KeyRing::for_the_guard);
+        keys.retain(|key| !self.revoking.contains(&key.name));
+        keys
+    }
+
+    /// Hands the keys to the guard, where they are known.
+    fn tell_guard(&self) {
+        if self.keys.is_some() {
+            self.ports.guard.set_keys(self.guard_keys());
+        }
     }
 
     pub(super) async fn rename_key(&mut self, name: &KeyName, to: KeyName) -> Result<(), Cause> {
@@ -170,9 +198,7 @@ impl Engine {
         if let Err(cause) = settle(outcome)
             && !self.is_stored(&ring, interrupted).await
         {
-            if self.keys.is_some() {
-                self.ports.guard.set_keys(self.guard_keys());
-            }
+            self.tell_guard();
             return Err(cause);
         }
         let first = |ring: &KeyRing| {
@@ -188,7 +214,7 @@ impl Engine {
             self.void_proof();
             self.show_public();
         }
-        self.ports.guard.set_keys(self.guard_keys());
+        self.tell_guard();
         self.publish();
         Ok(())
     }

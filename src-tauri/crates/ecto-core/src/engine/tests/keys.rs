@@ -5,7 +5,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::cause::Cause;
-use crate::key::{AgentId, KeyGrant, KeyName};
+use crate::key::{AgentId, KeyGrant, KeyName, Route};
+use crate::offer::Offer;
 use crate::ports::VaultFault;
 
 use super::story::{Story, is_private, is_public, looks};
@@ -288,5 +289,72 @@ async fn a_key_that_cannot_be_taken_out_of_the_vault_goes_on_and_that_is_said() 
         .fail(Call::StoreSecrets, 1, Fault::Fail(Cause::VaultDenied));
     let refused = story.handle.revoke_key(name("phone")).await;
     assert_eq!(refused, Err(Cause::VaultDenied));
+    assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_away_ends_at_once_whatever_else_is_being_done() {
+    let story = Story::public(World::ready()).await;
+    story.handle.add_key(name("phone"), pinned()).await.unwrap();
+    story
+        .handle
+        .add_key(name("tablet"), pinned())
+        .await
+        .unwrap();
+    let offer = Offer {
+        routes: Route::OPTIONAL.into(),
+        ..Offer::default()
+    };
+    story.handle.set_offer(offer).await.unwrap();
+    story.until(is_public).await;
+    let slow = Fault::Slow(Duration::from_secs(60));
+    story.world.fail(Call::StartGateway, 1, slow.clone());
+    story.world.fail(Call::StoreSecrets, 1, slow);
+    let handle = story.handle.clone();
+    let restarting = tokio::spawn(async move { handle.restart_gateway().await });
+    story.pass(Duration::from_secs(1)).await;
+    let revoking = ["phone", "tablet"].map(|key| {
+        let handle = story.handle.clone();
+        tokio::spawn(async move { handle.revoke_key(name(key)).await })
+    });
+    let handle = story.handle.clone();
+    let forbidding = tokio::spawn(async move { handle.set_offer(Offer::default()).await });
+    story.pass(Duration::from_secs(1)).await;
+    assert!(!restarting.is_finished());
+    assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0001"]);
+    assert!(forbidding.is_finished());
+    assert_eq!(story.world.state().offer, Offer::default());
+
+    // While the first of the two is stored, and after.
+    story.pass(Duration::from_secs(65)).await;
+    assert!(restarting.is_finished() && !revoking[0].is_finished());
+    assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0001"]);
+    for revoked in revoking {
+        revoked.await.unwrap().unwrap();
+    }
+    assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
+    story.until(is_public).await;
+    assert!(story.world.lets_callers_in());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_ended_early_and_stays_in_the_vault_is_good_again() {
+    let story = Story::public(World::ready()).await;
+    story.handle.add_key(name("phone"), pinned()).await.unwrap();
+    story
+        .world
+        .fail(Call::StartGateway, 1, Fault::Slow(Duration::from_secs(60)));
+    story
+        .world
+        .fail(Call::StoreSecrets, 1, Fault::Fail(Cause::VaultDenied));
+    let handle = story.handle.clone();
+    let restarting = tokio::spawn(async move { handle.restart_gateway().await });
+    story.pass(Duration::from_secs(1)).await;
+    let handle = story.handle.clone();
+    let revoking = tokio::spawn(async move { handle.revoke_key(name("phone")).await });
+    story.pass(Duration::from_secs(1)).await;
+    assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0001"]);
+    restarting.await.unwrap().unwrap();
+    assert_eq!(revoking.await.unwrap(), Err(Cause::VaultDenied));
     assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
 }
