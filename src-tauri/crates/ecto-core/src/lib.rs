@@ -24,6 +24,7 @@ pub mod snapshot;
 pub mod step;
 pub mod tailnet;
 pub mod wanted;
+pub mod watchword;
 pub mod words;
 
 /// A moment on the wall clock.

@@ -137,7 +137,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// The prover's questions leave no line.
+    /// What Ecto itself asks leaves no line.
     pub fn keep_out(&mut self) {
         self.written = false;
     }

@@ -73,6 +73,7 @@ impl Default for Setting {
         let shared = Shared {
             gate,
             prover: ProverPass::new(&mut random).unwrap(),
+            watchword: None,
             addresses: Addresses::new(&limits, clock.clone()),
             register: Register::new(clock.clone(), None),
             hearings: Semaphore::new(limits.heard_out),

@@ -12,6 +12,7 @@ use ecto_core::key::{GuardKey, KeyName, NoRandomness};
 use ecto_core::offer::Offer;
 use ecto_core::ports::{Activity, Clock, Guard, Recorder};
 use ecto_core::proof::{ProofAnswer, ProofQuestion};
+use ecto_core::watchword::Watchword;
 use rand::TryRng;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -45,15 +46,17 @@ impl LoopbackGuard {
         clock: Arc<dyn Clock>,
         random: &mut R,
     ) -> Result<Self, NoRandomness> {
-        Self::with_recorder(limits, clock, random, None)
+        Self::with_recorder(limits, clock, random, None, None)
     }
 
-    /// Makes a guard as [`LoopbackGuard::new`] does, which gives the line of each request to `recorder`.
+    /// Makes a guard as [`LoopbackGuard::new`] does, which gives the line of each request to `recorder`, but for those
+    /// that show `watchword`.
     pub fn with_recorder<R: TryRng>(
         limits: Limits,
         clock: Arc<dyn Clock>,
         random: &mut R,
         recorder: Option<Arc<dyn Recorder>>,
+        watchword: Option<Watchword>,
     ) -> Result<Self, NoRandomness> {
         let shared = Shared {
             addresses: Addresses::new(&limits, clock.clone()),
@@ -62,6 +65,7 @@ impl LoopbackGuard {
             limits: Arc::new(limits),
             gate: Gate::new(),
             prover: ProverPass::new(random)?,
+            watchword,
             register: Register::new(Arc::clone(&clock), recorder),
             clock,
         };

@@ -11,11 +11,13 @@ use ecto_core::key::Route;
 use ecto_core::offer::Offer;
 use ecto_core::ports::Clock;
 use ecto_core::refusal::Refusal;
+use ecto_core::watchword::{self, Watchword};
 use http::header::{ACCEPT_ENCODING, EXPECT, HOST, UPGRADE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
+use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
 use crate::activity::{Line, Register};
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     pub gate: Gate,
     /// What the prover shows.
     pub prover: ProverPass,
+    /// What the check from outside shows.
+    pub watchword: Option<Watchword>,
     /// What each address takes up.
     pub addresses: Addresses,
     /// How many more refusals may wait for the rest of a short body.
@@ -56,6 +60,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn is_check_from_outside(&self, headers: &HeaderMap) -> bool {
+        let shown = headers.get(watchword::HEADER).map(HeaderValue::as_bytes);
+        let word = self.watchword.as_ref().map(|known| known.word().as_bytes());
+        shown
+            .zip(word)
+            .is_some_and(|(shown, word)| shown.ct_eq(word).into())
+    }
+
     /// Reads the rest of a short body whose request is about to be refused, and says whether some is left. A client that
     /// asks whether to send it is told by the refusal.
     async fn leaves_unread<B>(&self, head: &Parts, body: B) -> bool
@@ -117,7 +129,8 @@ async fn answer(
     let caller = describe_caller(address);
     let mut line = shared.register.begin(caller, &head.method, head.uri.path());
     let is_prover = shared.prover.is_shown(&head.headers);
-    if is_prover {
+    let is_own = is_prover || shared.is_check_from_outside(&head.headers);
+    if is_own {
         line.keep_out();
     }
     let mut details = RefusalDetails {
@@ -129,6 +142,7 @@ async fn answer(
         head: &head,
         address,
         is_prover,
+        is_own,
         offer,
     };
     let path_method = || allowed_method(head.uri.path(), offer);
@@ -147,7 +161,7 @@ async fn answer(
                 details.allow = path_method();
             }
             if refusal == Refusal::WrongKey
-                && !is_prover
+                && !is_own
                 && let Err(retry) = shared.addresses.count_wrong_key(address)
             {
                 refusal = Refusal::TooManyWrongKeys;
@@ -157,7 +171,7 @@ async fn answer(
             return refuse(refusal, &details, line, turn);
         }
     };
-    if !is_prover {
+    if !is_own {
         match shared.addresses.enter(address) {
             Ok(visit) => turn.keep_visit(visit),
             Err((refusal, retry)) => {
@@ -231,7 +245,10 @@ async fn answer(
 struct Asking<'a> {
     head: &'a Parts,
     address: Option<IpAddr>,
+    /// Whether the lock is being proven, so that a held guard lets it pass.
     is_prover: bool,
+    /// Whether Ecto itself asks, which nothing counts.
+    is_own: bool,
     offer: &'a Offer,
 }
 
@@ -244,8 +261,8 @@ struct Admitted {
     as_list: bool,
 }
 
-/// Everything that is decided by the head alone. What the prover asks is not counted, so that no limit of a key decides
-/// whether the lock is proven.
+/// Everything that is decided by the head alone. What Ecto itself asks is not counted, so that no limit of a key decides
+/// whether the lock is proven or the address reachable.
 fn admit(
     shared: &Shared,
     asking: Asking<'_>,
@@ -282,10 +299,10 @@ fn admit(
         Some(model) => pin_models(destination, &model)?,
         None => (destination, false),
     };
-    if !asking.is_prover {
-        if shared.gate.is_held() {
-            return Err(Refusal::Held.into());
-        }
+    if shared.gate.is_held() && !asking.is_prover {
+        return Err(Refusal::Held.into());
+    }
+    if !asking.is_own {
         turn.keep(key.enter(&*shared.clock)?);
     }
     Ok(Admitted {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ecto_core::engine::{KeyMaker, Ports};
 use ecto_core::key;
 use ecto_core::ports::{Clock, VaultFault};
+use ecto_core::watchword::Watchword;
 use ecto_core::words;
 use ecto_guard::{Limits, LoopbackGuard};
 use ecto_openclaw::place::Place;
@@ -282,13 +283,15 @@ pub(crate) fn assemble(parts: Parts<'_>) -> Result<World, WorldFault> {
         TimeZone::system(),
         record::Keeping::default(),
     ));
+    let watchword = Watchword::make(&mut SysRng)?;
     let guard = LoopbackGuard::with_recorder(
         Limits::default(),
         Arc::clone(&clock),
         &mut SysRng,
         Some(record.clone()),
+        Some(watchword.clone()),
     )?;
-    let outside = PublicCheck::new(parts.outside, &mut SysRng)?;
+    let outside = PublicCheck::new(parts.outside, watchword, &mut SysRng)?;
     let ports = Ports {
         tailnet: Arc::new(Tailscale::new(parts.places, administrator)),
         gateway: Arc::new(OpenClaw::new(Options::new(

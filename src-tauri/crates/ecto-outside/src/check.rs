@@ -9,6 +9,7 @@ use ecto_core::foreign::ForeignText;
 use ecto_core::key::{NoRandomness, make_key};
 use ecto_core::ports::{Outside, OutsideFinding};
 use ecto_core::tailnet::PublicAddress;
+use ecto_core::watchword::Watchword;
 use rand::TryRng;
 use rustls::ClientConfig;
 use secrecy::SecretString;
@@ -84,16 +85,22 @@ pub struct PublicCheck {
     setup: Setup,
     tls: Result<Arc<ClientConfig>, rustls::Error>,
     wrong_key: SecretString,
+    watchword: Watchword,
 }
 
 impl PublicCheck {
-    /// Makes a check. `random` is asked for the wrong key.
-    pub fn new<R: TryRng>(setup: Setup, random: &mut R) -> Result<Self, NoRandomness> {
+    /// Makes a check, which the guard knows by `watchword`. `random` is asked for the wrong key.
+    pub fn new<R: TryRng>(
+        setup: Setup,
+        watchword: Watchword,
+        random: &mut R,
+    ) -> Result<Self, NoRandomness> {
         let tls = setup.trust.client();
         Ok(Self {
             setup,
             tls,
             wrong_key: make_key(random)?,
+            watchword,
         })
     }
 
@@ -127,9 +134,16 @@ impl PublicCheck {
                 address: private.to_string(),
             }));
         }
-        let mut visit = Visit::begin(address, &places, &self.setup.dial, tls.clone(), limits)
-            .await
-            .map_err(unreachable)?;
+        let mut visit = Visit::begin(
+            address,
+            &self.watchword,
+            &places,
+            &self.setup.dial,
+            tls.clone(),
+            limits,
+        )
+        .await
+        .map_err(unreachable)?;
 
         let reply = visit.ask(None).await.map_err(unreachable)?;
         judge_without_key(&reply)?;

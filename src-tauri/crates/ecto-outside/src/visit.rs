@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ecto_core::tailnet::PublicAddress;
+use ecto_core::watchword::{self, Watchword};
 use http::header::{AUTHORIZATION, HOST, HeaderValue};
 use http::{Request, Uri};
 use http_body_util::Empty;
@@ -29,6 +30,7 @@ pub type Dial = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
 /// A visitor at the public address.
 pub(crate) struct Visit<'a> {
     address: &'a PublicAddress,
+    watchword: &'a Watchword,
     limits: &'a Limits,
     tls: Arc<ClientConfig>,
     /// Where the first connection was made. All others go there too: whoever answered the first questions has to
@@ -41,6 +43,7 @@ impl<'a> Visit<'a> {
     /// Connects to the first of `places` that answers, and verifies who it is.
     pub async fn begin(
         address: &'a PublicAddress,
+        watchword: &'a Watchword,
         places: &[IpAddr],
         dial: &Dial,
         tls: Arc<ClientConfig>,
@@ -64,6 +67,7 @@ impl<'a> Visit<'a> {
         let exchange = verify(address, stream, &tls, limits.handshake).await?;
         Ok(Self {
             address,
+            watchword,
             limits,
             tls,
             place,
@@ -79,7 +83,7 @@ impl<'a> Visit<'a> {
                 .ok_or(Trouble::NotAnswering)?;
             self.exchange = verify(self.address, stream, &self.tls, self.limits.handshake).await?;
         }
-        let request = request(self.address, key).ok_or(Trouble::NotAnswering)?;
+        let request = request(self.address, self.watchword, key).ok_or(Trouble::NotAnswering)?;
         match timeout(
             self.limits.answer,
             self.exchange.send(request, BodyUse::ReadRefusals),
@@ -115,10 +119,17 @@ async fn verify(
         .map_err(|_| Trouble::NotAnswering)
 }
 
-fn request(address: &PublicAddress, key: Option<&SecretString>) -> Option<Request<Empty<Bytes>>> {
+fn request(
+    address: &PublicAddress,
+    watchword: &Watchword,
+    key: Option<&SecretString>,
+) -> Option<Request<Empty<Bytes>>> {
+    let mut word = HeaderValue::from_str(watchword.word()).ok()?;
+    word.set_sensitive(true);
     let origin: Uri = address.origin().parse().ok()?;
     let mut request = Request::get("/v1/models")
         .header(HOST, origin.authority()?.as_str())
+        .header(watchword::HEADER, word)
         .body(Empty::new())
         .ok()?;
     if let Some(key) = key {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::machine::{Machine, files};
 
 /// Sends a chat completion with this key and gives status and body.
-fn send(machine: &Machine, key: &str) -> (String, serde_json::Value) {
+pub fn send(machine: &Machine, key: &str) -> (String, serde_json::Value) {
     let status = machine.status();
     let line = format!(
         "curl -sS -w '\\n%{{http_code}}' --connect-to ::{} --cacert '{}' -H 'Authorization: Bearer {key}' \

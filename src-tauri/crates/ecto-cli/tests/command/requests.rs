@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
+use crate::keys::send;
 use crate::machine::{Machine, wait_until};
 
 fn lines(machine: &Machine, arguments: &[&str]) -> Vec<Value> {
@@ -35,18 +36,18 @@ fn who_called_is_told_with_and_without_a_host_and_never_what_was_said() {
 
     let host = machine.start(&["connect", "--sandbox", "--metrics"]);
     host.stderr.wait_for("Reachable from the internet");
-    let seen = wait_until("the check from outside is on record", || {
+    assert_eq!(lines(&machine, &[]), [] as [Value; 0], "Ecto is no caller");
+    let reveal = machine.run(&["token", "--reveal", "--sandbox"]).stdout;
+    let key = reveal.trim();
+    assert_eq!(send(&machine, key).0, "200");
+    assert_eq!(send(&machine, "nobody-knows-this-key").0, "401");
+    let seen = wait_until("both are on record", || {
         let lines = lines(&machine, &[]);
-        lines
-            .iter()
-            .any(|line| line["status"] == 200)
-            .then_some(lines)
+        (lines.len() == 2).then_some(lines)
     });
-    assert!(
-        seen.iter()
-            .any(|line| line["status"] == 401 && line["key"] == Value::Null),
-        "{seen:?}"
-    );
+    let told = |line: &Value| (line["key"].clone(), line["status"].clone());
+    assert_eq!(told(&seen[0]), ("default".into(), 200.into()));
+    assert_eq!(told(&seen[1]), (Value::Null, 401.into()));
     let of_key = lines(&machine, &["--key", "default", "--since", "1h", "-n", "1"]);
     assert_eq!(of_key.len(), 1);
     assert_eq!(of_key[0]["key"], "default");
@@ -68,7 +69,10 @@ fn who_called_is_told_with_and_without_a_host_and_never_what_was_said() {
     host.end();
     assert_eq!(lines(&machine, &["--key", "default", "-n", "1"]).len(), 1);
     let shown = machine.run(&["requests", "--sandbox"]);
-    assert!(shown.stdout.contains("GET /v1/models"), "{shown:?}");
+    assert!(
+        shown.stdout.contains("POST /v1/chat/completions"),
+        "{shown:?}"
+    );
     assert!(!shown.stdout.contains("ecto_"), "{shown:?}");
 }
 

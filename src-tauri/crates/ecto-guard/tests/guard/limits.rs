@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ecto_core::ports::Guard as _;
+use ecto_core::watchword::HEADER;
 use ecto_guard::{Limits, Pace};
 use http_body_util::{BodyExt as _, Full};
 
@@ -511,4 +513,39 @@ async fn an_answer_that_drips_arrives_whole() {
         assert_eq!(data, "{\"id\":17}", "{seen}");
         assert!(!seen.contains("X-Trailer"));
     }
+}
+
+#[tokio::test]
+async fn what_ecto_asks_from_outside_is_neither_counted_nor_written_down_and_opens_nothing() {
+    let gateway = TinyGateway::ordinary().await;
+    let one = Pace::new(NonZeroU32::MIN, Duration::from_secs(3600));
+    let limits = Limits {
+        address_requests: one,
+        address_wrong_keys: one,
+        ..Limits::default()
+    };
+    let setting = Setting::new(gateway.address, limits).await;
+    let told = setting.guard.activity();
+    let own = format!("{HEADER}: {}", watchword().word());
+    let forged = format!("{HEADER}: {}", "0".repeat(64));
+    let caller = "X-Forwarded-For: 203.0.113.9";
+    let mut client = setting.connect().await;
+    let mut ask = async |word: &str, seed| {
+        let question = request_with(&secret(seed), "GET /v1/models", &[word, caller], "");
+        client.send(question).await;
+        client.answer().await.status
+    };
+    for _ in 0..3 {
+        assert_eq!((ask(&own, 2).await, ask(&own, 1).await), (401, 200));
+    }
+    let activity = told.borrow().clone();
+    assert_eq!(
+        (activity.passed, activity.refused, activity.last),
+        (0, 0, None)
+    );
+    assert_eq!((ask(&forged, 2).await, ask(&forged, 2).await), (401, 429));
+    assert_eq!((ask(&forged, 1).await, ask(&forged, 1).await), (200, 429));
+    // A held guard lets nobody pass.
+    setting.guard.hold();
+    assert_eq!(ask(&own, 1).await, 503);
 }

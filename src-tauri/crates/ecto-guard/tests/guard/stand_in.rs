@@ -15,6 +15,7 @@ use ecto_core::cause::Cause;
 use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
 use ecto_core::key::{GuardKey, make_key};
 use ecto_core::ports::{Clock, Guard};
+use ecto_core::watchword::Watchword;
 use ecto_guard::{Limits, LoopbackGuard};
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
@@ -234,8 +235,15 @@ pub fn new_guard_at(at: Timestamp) -> (LoopbackGuard, Arc<TestClock>) {
 fn new_guard_with(limits: Limits, at: Timestamp) -> (LoopbackGuard, Arc<TestClock>) {
     let began = Instant::now();
     let clock = Arc::new(TestClock { began, at });
-    let guard = LoopbackGuard::new(limits, clock.clone(), &mut StdRng::seed_from_u64(99));
+    let mut random = StdRng::seed_from_u64(99);
+    let guard =
+        LoopbackGuard::with_recorder(limits, clock.clone(), &mut random, None, Some(watchword()));
     (guard.unwrap(), clock)
+}
+
+/// What the check from outside shows to these guards.
+pub fn watchword() -> Watchword {
+    Watchword::make(&mut StdRng::seed_from_u64(98)).unwrap()
 }
 
 pub fn secret(seed: u64) -> SecretString {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use ecto_core::cause::ReachCause;
 use ecto_core::ports::{Outside as _, OutsideFinding};
 use ecto_core::tailnet::{FunnelPort, HostName, PublicAddress};
+use ecto_core::watchword::Watchword;
 use ecto_outside::{Limits, PublicCheck, Setup, Trust};
 use ecto_sandbox::edge::{Edge, Names};
 use ecto_sandbox::tailnet::{CertificateState, Tailnet};
@@ -67,7 +68,9 @@ impl Sandbox {
             dial: Arc::new(move |public| table[&public]),
             limits: Limits::default(),
         };
-        let check = PublicCheck::new(setup, &mut StdRng::seed_from_u64(3)).unwrap();
+        let mut random = StdRng::seed_from_u64(3);
+        let watchword = Watchword::make(&mut random).unwrap();
+        let check = PublicCheck::new(setup, watchword, &mut random).unwrap();
         let address = PublicAddress {
             host: HostName::new(&self.tailnet.host()).unwrap(),
             port,

@@ -8,6 +8,7 @@ use ecto_core::key::make_key;
 use ecto_core::ports::{Outside as _, OutsideFinding};
 use ecto_core::refusal::Refusal;
 use ecto_core::tailnet::{FunnelPort, HostName, PublicAddress};
+use ecto_core::watchword::Watchword;
 use ecto_outside::{Dial, Limits, PublicCheck, Setup, Trust};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -332,7 +333,9 @@ impl Internet {
             }),
             limits: self.limits.clone(),
         };
-        let check = PublicCheck::new(setup, &mut StdRng::seed_from_u64(2)).unwrap();
+        let mut random = StdRng::seed_from_u64(2);
+        let watchword = Watchword::make(&mut random).unwrap();
+        let check = PublicCheck::new(setup, watchword, &mut random).unwrap();
         let address = PublicAddress {
             host: HostName::new(HOST).unwrap(),
             port: self.port,
