@@ -108,12 +108,68 @@ impl Register {
     }
 }
 
-/// What was asked for, for a person: never the query, and never something that looks like a key.
+/// The longest path that is kept, in bytes, and the longest part of one. No route of the gateway has one as long; keys and
+/// tokens do.
+const LONGEST_PATH: usize = 160;
+const LONGEST_PART: usize = 40;
+
+/// What was asked for, for a person: never the query, and never something that looks like a key, however it is written.
 fn describe_request(method: &Method, path: &str) -> ForeignText {
-    if path.contains(PREFIX) {
+    let asked = format!("{method} {path}");
+    if has_key(asked.as_bytes()) {
+        let method = if has_key(method.as_str().as_bytes()) {
+            "(a method)"
+        } else {
+            method.as_str()
+        };
         return ForeignText::new(format!("{method} (a path with a key in it)"));
     }
-    ForeignText::new(format!("{method} {path}"))
+    let end = path.floor_char_boundary(LONGEST_PATH);
+    let (kept, rest) = path.split_at(end);
+    let parts = kept.split('/').map(|part| {
+        if part.len() > LONGEST_PART {
+            "…"
+        } else {
+            part
+        }
+    });
+    let kept = parts.collect::<Vec<_>>().join("/");
+    let more = if rest.is_empty() { "" } else { "…" };
+    ForeignText::new(format!("{method} {kept}{more}"))
+}
+
+/// Whether a key begins somewhere, in any case, and written as often as one likes as the numbers of its bytes.
+fn has_key(text: &[u8]) -> bool {
+    let mut text = text.to_ascii_lowercase();
+    let prefix = PREFIX.as_bytes();
+    loop {
+        if text.windows(prefix.len()).any(|window| window == prefix) {
+            return true;
+        }
+        let decoded = decode(&text);
+        if decoded.len() == text.len() {
+            return false;
+        }
+        text = decoded.to_ascii_lowercase();
+    }
+}
+
+/// Takes every `%` with two digits for a byte.
+fn decode(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let digit = |place: usize| char::from(*after.get(place)?).to_digit(16);
+        let byte = match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
+            (_, _, _) => None,
+        };
+        decoded.push(byte.unwrap_or(*first));
+        rest = after
+            .get(if byte.is_some() { 2.. } else { 0.. })
+            .unwrap_or_default();
+    }
+    decoded
 }
 
 enum Stage {
@@ -242,6 +298,54 @@ mod tests {
 
         fn uptime(&self) -> Duration {
             Duration::ZERO
+        }
+    }
+
+    #[test]
+    fn no_key_gets_into_a_line_however_it_is_written() {
+        let described = |method: &str, path: &str| {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            describe_request(&method, path).to_string()
+        };
+        let all = |text: &str, write: fn(u8) -> String| text.bytes().map(write).collect::<String>();
+        let once = all("ecto_", |byte| format!("%{byte:02x}"));
+        let twice = all(&once, |byte| format!("%{byte:02X}"));
+        for key in [
+            "ecto_",
+            "ECTO_",
+            "%65cto_",
+            "%65%43TO%5f",
+            "%2565cto_",
+            &once,
+            &twice,
+        ] {
+            let path = format!("/v1/{key}abcdefghijklmnop/models");
+            assert_eq!(
+                described("GET", &path),
+                "GET (a path with a key in it)",
+                "{key}"
+            );
+        }
+        assert_eq!(
+            described("ecto_x", "/"),
+            "(a method) (a path with a key in it)"
+        );
+        // Without what it begins with, it is still too long to be the name of something.
+        let bare = "x".repeat(43);
+        assert_eq!(described("GET", &format!("/a/{bare}/b")), "GET /a/…/b");
+        let long = "/abc".repeat(1000);
+        let told = described("GET", &long);
+        assert!(told.len() < 200 && told.ends_with('…'), "{told}");
+        for path in [
+            "/",
+            "*",
+            "/v1/chat/completions",
+            "/v1/models/openclaw%2Fpublic",
+            "/hooks/agent/some-mapping_of-mine",
+            "/%zz%",
+            "/v1/%E2%82%AC",
+        ] {
+            assert_eq!(described("GET", path), format!("GET {path}"));
         }
     }
 
