@@ -34,6 +34,8 @@ pub(crate) struct Gate {
     present: RwLock<Option<Admission>>,
     offer: RwLock<Arc<Offer>>,
     keys_changed: Notify,
+    /// A connection to the gateway rests where none did.
+    link_rested: Arc<Notify>,
 }
 
 impl Gate {
@@ -44,6 +46,7 @@ impl Gate {
             present: RwLock::new(None),
             offer: RwLock::default(),
             keys_changed: Notify::new(),
+            link_rested: Arc::default(),
         }
     }
 
@@ -89,7 +92,14 @@ impl Gate {
         let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
         let gateway = match &*present {
             Some(admission) if admission.gateway.is(access) => admission.gateway.clone(),
-            Some(_) | None => Arc::new(Gateway::new(access, limits.clone())?),
+            other => {
+                let rested = self.link_rested.clone();
+                let gateway = Gateway::new(access, limits.clone(), rested)?;
+                if let Some(before) = other {
+                    before.gateway.retire();
+                }
+                Arc::new(gateway)
+            }
         };
         let keys = match &*present {
             Some(admission) => admission.keys.replace(keys),
@@ -134,10 +144,27 @@ impl Gate {
         }
     }
 
+    /// Closes connections to the gateway when they rested long enough, whether or not another request comes. Goes on
+    /// until it is dropped.
+    pub async fn close_what_rests(&self) {
+        loop {
+            let next = self
+                .admission()
+                .and_then(|admission| admission.gateway.close_rested());
+            match next {
+                None => self.link_rested.notified().await,
+                Some(next) => tokio::time::sleep_until(next).await,
+            }
+        }
+    }
+
     /// Lets nobody in and forgets everything.
     pub fn shut(&self) {
         self.set_held(true);
-        *self.present.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(admission) = present.take() {
+            admission.gateway.retire();
+        }
     }
 
     /// Whether key holders have to wait.

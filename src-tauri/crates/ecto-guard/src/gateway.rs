@@ -10,7 +10,7 @@ mod link;
 mod tests;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ecto_core::cause::Cause;
 use ecto_core::gateway::{GatewayAccess, GatewayFingerprint, HooksAccess};
@@ -18,6 +18,7 @@ use http::{HeaderValue, Response};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::body::RequestBody;
@@ -39,7 +40,9 @@ pub(crate) struct Gateway {
     /// How its hooks are reached, where they are enabled.
     pub hooks: Option<Hooks>,
     limits: Arc<Limits>,
-    resting: Mutex<Vec<(Link, Instant)>>,
+    /// Those that rested the longest come first. `None` once another gateway has taken its place.
+    resting: Mutex<Option<Vec<(Link, Instant)>>>,
+    rested: Arc<Notify>,
 }
 
 /// The gateway's hooks, as the guard reaches them.
@@ -93,8 +96,13 @@ pub(crate) enum Silence {
 }
 
 impl Gateway {
-    /// Takes down how the gateway is reached. Connects to nothing yet.
-    pub fn new(access: &GatewayAccess, limits: Arc<Limits>) -> Result<Self, Cause> {
+    /// Takes down how the gateway is reached. Connects to nothing yet. Notifies `rested` when a connection begins to rest
+    /// and no other did.
+    pub fn new(
+        access: &GatewayAccess,
+        limits: Arc<Limits>,
+        rested: Arc<Notify>,
+    ) -> Result<Self, Cause> {
         if !access.address.ip().is_loopback() {
             return Err(Cause::GuardFailed {
                 detail: "the gateway's address is not on this machine".into(),
@@ -115,7 +123,8 @@ impl Gateway {
                 authorization: bearer(&access.token)?,
             },
             limits,
-            resting: Mutex::new(Vec::new()),
+            resting: Mutex::new(Some(Vec::new())),
+            rested,
         })
     }
 
@@ -168,13 +177,14 @@ impl Gateway {
         Some(Link::new(stream))
     }
 
-    fn resting(&self) -> std::sync::MutexGuard<'_, Vec<(Link, Instant)>> {
+    fn resting(&self) -> MutexGuard<'_, Option<Vec<(Link, Instant)>>> {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the connection that rested the shortest, if it is still good.
     fn take(&self) -> Option<Link> {
         let mut resting = self.resting();
+        let resting = resting.as_mut()?;
         while let Some((link, since)) = resting.pop() {
             if since.elapsed() > self.limits.gateway_rest {
                 resting.clear();
@@ -192,14 +202,28 @@ impl Gateway {
         let Some(link) = answer.into_link() else {
             return;
         };
+        if let Some(resting) = &mut *self.resting()
+            && resting.len() < self.limits.gateway_connections
+        {
+            if resting.is_empty() {
+                self.rested.notify_one();
+            }
+            resting.push((link, Instant::now()));
+        }
+    }
+
+    /// Closes the connections that rested long enough, or that the gateway has closed. Returns when the next one will
+    /// have; `None` where none rests.
+    pub fn close_rested(&self) -> Option<Instant> {
         let mut resting = self.resting();
-        let now = Instant::now();
-        let good = |(_, since): &(Link, Instant)| now - *since <= self.limits.gateway_rest;
-        if resting.first().is_some_and(|oldest| !good(oldest)) {
-            resting.retain(good);
-        }
-        if resting.len() < self.limits.gateway_connections {
-            resting.push((link, now));
-        }
+        let resting = resting.as_mut()?;
+        let longest = self.limits.gateway_rest;
+        resting.retain(|(link, since)| since.elapsed() < longest && link.is_quiet());
+        resting.first().map(|(_, since)| *since + longest)
+    }
+
+    /// Closes every connection that rests, and lets none rest any more. What is under way goes on.
+    pub fn retire(&self) {
+        *self.resting() = None;
     }
 }

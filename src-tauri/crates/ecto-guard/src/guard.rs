@@ -96,6 +96,8 @@ impl Guard for LoopbackGuard {
         let mut beside = JoinSet::new();
         let shared = Arc::clone(&self.shared);
         beside.spawn(async move { shared.gate.cut_what_ends(&*shared.clock).await });
+        let shared = Arc::clone(&self.shared);
+        beside.spawn(async move { shared.gate.close_what_rests().await });
         let register = self.shared.register.clone();
         beside.spawn(async move { register.keep_telling().await });
         *running = Some(Running {

@@ -210,8 +210,13 @@ impl Link {
                     Poll::Pending => {}
                     Poll::Ready(Ok(())) => sending = None,
                     Poll::Ready(Err(Stopped::Client)) => {
+                        cut_short = true;
                         sending = None;
-                        return Poll::Ready(None);
+                        // It may have answered already. What it says of half a request is not waited for.
+                        return Poll::Ready(match self.poll_head(context) {
+                            Poll::Ready(head) => head.ok(),
+                            Poll::Pending => None,
+                        });
                     }
                     Poll::Ready(Err(Stopped::Gateway)) if !going.began => return Poll::Ready(None),
                     // It may have answered before.
@@ -274,8 +279,8 @@ impl Body for Answer {
             match sending.poll(&mut this.link.stream, context) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => this.sending = None,
-                Poll::Ready(Err(Stopped::Client)) => return Poll::Ready(Some(Err(BrokenAnswer))),
-                Poll::Ready(Err(Stopped::Gateway)) => {
+                // The gateway answers all the same.
+                Poll::Ready(Err(Stopped::Client | Stopped::Gateway)) => {
                     this.sending = None;
                     this.keeps = false;
                 }

@@ -2,20 +2,27 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
 use http::header::HOST;
 use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
+use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use super::head::Outgoing;
 use super::link::{Answer, Link, Sending};
+use super::{Gateway, Silence};
+use crate::admission::Gate;
 use crate::body::RequestBody;
+use crate::limits::Limits;
 
 #[derive(Debug, Clone, Copy)]
 enum Form {
@@ -145,12 +152,7 @@ async fn outcome<B: Body<Data = Bytes>>(answer: Response<B>) -> Outcome {
 
 async fn with_link(address: SocketAddr) -> Outcome {
     let link = Link::new(TcpStream::connect(address).await.unwrap());
-    let sending = Sending::new(Outgoing {
-        method: Method::GET,
-        uri: Uri::from_static("/v1/models"),
-        fields: vec![(HOST, HeaderValue::from_static("127.0.0.1"))],
-        body: RequestBody::none(),
-    });
+    let sending = Sending::new(asking());
     outcome(link.exchange(sending).await.ok()?).await
 }
 
@@ -222,6 +224,145 @@ fn a_head_has_its_limit_and_a_large_one_passes() {
             block_on(async { with_link(serve(bytes.into_bytes(), vec![9; 50]).await).await });
         assert_eq!(told.is_some(), passes, "{size}");
     }
+}
+
+fn gateway(address: SocketAddr) -> Gateway {
+    let access = GatewayAccess {
+        address,
+        token: SecretString::from("token"),
+        hooks: None,
+        fingerprint: GatewayFingerprint("one".to_owned()),
+    };
+    Gateway::new(&access, Arc::default(), Arc::default()).unwrap()
+}
+
+fn asking() -> Outgoing {
+    Outgoing {
+        method: Method::GET,
+        uri: Uri::from_static("/v1/models"),
+        fields: vec![(HOST, HeaderValue::from_static("127.0.0.1"))],
+        body: RequestBody::none(),
+    }
+}
+
+/// Takes one request and answers it with an empty object.
+async fn answer_one(stream: &mut TcpStream) -> usize {
+    let mut asked = [0; 4096];
+    let count = stream.read(&mut asked).await.unwrap();
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+    stream.write_all(answer).await.unwrap();
+    count
+}
+
+async fn ask(gateway: &Gateway) -> Option<Outcome> {
+    let answer = gateway.send(asking()).await.ok()?;
+    let (head, mut body) = answer.into_parts();
+    while let Some(frame) = body.frame().await {
+        frame.unwrap();
+    }
+    let told = outcome(Response::from_parts(head, Empty::new())).await;
+    gateway.rest(body);
+    Some(told)
+}
+
+/// A connection into which not one byte can be written any more has carried nothing of the request, so it is sent on a
+/// new one; and only there.
+#[tokio::test]
+async fn a_request_of_which_nothing_was_written_is_sent_once_anew() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = gateway(listener.local_addr().unwrap());
+    let asked = tokio::spawn(async move {
+        let (mut broken, _) = listener.accept().await.unwrap();
+        let (mut good, _) = listener.accept().await.unwrap();
+        let count = answer_one(&mut good).await;
+        let mut rest = Vec::new();
+        broken.read_to_end(&mut rest).await.unwrap();
+        (rest.len(), count)
+    });
+    let broken = TcpStream::connect(gateway.address).await.unwrap();
+    let broken = broken.into_std().unwrap();
+    broken.shutdown(std::net::Shutdown::Write).unwrap();
+    let link = Link::new(TcpStream::from_std(broken).unwrap());
+    assert!(link.is_quiet());
+    gateway
+        .resting()
+        .as_mut()
+        .unwrap()
+        .push((link, Instant::now()));
+    let (status, _, _) = ask(&gateway).await.unwrap().unwrap();
+    assert_eq!(status, 200);
+    let (on_the_broken_one, on_the_good_one) = asked.await.unwrap();
+    assert_eq!(on_the_broken_one, 0);
+    assert!(on_the_good_one > 0);
+}
+
+/// Of a request that was written a byte may have acted: it is not sent again, also where the connection had rested.
+#[tokio::test]
+async fn a_request_that_was_written_into_a_closing_connection_is_not_sent_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = gateway(listener.local_addr().unwrap());
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        answer_one(&mut stream).await;
+        let mut asked = [0; 4096];
+        assert!(stream.read(&mut asked).await.unwrap() > 0);
+        drop(stream);
+        let again = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
+        again.is_err()
+    });
+    assert!(ask(&gateway).await.is_some());
+    let Err(silence) = gateway.send(asking()).await else {
+        panic!("answered");
+    };
+    assert!(matches!(silence, Silence::BrokeOff));
+    assert!(asked.await.unwrap(), "it was sent again");
+}
+
+#[tokio::test]
+async fn connections_that_rest_are_closed_by_time_and_by_another_gateway() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gate = Arc::new(Gate::new());
+    let access = |fingerprint: &str| GatewayAccess {
+        address: listener.local_addr().unwrap(),
+        token: SecretString::from("token"),
+        hooks: None,
+        fingerprint: GatewayFingerprint(fingerprint.to_owned()),
+    };
+    let limits = Arc::new(Limits::default());
+    gate.swap(&access("one"), Vec::new(), &limits).unwrap();
+    let closing = Arc::clone(&gate);
+    tokio::spawn(async move { closing.close_what_rests().await });
+    let use_one = async || {
+        let gateway = gate.admission().unwrap().gateway;
+        let (told, stream) = tokio::join!(ask(&gateway), async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            answer_one(&mut stream).await;
+            stream
+        });
+        assert!(told.is_some());
+        let is_open = |stream: &TcpStream| {
+            let read = stream.try_read(&mut [0]);
+            read.is_err_and(|fault| fault.kind() == std::io::ErrorKind::WouldBlock)
+        };
+        assert!(is_open(&stream));
+        (stream, is_open)
+    };
+    let (mut stream, is_open) = use_one().await;
+    tokio::task::yield_now().await;
+    tokio::time::pause();
+    tokio::time::sleep(limits.gateway_rest - Duration::from_millis(10)).await;
+    assert!(is_open(&stream), "it may be used again");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    tokio::time::resume();
+    let end = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut [0])).await;
+    assert_eq!(end.unwrap().unwrap(), 0);
+
+    let (mut stream, _) = use_one().await;
+    let old = gate.admission().unwrap().gateway;
+    gate.swap(&access("two"), Vec::new(), &limits).unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut [0])).await;
+    assert_eq!(end.unwrap().unwrap(), 0);
+    assert!(old.close_rested().is_none());
 }
 
 /// Thousands of quiet streams are thousands of these.

@@ -11,6 +11,7 @@ mod cutting;
 mod granting;
 mod hostile;
 mod limits;
+mod links;
 mod offering;
 mod proving;
 mod refusing;
