@@ -69,9 +69,9 @@ export function restore(local) {
   return element(
     "main",
     { class: "panel", "data-key": "restored" },
-    titleBar(words.restore.done),
+    titleBar(local.restored.length === 0 ? words.restore.nothing : words.restore.done),
     local.restored.length === 0
-      ? element("p", { class: "prose" }, words.restore.nothing)
+      ? element("p", { class: "prose" }, words.restore.nothingDetail)
       : group(
           null,
           ...local.restored.map(({ key, outcome }) =>

@@ -526,7 +526,8 @@ export const restore = {
     "The door closes, and every OpenClaw setting that Ecto changed becomes what it was. Nothing else is touched.",
   confirm: "Undo changes",
   done: "Ecto’s changes are undone",
-  nothing: "There was nothing to undo.",
+  nothing: "Nothing to undo",
+  nothingDetail: "OpenClaw has no setting that Ecto changed.",
 };
 /** @type {Record<RestoreOutcome, string>} */
 export const outcomes = {

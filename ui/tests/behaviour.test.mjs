@@ -873,6 +873,18 @@ test("what a screen reader finds", async (t) => {
   assert.equal(await p.locator("main").ariaSnapshot(), SEEN);
 });
 
+test("where the system sets the colours, a switch that is on differs from one that is off", async (t) => {
+  const p = await page(t, { state: "private" }, { forcedColors: "active" });
+  await p.locator("[data-key='open-settings']").click();
+  const seen = (what) => p.locator(`[data-key='${what}']:is(button)`).evaluate((shown) => {
+    const [ground, knob] = [shown, shown.firstElementChild].map((part) => getComputedStyle(part).backgroundColor);
+    return { ground, isSeen: ground !== knob };
+  });
+  const [on, off] = [await seen("notifications"), await seen("launch")];
+  assert.ok(on.isSeen && off.isSeen);
+  assert.notEqual(on.ground, off.ground);
+});
+
 test("motion stops where less of it is wanted", async (t) => {
   for (const [reducedMotion, moving] of [["no-preference", true], ["reduce", false]]) {
     const p = await page(t, { state: "preparing" }, { reducedMotion });
