@@ -44,7 +44,7 @@ pub(crate) struct Stream {
     /// Stands around what the gateway sends.
     around: Around,
     keep_alive: Option<KeepAlive>,
-    _turn: Turn,
+    turn: Turn,
 }
 
 /// What stands around an answer.
@@ -85,7 +85,7 @@ impl Stream {
             line,
             around: Around::default(),
             keep_alive,
-            _turn: turn,
+            turn,
         }
     }
 
@@ -148,6 +148,9 @@ impl Body for AnswerBody {
                     stream.line.add_bytes(before.len());
                     return Poll::Ready(Some(Ok(Frame::data(before))));
                 }
+                if !stream.turn.may_take_more(context) {
+                    return Poll::Pending;
+                }
                 let Poll::Ready(frame) = stream.poll_incoming(context) else {
                     return stream
                         .poll_keep_alive(context)
@@ -165,6 +168,7 @@ impl Body for AnswerBody {
                     Some(Ok(frame)) => {
                         if let Some(data) = frame.data_ref() {
                             stream.line.add_bytes(data.len());
+                            stream.turn.hand_over(data.len());
                             if let Some(keep_alive) = &mut stream.keep_alive {
                                 keep_alive.saw(data);
                             }

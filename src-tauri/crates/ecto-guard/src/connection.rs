@@ -1,34 +1,36 @@
 //! One connection of a client: its time limits, and what ends it.
 
+mod socket;
+
 use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
 use ecto_core::refusal::Refusal;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::UNREADABLE;
 use crate::address::Visit;
 use crate::answer::refusal_bytes;
-use crate::framing::{Breach, Framing};
+use crate::framing::Breach;
 use crate::key::Place;
 use crate::limits::Limits;
 use crate::passage::{Passage, Shared};
 use crate::room::Taken;
-use crate::together::poll_write_together;
+
+use socket::Socket;
 
 /// The smallest buffer that hyper works with.
 const SMALLEST_BUFFER: usize = 8 * 1024;
 /// The largest buffer for what was read and not yet taken, in bytes. Larger than a head, for bodies.
 pub(crate) const BUFFER: usize = 64 * 1024;
-/// How much of a head is not counted.
-const FREE_HEAD: usize = 4 * 1024;
+/// How much of a head, and of an answer that waits to be written, is not counted.
+const FREE: usize = 4 * 1024;
 
 /// What a connection is doing, seen from the task that serves it, the socket and the request under way.
 #[derive(Clone)]
@@ -45,6 +47,12 @@ struct State {
     heard: bool,
     /// When a client that leaves unread what it is sent is given up.
     unread_until: Option<Instant>,
+    /// How much of answers waits to be written.
+    unwritten: usize,
+    /// What that takes up.
+    answer: Taken,
+    /// Whoever reads, where nothing but the end of the turn or of a writing brings it on.
+    reader: Option<Waker>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +66,7 @@ enum Phase {
 }
 
 impl Progress {
-    fn new(limits: Arc<Limits>) -> Self {
+    fn new(limits: Arc<Limits>, answer: Taken) -> Self {
         let until = Instant::now() + limits.head_time;
         Self(Arc::new(Mutex::new(State {
             limits,
@@ -69,6 +77,9 @@ impl Progress {
             breach: None,
             heard: false,
             unread_until: None,
+            unwritten: 0,
+            answer,
+            reader: None,
         })))
     }
 
@@ -120,9 +131,13 @@ impl Progress {
         }
     }
 
-    /// Takes down whether the client takes what it is sent.
-    fn wrote(&self, is_taken: bool) {
+    /// Takes down whether the client takes what it is sent, and how much is left of it.
+    fn wrote(&self, is_taken: bool, left: usize) {
         let mut state = self.state();
+        state.unwritten = left;
+        if left <= FREE {
+            state.answer.give_back();
+        }
         if is_taken {
             state.unread_until = None;
         } else if state.unread_until.is_none() {
@@ -144,6 +159,26 @@ impl Turn {
         self.progress.state().cut = Some(cut);
     }
 
+    /// Whether more of an answer may be taken from the gateway: what waits to be written has to find room. Where it may
+    /// not, the task is woken when that changes.
+    pub fn may_take_more(&self, context: &Context<'_>) -> bool {
+        let mut state = self.progress.state();
+        let unwritten = state.unwritten;
+        if unwritten <= FREE || state.answer.grow_to(unwritten) {
+            return true;
+        }
+        if state.unread_until.is_none() {
+            // It is written as soon as nothing more is to be had.
+            context.waker().wake_by_ref();
+        }
+        false
+    }
+
+    /// Takes down how much of an answer was handed over to be written.
+    pub fn hand_over(&self, bytes: usize) {
+        self.progress.state().unwritten += bytes;
+    }
+
     /// Keeps the place among the requests of its key, until it ends.
     pub fn keep(&mut self, place: Place) {
         self.place = Some(place);
@@ -161,114 +196,11 @@ impl Drop for Turn {
         state.cut = None;
         let until = Instant::now() + state.limits.rest;
         state.phase = Phase::Resting { until };
-    }
-}
-
-/// The socket, telling what it sees to [`Progress`], and keeping from hyper what breaks the framing.
-struct Socket<S> {
-    stream: S,
-    progress: Progress,
-    framing: Framing,
-    /// What the head that is on its way takes up.
-    head: Taken,
-    /// Whether everything that was written before has left.
-    flushed: bool,
-}
-
-impl<S> Socket<S> {
-    fn has_room_for_head(&mut self) -> bool {
-        let held = self.framing.head_so_far();
-        if held <= FREE_HEAD {
-            self.head.give_back();
-            return true;
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
         }
-        self.head.grow_to(held)
-    }
-
-    /// What is read after a breach. While an answer is under way, or not gone yet, nothing: it is finished first.
-    fn read_after_breach(&self, breach: &Breach) -> Poll<io::Result<()>> {
-        let serving = self.progress.state().phase == Phase::Serving;
-        if !breach.in_body && (serving || !self.flushed) {
-            return Poll::Pending;
-        }
-        Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let breach = self.progress.state().breach;
-        if let Some(breach) = breach {
-            return self.read_after_breach(&breach);
-        }
-        let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
-        if result.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0) {
-            self.progress.state().client_closed = true;
-            return Poll::Ready(result);
-        }
-        self.progress.saw_bytes();
-        let read = buffer.filled().get(before..).unwrap_or_default();
-        if let Err(breach) = self.framing.follow(read) {
-            self.progress.state().breach = Some(breach);
-            if breach.good == 0 {
-                buffer.set_filled(before);
-                return self.read_after_breach(&breach);
-            }
-            buffer.set_filled(before + breach.good);
-        }
-        if !self.has_room_for_head() {
-            let breach = Breach {
-                refusal: Refusal::TooBusy,
-                good: 0,
-                in_body: false,
-            };
-            self.progress.state().breach = Some(breach);
-            buffer.set_filled(before);
-            return self.read_after_breach(&breach);
-        }
-        Poll::Ready(result)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.flushed = false;
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.progress.wrote(written.is_ready());
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.flushed = true;
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.flushed = false;
-        let written = poll_write_together(Pin::new(&mut self.stream), context, slices);
-        self.progress.wrote(written.is_ready());
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 
@@ -289,14 +221,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = &shared.limits;
-    let progress = Progress::new(limits.clone());
-    let socket = Socket {
-        stream,
-        progress: progress.clone(),
-        framing: Framing::new(limits.head_bytes),
-        head: shared.room.nothing(),
-        flushed: true,
-    };
+    let progress = Progress::new(limits.clone(), shared.room.nothing());
+    let socket = Socket::new(stream, progress.clone(), limits, shared.room.nothing());
     let passage = Passage::new(shared.clone(), progress.clone());
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
@@ -360,11 +286,7 @@ async fn say_farewell<S>(socket: Socket<S>, refusal: Option<Refusal>, limits: &L
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Socket {
-        stream: mut socket,
-        flushed,
-        ..
-    } = socket;
+    let (mut socket, flushed) = socket.into_parts();
     let _ = timeout(limits.farewell, async {
         if let Some(refusal) = refusal.filter(|_| flushed) {
             let answer = refusal_bytes(refusal);
@@ -382,15 +304,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fuzz::Setting;
-
-    /// Ten thousand connections are ten thousand of these.
-    #[test]
-    fn a_connection_under_way_is_small() {
-        let (_client, guard) = tokio::io::duplex(1);
-        let size = size_of_val(&serve(guard, Setting::default().shared));
-        assert!(size <= 4096, "{size}");
-    }
-}
+mod tests;

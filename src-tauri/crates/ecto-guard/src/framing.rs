@@ -176,13 +176,14 @@ impl Framing {
         self.seen
     }
 
-    #[cfg(test)]
-    fn is_between_requests(&self) -> bool {
+    /// Whether what comes next belongs to another request, as far as anything came.
+    pub fn is_between_requests(&self) -> bool {
         self.place == Place::Method(0)
     }
 
-    /// Takes what came next. After a breach there is nothing more to follow.
-    pub fn follow(&mut self, bytes: &[u8]) -> Result<(), Breach> {
+    /// Takes what came next, up to the end of one request, and says how much that was. After a breach there is nothing
+    /// more to follow.
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<usize, Breach> {
         let mut good = 0;
         while let Some(rest) = bytes.get(good..).filter(|rest| !rest.is_empty()) {
             let place = self.place;
@@ -194,6 +195,25 @@ impl Framing {
                         good,
                         in_body: place.is_in_body(),
                     });
+                }
+            }
+            if self.is_between_requests() {
+                break;
+            }
+        }
+        Ok(good)
+    }
+
+    /// Takes all of what came next.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub fn follow_all(&mut self, bytes: &[u8]) -> Result<(), Breach> {
+        let mut good = 0;
+        while let Some(rest) = bytes.get(good..).filter(|rest| !rest.is_empty()) {
+            match self.follow(rest) {
+                Ok(taken) => good += taken,
+                Err(breach) => {
+                    let good = breach.good + good;
+                    return Err(Breach { good, ..breach });
                 }
             }
         }
@@ -441,7 +461,7 @@ mod tests {
     fn judge(text: &[u8]) -> Result<bool, Refusal> {
         let mut framing = Framing::new(1024);
         framing
-            .follow(text)
+            .follow_all(text)
             .map(|()| framing.is_between_requests())
             .map_err(|breach| breach.refusal)
     }
@@ -462,14 +482,14 @@ mod tests {
             assert_eq!(judge(text.as_bytes()), Ok(true), "{text:?}");
             let mut framing = Framing::new(1024);
             for byte in text.as_bytes() {
-                framing.follow(std::slice::from_ref(byte)).unwrap();
+                framing.follow_all(std::slice::from_ref(byte)).unwrap();
             }
             assert!(framing.is_between_requests(), "{text:?}");
             for cut in 1..text.len() {
                 let (first, second) = text.as_bytes().split_at(cut);
                 let mut framing = Framing::new(1024);
-                framing.follow(first).unwrap();
-                framing.follow(second).unwrap();
+                framing.follow_all(first).unwrap();
+                framing.follow_all(second).unwrap();
                 assert!(framing.is_between_requests(), "{text:?}");
             }
         }
@@ -575,7 +595,7 @@ mod tests {
             "0\r\nTransfer-Encoding: chunked\r\n\r\n",
         ] {
             let text = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
-            let breach = Framing::new(1024).follow(text.as_bytes()).unwrap_err();
+            let breach = Framing::new(1024).follow_all(text.as_bytes()).unwrap_err();
             assert_eq!(
                 (breach.refusal, breach.in_body),
                 (Refusal::Malformed, true),
@@ -611,7 +631,7 @@ mod tests {
     fn what_came_before_a_breach_is_told() {
         let good = "GET / HTTP/1.1\r\n\r\n";
         let breach = Framing::new(1024)
-            .follow(format!("{good}GET / HTTP/1.1\nHost: x\r\n\r\n").as_bytes())
+            .follow_all(format!("{good}GET / HTTP/1.1\nHost: x\r\n\r\n").as_bytes())
             .unwrap_err();
         assert_eq!(breach.good, good.len() + "GET / HTTP/1.1".len());
         assert!(!breach.in_body);
@@ -627,11 +647,11 @@ mod tests {
             let mut bytes = start.as_bytes().to_vec();
             let place = place % bytes.len();
             bytes[place] = byte;
-            let whole = Framing::new(head_bytes).follow(&bytes);
+            let whole = Framing::new(head_bytes).follow_all(&bytes);
             let (first, second) = bytes.split_at(cut % bytes.len());
             let mut framing = Framing::new(head_bytes);
-            let in_two = framing.follow(first).and_then(|()| {
-                framing.follow(second).map_err(|breach| Breach { good: breach.good + first.len(), ..breach })
+            let in_two = framing.follow_all(first).and_then(|()| {
+                framing.follow_all(second).map_err(|breach| Breach { good: breach.good + first.len(), ..breach })
             });
             prop_assert_eq!(whole, in_two);
         }

@@ -15,7 +15,7 @@ use ecto_core::Timestamp;
 use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
 use ecto_core::key::{GuardKey, Route, make_key};
 use ecto_core::offer::Offer;
-use ecto_core::ports::Clock;
+use ecto_core::ports::{Clock, Recorder};
 use http::Method;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -53,41 +53,52 @@ pub struct Setting {
     runtime: tokio::runtime::Runtime,
 }
 
+/// What the connections of a guard share that has one key, and that key.
+pub(crate) fn share(
+    gateway: SocketAddr,
+    limits: Limits,
+    recorder: Option<Arc<dyn Recorder>>,
+) -> (Arc<Shared>, SecretString) {
+    let mut random = StdRng::seed_from_u64(1);
+    let key = make_key(&mut random).unwrap();
+    let limits = Arc::new(limits);
+    let gate = Gate::new();
+    let access = GatewayAccess {
+        address: gateway,
+        token: SecretString::from("token"),
+        hooks: None,
+        fingerprint: GatewayFingerprint("fuzz".to_owned()),
+    };
+    let known = GuardKey::with_all_routes("fuzz".parse().unwrap(), &key);
+    gate.swap(&access, vec![known], &limits).unwrap();
+    gate.set_held(false);
+    let clock: Arc<dyn Clock> = Arc::new(Still);
+    let shared = Shared {
+        gate,
+        prover: ProverPass::new(&mut random).unwrap(),
+        watchword: None,
+        addresses: Addresses::new(&limits, clock.clone()),
+        register: Register::new(clock.clone(), recorder),
+        hearings: Semaphore::new(limits.heard_out),
+        room: Room::new(limits.under_way_bytes),
+        limits,
+        clock,
+    };
+    (Arc::new(shared), key)
+}
+
 impl Default for Setting {
     fn default() -> Self {
-        let mut random = StdRng::seed_from_u64(1);
-        let key = make_key(&mut random).unwrap();
-        let limits = Arc::new(Limits::default());
-        let gate = Gate::new();
         // Nothing listens on port 1.
-        let access = GatewayAccess {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-            token: SecretString::from("token"),
-            hooks: None,
-            fingerprint: GatewayFingerprint("fuzz".to_owned()),
-        };
-        let known = GuardKey::with_all_routes("fuzz".parse().unwrap(), &key);
-        gate.swap(&access, vec![known], &limits).unwrap();
-        gate.set_held(false);
-        let clock: Arc<dyn Clock> = Arc::new(Still);
-        let shared = Shared {
-            gate,
-            prover: ProverPass::new(&mut random).unwrap(),
-            watchword: None,
-            addresses: Addresses::new(&limits, clock.clone()),
-            register: Register::new(clock.clone(), None),
-            hearings: Semaphore::new(limits.heard_out),
-            room: Room::new(limits.under_way_bytes),
-            limits,
-            clock,
-        };
+        let away = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let (shared, key) = share(away, Limits::default(), None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .unwrap();
         Self {
-            shared: Arc::new(shared),
+            shared,
             key,
             runtime,
         }
@@ -100,10 +111,10 @@ impl Setting {
     pub fn request(&self, bytes: &[u8]) {
         let bytes = put_in(bytes, self.key.expose_secret().as_bytes());
         let mut framing = Framing::new(self.shared.limits.head_bytes);
-        let whole = framing.follow(&bytes);
+        let whole = framing.follow_all(&bytes);
         let mut framing = Framing::new(self.shared.limits.head_bytes);
         let in_pieces = bytes.iter().enumerate().find_map(|(place, byte)| {
-            let breach = framing.follow(std::slice::from_ref(byte)).err()?;
+            let breach = framing.follow_all(std::slice::from_ref(byte)).err()?;
             Some((place, breach.refusal))
         });
         let at_once = whole.err().map(|breach| (breach.good, breach.refusal));

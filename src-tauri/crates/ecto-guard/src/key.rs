@@ -274,8 +274,10 @@ impl KnownKeys {
         }
     }
 
-    /// Finds the key that was presented. Takes the same time whichever it is, and whether it is one. A secret that has
-    /// ended is not known any more.
+    /// Finds the key that was presented. Takes the same time whichever it is, and whether it is one: what is presented is
+    /// hashed, and the hash compared with every known one by [`ConstantTimeEq`] and chosen by [`ConditionallySelectable`],
+    /// without a branch before the last. Nothing else in the guard compares what a client presents as a key. A secret
+    /// that has ended is not known any more.
     pub fn find(&self, presented: &[u8], now: Timestamp) -> Option<Holder> {
         if presented.len() > LONGEST_KEY {
             return None;

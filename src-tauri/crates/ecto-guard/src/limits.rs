@@ -23,8 +23,11 @@ pub struct Limits {
     /// After how long a silence an event stream gets a comment line. Shorter than the 30 seconds after which the first
     /// mobile networks forget a connection.
     pub stream_silence: Duration,
-    /// How many bytes heads and request bodies that are under way may take up together. Of a head its first 4 KiB are not
-    /// counted, so that ordinary requests pass however full it is; a body counts for as much as is held of it at most.
+    /// How many bytes heads, request bodies and what was sent too early may take up together, and answers that clients
+    /// leave unread. A body counts for as much as is held of it at most. Of a connection's head and of what comes behind it
+    /// the first 4 KiB are not counted, so that ordinary requests pass however full it is; and of an answer the first 4
+    /// KiB and what is read of it at once, 16 KiB, so that it goes on. All connections together thus hold at most 24 KiB
+    /// each beside this: 64 MiB and 281 MiB where 12,000 clients leave everything unread.
     pub under_way_bytes: usize,
     /// The most connections at once.
     pub connections: usize,

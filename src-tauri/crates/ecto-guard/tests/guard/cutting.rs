@@ -145,6 +145,55 @@ async fn a_client_that_leaves_before_the_answer_ends_the_run() {
     assert_eq!(line.unwrap().last.as_ref().unwrap().status, 499);
 }
 
+/// What a client sends behind its request does not hide that it left.
+#[tokio::test]
+async fn a_client_that_has_sent_more_and_leaves_ends_the_run() {
+    let (tell, mut ended) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let mut gateway = TinyGateway::start(move |_| {
+        let tell = tell.clone();
+        async move {
+            let _told_when_dropped = TellWhenDropped(tell);
+            std::future::pending().await
+        }
+    })
+    .await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let whole = request("POST /v1/responses", &[], "{}");
+    let next = request("GET /v1/models", &[], "");
+    for (with_it, later) in [
+        (next.clone(), String::new()),
+        (next[..20].to_owned(), next[20..].to_owned()),
+        (String::new(), next.repeat(5)),
+        (String::new(), "x".repeat(20_000)),
+    ] {
+        let mut client = setting.connect().await;
+        client.send(format!("{whole}{with_it}")).await;
+        gateway.next().await;
+        client.send(later).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(ended.try_recv().is_err());
+        drop(client);
+        soon("the end of the run", ended.recv()).await.unwrap();
+    }
+    assert!(gateway.saw_nothing());
+}
+
+/// More than is read ahead hides it until something is written.
+#[tokio::test]
+async fn a_client_that_has_sent_a_great_deal_more_and_leaves_ends_its_stream_with_the_next_event() {
+    let (gateway, mut streams) = TinyGateway::streaming().await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let (mut client, stream) = open_stream(&setting, &mut streams, 1).await;
+    client.send("x".repeat(100_000)).await;
+    drop(client);
+    let writing = async {
+        while stream.0.send("data: next\n\n".into()).is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon("the end of the stream", writing).await;
+}
+
 pub struct TellWhenDropped(pub tokio::sync::mpsc::UnboundedSender<()>);
 
 impl Drop for TellWhenDropped {

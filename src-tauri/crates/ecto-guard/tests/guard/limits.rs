@@ -8,6 +8,7 @@ use ecto_core::ports::Guard as _;
 use ecto_core::watchword::HEADER;
 use ecto_guard::{Limits, Pace};
 use http_body_util::{BodyExt as _, Full};
+use proptest::prelude::*;
 
 use crate::cutting::TellWhenDropped;
 use crate::stand_in::*;
@@ -548,4 +549,93 @@ async fn what_ecto_asks_from_outside_is_neither_counted_nor_written_down_and_ope
     // A held guard lets nobody pass.
     setting.guard.hold();
     assert_eq!(ask(&own, 1).await, 503);
+}
+
+/// A request, its body and the head of the next one, in pieces.
+#[derive(Debug, Clone)]
+struct Pieces {
+    room: usize,
+    body: usize,
+    is_chunked: bool,
+    next_head: usize,
+    cuts: Vec<usize>,
+}
+
+fn pieces() -> impl Strategy<Value = Pieces> {
+    (
+        prop_oneof![0usize..20_000, Just(1 << 20)],
+        1usize..3000,
+        any::<bool>(),
+        prop_oneof![Just(0usize), 3000usize..20_000],
+        prop::collection::vec(1usize..5000, 0..6),
+    )
+        .prop_map(|(room, body, is_chunked, next_head, cuts)| Pieces {
+            room,
+            body,
+            is_chunked,
+            next_head,
+            cuts,
+        })
+}
+
+async fn send_pieces(address: std::net::SocketAddr, pieces: Pieces) {
+    let limits = Limits {
+        under_way_bytes: pieces.room,
+        body_silence: PATIENCE,
+        ..Limits::default()
+    };
+    let setting = Setting::new(address, limits).await;
+    let body = "x".repeat(pieces.body);
+    let mut text = if pieces.is_chunked {
+        let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", pieces.body);
+        request(
+            "POST /v1/responses",
+            &["Transfer-Encoding: chunked"],
+            &chunks,
+        )
+    } else {
+        request("POST /v1/responses", &[], &body)
+    };
+    let field = format!("X-Large: {}", "y".repeat(pieces.next_head));
+    text.push_str(&request("GET /v1/models", &[&field], ""));
+    let mut client = setting.connect().await;
+    let mut rest = text.as_str();
+    for cut in &pieces.cuts {
+        let (piece, after) = rest.split_at((*cut).min(rest.len()));
+        client.send_what_goes(piece).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        rest = after;
+    }
+    client.send_what_goes(rest).await;
+    let first = client.answer().await;
+    match first.status {
+        200 => assert_eq!(first.body, format!("{{\"bytes\":{}}}", pieces.body)),
+        _ => assert_eq!(first.code(), "too_busy", "{pieces:?}"),
+    }
+    if first.header("connection") == Some("close") {
+        return;
+    }
+    let second = client.answer().await;
+    match second.status {
+        200 => assert_eq!(second.body, "{\"bytes\":0}"),
+        _ => assert_eq!(second.code(), "too_busy", "{pieces:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_full_room_loses_nothing_of_a_request_that_was_let_in(all in prop::collection::vec(pieces(), 8)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let gateway = TinyGateway::start(|request| async move {
+                let body = request.into_body().collect().await.ok()?.to_bytes();
+                Some(text(200, &format!("{{\"bytes\":{}}}", body.len())))
+            })
+            .await;
+            let sending = all.into_iter().map(|pieces| send_pieces(gateway.address, pieces));
+            futures_util::future::join_all(sending).await;
+        });
+    }
 }
