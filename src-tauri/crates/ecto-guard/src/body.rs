@@ -77,6 +77,8 @@ struct Flow {
     silence: Duration,
     until: Instant,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Whether it is the gateway that takes no more of it, so that no silence is the client's.
+    is_held_back: bool,
     fault: BodyFault,
     _room: Taken,
 }
@@ -96,6 +98,7 @@ impl RequestBody {
             silence: limits.body_silence,
             until: Instant::now() + limits.body_time,
             alarm: None,
+            is_held_back: false,
             fault,
             _room: room,
         }))
@@ -103,19 +106,32 @@ impl RequestBody {
 }
 
 impl Flow {
+    /// Sets the alarm to this moment, where there is none or it stands for something else.
+    fn poll_alarm(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if alarm.deadline() != until {
+            alarm.as_mut().reset(until);
+        }
+        alarm.as_mut().poll(context)
+    }
+
     fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
-                let until = self.until.min(Instant::now() + self.silence);
-                let alarm = self
-                    .alarm
-                    .get_or_insert_with(|| Box::pin(sleep_until(until)));
-                ready!(alarm.as_mut().poll(context));
+                let until = match &self.alarm {
+                    Some(alarm) if !self.is_held_back => alarm.deadline(),
+                    Some(_) | None => self.until.min(Instant::now() + self.silence),
+                };
+                self.is_held_back = false;
+                ready!(self.poll_alarm(until, context));
                 return Poll::Ready(Some(Err(self.fault.set(Refusal::BodyTooSlow))));
             };
+            self.is_held_back = false;
             if let Some(alarm) = &mut self.alarm {
                 let until = self.until.min(Instant::now() + self.silence);
                 alarm.as_mut().reset(until);
@@ -137,6 +153,17 @@ impl Flow {
                 }
             }
         }
+    }
+}
+
+impl RequestBody {
+    /// Ready when the time for the whole body is over although it is the gateway that takes no more of it.
+    pub fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(flow) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        flow.is_held_back = true;
+        flow.poll_alarm(flow.until, context)
     }
 }
 

@@ -16,7 +16,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// The longest silence in a request body.
     pub body_silence: Duration,
-    /// The longest time for a whole request body. Twenty megabytes in it are 35 KB a second.
+    /// The longest time for a whole request body, whichever side holds it up. Twenty megabytes in it are 35 KB a second.
+    /// For the answer to a request that is whole there is no limit: it lasts as long as the client waits.
     pub body_time: Duration,
     /// How long a client may leave what it is sent unread. Longer than a phone takes to change networks.
     pub write_silence: Duration,

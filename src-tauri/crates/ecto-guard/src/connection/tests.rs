@@ -6,7 +6,7 @@ use std::time::Duration;
 use ecto_core::ports::{Recorder, RequestLine};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::DuplexStream;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -123,4 +123,87 @@ async fn answers_that_nobody_reads_have_a_bound_together_and_arrive_whole_when_r
     let all = tokio::time::timeout(Duration::from_secs(60), reading.join_all());
     assert!(all.await.is_ok(), "an answer does not go on");
     drop(serving);
+}
+
+/// A gateway that takes a connection and then does nothing: it reads only what is asked for.
+async fn hanging_gateway(reads: usize) -> (std::net::SocketAddr, JoinSet<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut hanging = JoinSet::new();
+    hanging.spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = vec![0; reads];
+        stream.read_exact(&mut asked).await.unwrap();
+        stream
+    });
+    (address, hanging)
+}
+
+fn post(key: &SecretString, length: usize) -> String {
+    let key = key.expose_secret();
+    format!(
+        "POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\
+         Content-Length: {length}\r\n\r\n"
+    )
+}
+
+/// A run may take as long as it likes; what ends it is the client that leaves.
+#[tokio::test]
+async fn a_gateway_that_never_answers_is_waited_for_until_the_client_leaves() {
+    let (address, mut hanging) = hanging_gateway(100).await;
+    let (shared, key) = share(address, Limits::default(), None);
+    let (mut client, guard) = tokio::io::duplex(1024);
+    let serving = tokio::spawn(serve(guard, shared));
+    let request = post(&key, 2) + "{}";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut stream = hanging.join_next().await.unwrap().unwrap();
+    tokio::time::pause();
+    let heard = timeout(Duration::from_secs(24 * 3600), client.read(&mut [0])).await;
+    assert!(heard.is_err(), "nothing is said for a day");
+    tokio::time::resume();
+    drop(client);
+    serving.await.unwrap();
+    let mut rest = Vec::new();
+    let end = timeout(Duration::from_secs(20), stream.read_to_end(&mut rest));
+    assert!(end.await.is_ok(), "the gateway is told");
+}
+
+/// Of a body that the gateway does not read no more is taken from the client than fits into a few buffers; and where that
+/// lasts, the client is told.
+#[tokio::test]
+async fn a_body_that_the_gateway_does_not_read_is_held_back_and_given_up_in_time() {
+    let (address, mut hanging) = hanging_gateway(100).await;
+    let (shared, key) = share(address, Limits::default(), None);
+    let limits = shared.limits.clone();
+    let room = shared.room.clone();
+    let (mut client, guard) = tokio::io::duplex(1024);
+    let serving = tokio::spawn(serve(guard, shared));
+    let length = 20 * 1024 * 1024;
+    client
+        .write_all(post(&key, length).as_bytes())
+        .await
+        .unwrap();
+    let mut sent = 0;
+    let piece = [b'x'; 1024];
+    // It stops when the buffers of the system are full too.
+    while let Ok(written) = timeout(Duration::from_secs(2), client.write(&piece)).await {
+        sent += written.unwrap();
+    }
+    let _stream = hanging.join_next().await.unwrap().unwrap();
+    assert!(sent < length / 2, "{sent}");
+    assert!(room.take(limits.under_way_bytes).is_none());
+    assert!(room.take(limits.under_way_bytes - 128 * 1024).is_some());
+
+    tokio::time::pause();
+    let mut heard = vec![0; 4096];
+    let early = limits.body_time - Duration::from_secs(60);
+    let told = timeout(early, client.read(&mut heard)).await;
+    assert!(told.is_err());
+    let told = timeout(Duration::from_secs(120), client.read(&mut heard)).await;
+    let count = told.unwrap().unwrap();
+    let told = String::from_utf8_lossy(&heard[..count]).into_owned();
+    assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
+    drop(client);
+    serving.await.unwrap();
+    assert!(room.take(limits.under_way_bytes).is_some());
 }

@@ -102,8 +102,13 @@ impl Sending {
             for (slice, part) in slices.iter_mut().zip(&self.parts) {
                 *slice = io::IoSlice::new(part);
             }
-            let writing = poll_write_together(Pin::new(&mut *stream), context, &slices);
-            let written = std::task::ready!(writing);
+            let Poll::Ready(written) =
+                poll_write_together(Pin::new(&mut *stream), context, &slices)
+            else {
+                let body = self.body.as_mut();
+                let overdue = body.map_or(Poll::Pending, |body| body.poll_overdue(context));
+                return overdue.map(|()| Err(Stopped::Overdue));
+            };
             match written {
                 Ok(count) if count > 0 => {
                     self.began = true;
@@ -131,6 +136,8 @@ impl Sending {
 enum Stopped {
     /// Its body does not arrive as it should.
     Client,
+    /// The gateway left it unread for too long.
+    Overdue,
     /// The gateway takes no more.
     Gateway,
 }
@@ -209,7 +216,7 @@ impl Link {
                 match going.poll(&mut self.stream, context) {
                     Poll::Pending => {}
                     Poll::Ready(Ok(())) => sending = None,
-                    Poll::Ready(Err(Stopped::Client)) => {
+                    Poll::Ready(Err(Stopped::Client | Stopped::Overdue)) => {
                         cut_short = true;
                         sending = None;
                         // It may have answered already. What it says of half a request is not waited for.
@@ -280,7 +287,7 @@ impl Body for Answer {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => this.sending = None,
                 // The gateway answers all the same.
-                Poll::Ready(Err(Stopped::Client | Stopped::Gateway)) => {
+                Poll::Ready(Err(Stopped::Client | Stopped::Overdue | Stopped::Gateway)) => {
                     this.sending = None;
                     this.keeps = false;
                 }
