@@ -633,6 +633,10 @@ trouble?: Trouble,
  */
 notice_message: Message | null, 
 /**
+ * Whether the check from outside fails only because the first minutes are not over.
+ */
+settling: boolean, 
+/**
  * Where a client sends a chat completion, while it is Public.
  */
 url: string | null, 

@@ -16,6 +16,8 @@ export interface AppView {
   refusal: Refusal | null;
   /** Where settings that could not be read were put aside. */
   settings_aside: string | null;
+  /** What is to be known about where the secrets are. */
+  vault_notices: string[];
   /** The page that a person is asked to open now. */
   link: string | null;
   /** What a person is asked to type in a terminal now. */

@@ -64,13 +64,12 @@ function needsPerson({ waiting }) {
 }
 
 /**
- * How the check from outside stands. While the first minutes are not over, nothing is wrong; which causes tell of them is
- * what the icon goes by too (`is_settling` in the app).
+ * How the check from outside stands. While the first minutes are not over, nothing is wrong; the host tells when that is.
+ * @param {Report} report
  * @param {Public} exposure
  * @returns {"unchecked" | "settling" | "reachable" | "unreachable"}
  */
-function reachOf({ reach }) {
-  const settling = reach.reach === "unreachable" && ["not_published", "certificate_pending"].includes(reach.cause.code);
+function reachOf({ settling }, { reach }) {
   return settling ? "settling" : reach.reach;
 }
 
@@ -88,7 +87,7 @@ export function announcement(view) {
     case "blocked":
       return words.announcement(title, words.message(report.message.what), words.message(report.message.next ?? ""));
     case "public":
-      return words.announcement(title, sentence, exposure.held ? "" : words.reach[reachOf(exposure)]);
+      return words.announcement(title, sentence, exposure.held ? "" : words.reach[reachOf(report, exposure)]);
     default:
       return words.announcement(title, sentence);
   }
@@ -122,6 +121,7 @@ export function door(view, local, now) {
     // Below the switch, which stays where it is whatever there is to say.
     refusal(local.failure),
     report.notice_message && report.host !== null && banner("notice", [...prose(report.notice_message.what), " ", ...prose(report.notice_message.next)]),
+    ...view.vault_notices.map((notice, index) => banner(`vault-${index}`, prose(notice))),
     view.settings_aside !== null && banner("settings-aside", prose(words.settingsAside(view.settings_aside))),
     ...body(view, local, now),
     !view.tray && element("p", { class: "foot", "data-key": "no-tray" }, words.sentences.noTray),
@@ -382,7 +382,7 @@ function heldCard(report) {
 function reachCard(report, exposure, now) {
   const { reach } = exposure;
   const again = iconButton("check_outside", "refresh", words.reach.checkAgain, { "data-key": "check_outside" });
-  if (reachOf(exposure) === "settling")
+  if (reachOf(report, exposure) === "settling")
     return group(
       null,
       row({ key: "reach", mark: element("span", { class: "mark" }, spinner()), label: words.reach.settling, detail: words.reach.settlingDetail, actions: [again] }),

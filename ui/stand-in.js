@@ -89,6 +89,7 @@ function base() {
       host: 4242,
       message: { what: "Private: nothing is reachable from the internet.", next: null },
       notice_message: null,
+      settling: false,
       url: null,
       base_url: null,
       wanted: { wanted: "private" },
@@ -111,6 +112,7 @@ function base() {
     tray: true,
     refusal: null,
     settings_aside: null,
+    vault_notices: [],
     link: null,
     command: null,
     starting: false,
@@ -237,7 +239,7 @@ export const states = {
   "public-settling": () =>
     open(
       { since: at(-70), reach: { reach: "unreachable", cause: { code: "not_published" }, at: at(-65) } },
-      { message: { what: `Public at https://${HOST}/v1/chat/completions, to holders of a key.`, next: "The address is not known to the internet yet; that can take some minutes after the first time. Ecto checks again by itself." } },
+      { message: { what: `Public at https://${HOST}/v1/chat/completions, to holders of a key.`, next: "The address is not known to the internet yet; that can take some minutes after the first time. Ecto checks again by itself." }, settling: true },
     ),
   "public-unreachable": () =>
     open(

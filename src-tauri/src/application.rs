@@ -15,9 +15,10 @@ use ecto_host::request::Request;
 use ecto_platform::System;
 use ecto_platform::clipboard::Board;
 use ecto_platform::desktop::SystemDesktop;
+use ecto_platform::vault::VaultNotice;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::diagnostics;
 use crate::hosting::{Hosting, Quit};
@@ -117,6 +118,8 @@ pub struct Application {
     /// The diagnostics as they were shown, so that just these are saved.
     diagnosed: Mutex<Option<String>>,
     uninstall: watch::Sender<Uninstall>,
+    /// Is told that the files by which another start finds this app may be gone.
+    unsettled: Notify,
     leaving: watch::Sender<bool>,
 }
 
@@ -138,6 +141,7 @@ impl Application {
             refusal: None,
             settings_aside: (found == Found::Unreadable)
                 .then(|| preferences.aside().display().to_string()),
+            vault_notices: Vec::new(),
             link: None,
             command: None,
         };
@@ -150,6 +154,7 @@ impl Application {
             copied: Mutex::default(),
             diagnosed: Mutex::default(),
             uninstall: watch::Sender::default(),
+            unsettled: Notify::new(),
             leaving: watch::Sender::default(),
             launch,
         };
@@ -168,8 +173,10 @@ impl Application {
 
     /// Takes over a report of the host.
     pub fn take_report(&self, report: Report) {
+        let notices = self.hosting.notices();
         self.change(|view| {
             view.take_report(report);
+            view.vault_notices = notices.iter().map(in_words_of_the_app).collect();
             view.starting = false;
         });
     }
@@ -430,6 +437,13 @@ impl Application {
     pub async fn uninstall(&self) -> Result<Vec<String>, Refusal> {
         self.uninstall.send_replace(Uninstall::UnderWay);
         let done = self.take_off().await;
+        if done.is_err() {
+            // How far it came is not known.
+            self.unsettled.notify_one();
+            if let Err(fault) = self.launch.folders.create() {
+                tracing::warn!(%fault, "the folders were not made again");
+            }
+        }
         self.uninstall.send_replace(match done {
             Ok(_) => Uninstall::Done,
             Err(_) if self.hosting.ends_within(HOST_ENDS).await => Uninstall::Failed,
@@ -493,6 +507,11 @@ impl Application {
         !failed
     }
 
+    /// Waits until the files by which another start finds this app may be gone.
+    pub async fn is_unsettled(&self) {
+        self.unsettled.notified().await;
+    }
+
     /// Waits until the app begins to end.
     pub async fn leaves(&self) {
         let mut leaving = self.leaving.subscribe();
@@ -504,6 +523,14 @@ impl Application {
     pub fn quit(&self, quit: Quit) {
         self.leaving.send_replace(true);
         self.hosting.ask_to_quit(quit);
+    }
+}
+
+/// What a person should know about where the secrets are, and where that is mended.
+fn in_words_of_the_app(notice: &VaultNotice) -> String {
+    match notice {
+        VaultNotice::FileInstead { .. } => notice.to_string(),
+        VaultNotice::OpenToOthers { .. } => format!("{notice} The settings have a button for it."),
     }
 }
 

@@ -48,7 +48,7 @@ pub fn run(options: Options) -> ExitCode {
         Err(fault) => refused(&Refusal::new(
             "no_desktop",
             format!("The app could not be shown on this desktop: {fault}."),
-            "Use the command instead: ecto connect",
+            "It was started where nothing can be shown; in this terminal, run: ecto connect",
         )),
     }
 }
@@ -250,6 +250,12 @@ async fn show_when_asked(app: AppHandle, mut instance: Instance) {
     loop {
         tokio::select! {
             () = instance.asked() => {}
+            () = application.is_unsettled() => {
+                if let Err(refusal) = instance.take_again(&application.launch) {
+                    tracing::warn!(%refusal, "another start may not find this app");
+                }
+                continue;
+            }
             // Whoever starts it now waits until it has ended, and is the only one then.
             () = application.leaves() => return std::future::pending().await,
         }

@@ -21,7 +21,7 @@ const LOG_LINES: usize = 60;
 /// How long the look at everything may take.
 const DOCTOR_LIMIT: Duration = Duration::from_secs(30);
 
-/// What `ecto doctor` finds, in its own words.
+/// What a look at everything finds, as the command tells it.
 pub async fn doctor(launch: &Launch) -> String {
     let run = async {
         let output = tokio::process::Command::new(std::env::current_exe().ok()?)
@@ -37,7 +37,7 @@ pub async fn doctor(launch: &Launch) -> String {
     };
     match tokio::time::timeout(DOCTOR_LIMIT, run).await {
         Ok(Some(found)) => found,
-        Ok(None) | Err(_) => "`ecto doctor` did not answer.".to_owned(),
+        Ok(None) | Err(_) => "This machine could not be looked at in time.".to_owned(),
     }
 }
 

@@ -3,8 +3,8 @@
 //! One host runs at a time. Where `ecto connect` holds the lock, the app shows what that host reports and passes on what
 //! is asked; the moment it ends, the app takes over.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ecto_core::cause::{Cause, Remedy};
@@ -18,6 +18,7 @@ use ecto_host::preferences::PreferencesFile;
 use ecto_host::report::Report;
 use ecto_host::request::{Answer, Request};
 use ecto_host::world::{self, WorldChoice, WorldFault};
+use ecto_platform::vault::VaultNotice;
 use tokio::sync::{Notify, watch};
 
 use crate::launch::Launch;
@@ -71,6 +72,7 @@ pub struct Hosting {
     quit: watch::Sender<Option<Quit>>,
     retry: Notify,
     failures: AtomicU64,
+    notices: Mutex<Vec<VaultNotice>>,
 }
 
 impl Hosting {
@@ -83,6 +85,7 @@ impl Hosting {
             quit: watch::Sender::new(None),
             retry: Notify::new(),
             failures: AtomicU64::new(0),
+            notices: Mutex::default(),
         }
     }
 
@@ -132,6 +135,12 @@ impl Hosting {
     #[cfg(test)]
     pub fn is_own(&self) -> bool {
         matches!(*self.post.borrow(), Post::Own(_))
+    }
+
+    /// What a person should be told about where the host in this process keeps its secrets.
+    pub fn notices(&self) -> Vec<VaultNotice> {
+        let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        notices.clone()
     }
 
     /// Whether there is a host, here or in another process.
@@ -215,8 +224,9 @@ impl Hosting {
             .await
             .map_err(cause_of)?;
         for notice in &world.notices {
-            tracing::warn!(notice, "about the secret store");
+            tracing::warn!(%notice, "about the secret store");
         }
+        *self.notices.lock().unwrap_or_else(PoisonError::into_inner) = world.notices;
         let settings = Settings {
             // A stand-in's link leads nowhere.
             open_links: launch.world == WorldChoice::Real,

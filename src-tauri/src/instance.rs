@@ -24,7 +24,7 @@ const SHOWN: u8 = b'\n';
 #[derive(Debug)]
 pub struct Instance {
     socket: ControlSocket,
-    _lock: ProcessLock,
+    lock: ProcessLock,
 }
 
 impl Instance {
@@ -52,14 +52,25 @@ impl Instance {
     }
 
     fn take(launch: &Launch) -> Result<Self, LockFault> {
-        let lock = ProcessLock::take(&launch.folders.runtime().join("app.lock"))?;
+        let lock = ProcessLock::take(&lock_path(launch))?;
         let path = socket_path(launch);
         let socket =
             ControlSocket::bind(&path).map_err(|source| LockFault::Unusable { path, source })?;
-        Ok(Self {
-            socket,
-            _lock: lock,
-        })
+        Ok(Self { socket, lock })
+    }
+
+    /// Takes its place again after somebody removed it, as taking Ecto off does. Where nobody did, nothing changes.
+    pub fn take_again(&mut self, launch: &Launch) -> Result<(), Refusal> {
+        launch.folders.create()?;
+        match ProcessLock::take(&lock_path(launch)) {
+            Ok(lock) => self.lock = lock,
+            // The place is still this one's.
+            Err(LockFault::Taken { .. }) => return Ok(()),
+            Err(fault @ LockFault::Unusable { .. }) => return Err(fault.into()),
+        }
+        let path = socket_path(launch);
+        let bound = self.socket.bind_again();
+        Ok(bound.map_err(|source| LockFault::Unusable { path, source })?)
     }
 
     /// Waits until the app is started once more, and so its window is to be shown.
@@ -68,6 +79,10 @@ impl Instance {
         // Whoever went away does not need to know.
         let _ = other.write_all(&[SHOWN]).await;
     }
+}
+
+fn lock_path(launch: &Launch) -> PathBuf {
+    launch.folders.runtime().join("app.lock")
 }
 
 /// Beside the host's control socket, and no longer than that.
@@ -87,15 +102,35 @@ mod tests {
     use super::*;
     use crate::launch::Options;
 
-    #[tokio::test]
-    async fn a_second_app_has_the_first_one_shown_and_is_the_only_one_once_that_ended() {
-        let home = tempfile::tempdir().unwrap();
+    fn sandbox(home: &std::path::Path) -> Launch {
         let options = Options {
             sandbox: true,
             ..Options::of_app(["ecto".into()]).unwrap()
         };
-        let launch =
-            Launch::prepare(options, |name| (name == "HOME").then(|| home.path().into())).unwrap();
+        Launch::prepare(options, |name| (name == "HOME").then(|| home.into())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_app_whose_place_was_removed_is_found_once_it_took_it_again() {
+        let home = tempfile::tempdir().unwrap();
+        let launch = sandbox(home.path());
+        let mut first = Instance::begin(&launch).await.unwrap().unwrap();
+        for is_removed in [true, false] {
+            if is_removed {
+                std::fs::remove_dir_all(launch.folders.runtime()).unwrap();
+            }
+            first.take_again(&launch).unwrap();
+            let ((), second) = tokio::join!(first.asked(), Instance::begin(&launch));
+            assert!(second.unwrap().is_none());
+        }
+        drop(first);
+        assert!(Instance::begin(&launch).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_second_app_has_the_first_one_shown_and_is_the_only_one_once_that_ended() {
+        let home = tempfile::tempdir().unwrap();
+        let launch = sandbox(home.path());
         let mut first = Instance::begin(&launch).await.unwrap().unwrap();
         let ((), second) = tokio::join!(first.asked(), Instance::begin(&launch));
         assert!(second.unwrap().is_none());

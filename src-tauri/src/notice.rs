@@ -7,7 +7,7 @@ use ecto_core::step::Waiting;
 use ecto_core::words;
 use ecto_host::report::Report;
 
-use crate::view::{LINK_IS_INSIDE, Mood, is_settling, needs_person, without_link};
+use crate::view::{LINK_IS_INSIDE, Mood, needs_person, without_link};
 
 /// What the desktop is asked to show. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +136,7 @@ fn is_unreachable(report: &Report) -> bool {
         Exposure::Public {
             reach: Reach::Unreachable { cause, .. },
             ..
-        } => !is_settling(cause),
+        } => !cause.is_settling(),
         Exposure::Private
         | Exposure::Preparing { .. }
         | Exposure::Public { .. }

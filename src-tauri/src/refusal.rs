@@ -5,7 +5,7 @@ use ecto_core::words::{self, Message};
 use ecto_host::client::ClientFault;
 use ecto_host::lock::LockFault;
 use ecto_host::request::Unanswered;
-use ecto_host::world::{LabUnusable, WorldFault};
+use ecto_host::world::LabUnusable;
 use ecto_platform::clipboard::CopyFault;
 use ecto_platform::folders::FolderFault;
 use serde::Serialize;
@@ -80,12 +80,6 @@ impl From<FolderFault> for Refusal {
             what: fault.to_string(),
             next: None,
         }
-    }
-}
-
-impl From<WorldFault> for Refusal {
-    fn from(fault: WorldFault) -> Self {
-        Self::of_message(fault.code(), fault.message())
     }
 }
 

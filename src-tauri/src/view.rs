@@ -35,6 +35,8 @@ pub struct AppView {
     pub refusal: Option<Refusal>,
     /// Where settings that could not be read were put aside.
     pub settings_aside: Option<String>,
+    /// What is to be known about where the secrets are, in sentences.
+    pub vault_notices: Vec<String>,
     /// The page that a person is asked to open now.
     pub link: Option<String>,
     /// What a person is asked to type in a terminal now.
@@ -147,7 +149,7 @@ impl Mood {
             Exposure::Public {
                 reach: Reach::Unreachable { cause, .. },
                 ..
-            } if !is_settling(cause) => Self::Failed,
+            } if !cause.is_settling() => Self::Failed,
             Exposure::Public { .. } => Self::Public,
             Exposure::Blocked { cause, closed } => Self::of_blocked(cause, *closed),
         }
@@ -171,24 +173,6 @@ pub fn needs_person(waiting: &Waiting) -> bool {
         | Waiting::FunnelPermission { .. }
         | Waiting::AdministratorPrompt => true,
         Waiting::Tailscale | Waiting::Gateway => false,
-    }
-}
-
-/// Whether the check from outside fails only because the first minutes are not over.
-pub fn is_settling(cause: &ecto_core::cause::ReachCause) -> bool {
-    use ecto_core::cause::ReachCause;
-    match cause {
-        ReachCause::NotPublished | ReachCause::CertificatePending => true,
-        ReachCause::Offline { .. }
-        | ReachCause::PrivateAddress { .. }
-        | ReachCause::NotAnswering
-        | ReachCause::RelayRefuses
-        | ReachCause::CertificateInvalid { .. }
-        | ReachCause::NotTheGuard { .. }
-        | ReachCause::GuardAway
-        | ReachCause::GatewayAway
-        | ReachCause::KeyRefused
-        | ReachCause::LockedOut => false,
     }
 }
 
@@ -330,6 +314,7 @@ pub mod tests {
             first_run: false,
             refusal: None,
             settings_aside: None,
+            vault_notices: Vec::new(),
             link: None,
             command: None,
         };

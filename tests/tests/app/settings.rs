@@ -1,9 +1,10 @@
 //! What a person chose, and a file that cannot be read.
 
+use ecto_sandbox::Sandbox;
 use ecto_tests::desktop::Notifications;
 use serde_json::json;
 
-use super::{Opened, ask, desktop, picture};
+use super::{Opened, ask, desktop, desktop_for, picture};
 
 #[tokio::test]
 async fn a_settings_file_that_is_damaged_or_newer_is_kept_aside_and_the_safe_choices_hold() {
@@ -78,4 +79,46 @@ async fn a_login_item_that_is_refused_says_so_and_nothing_is_lost() {
     let on = "button[data-do=launch][aria-checked=true]";
     opened.session.wait_for(on).await.unwrap();
     assert!(in_the_way.join("ecto.desktop").exists());
+}
+
+#[tokio::test]
+async fn without_a_secret_store_the_app_says_where_the_key_is() {
+    let folder = tempfile::Builder::new().prefix("e").tempdir().unwrap();
+    let stand_ins = Sandbox::builder().start(folder.path()).await.unwrap();
+    let places = folder.path().join("lab.json");
+    let text = json!({
+        "tailscaled_socket": stand_ins.tailnet().socket(),
+        "resolvers": stand_ins.edge().resolvers(),
+        "root_certificate": stand_ins.root_certificate(),
+        "edge": stand_ins.edge().address(),
+    });
+    std::fs::write(&places, text.to_string()).unwrap();
+    let Some((display, app)) = desktop_for(&["--lab", places.to_str().unwrap()]).await else {
+        return;
+    };
+    // The folders are the desktop's own; nobody on its bus keeps secrets.
+    let app = app
+        .with("ECTO_HOME", "")
+        .with("OPENCLAW_CONFIG_PATH", stand_ins.gateway().config_path());
+    let opened = Opened::start(display, app).await;
+    let is_told = |text: &str| {
+        text.contains("No secret store answers here")
+            && text.contains("ecto-credentials.json, which only you can read")
+    };
+    opened.wait_for_text(is_told).await;
+    picture(&opened.display, "app-no-secret-store.png");
+    opened.connect().await;
+    let kept = opened
+        .display
+        .folder()
+        .join("home/.openclaw/ecto-credentials.json");
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&kept).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    opened.click("[data-key=open-settings]").await;
+    let is_the_file = |text: &str| text.contains("ecto-credentials.json");
+    opened
+        .session
+        .wait_for_text("[data-key=vault] .detail", is_the_file)
+        .await
+        .unwrap();
 }

@@ -165,6 +165,10 @@ async fn where_the_key_cannot_be_removed_it_says_so_and_the_app_goes_on_until_it
 
     opened.click("[data-key=open-settings]").await;
     opened.click("[data-key=open-uninstall]").await;
+    // As a removal does that fails after it removed them.
+    for name in ["app.lock", "app.sock"] {
+        std::fs::remove_file(opened.app.home().join("run").join(name)).unwrap();
+    }
     opened.click("button[data-do=uninstall]").await;
     let is_told = |text: &str| text.contains("Ecto could not be taken off");
     opened.wait_for_text(is_told).await;
@@ -177,6 +181,11 @@ async fn where_the_key_cannot_be_removed_it_says_so_and_the_app_goes_on_until_it
     );
     let report = opened.report().await;
     assert_eq!(report["wanted"]["wanted"], "private", "{report}");
+    // Started once more, it is this one that shows itself, although its files were gone meanwhile.
+    dismiss(&opened.display, &opened.screen, opened.pid).await;
+    let mut again = opened.app.start(&opened.display).unwrap();
+    assert!(again.ended(LIMIT).await.unwrap().success());
+    opened.screen.wait_for_text(opened.pid).await.unwrap();
 
     std::fs::remove_dir_all(&kept).unwrap();
     std::fs::rename(&aside, &kept).unwrap();

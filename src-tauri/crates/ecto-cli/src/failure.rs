@@ -190,9 +190,19 @@ impl From<HostFault> for Failure {
 
 impl From<WorldFault> for Failure {
     fn from(fault: WorldFault) -> Self {
+        let message = match &fault {
+            WorldFault::Vault(fault) => words::cause(&fault.clone().into()),
+            WorldFault::Randomness(_)
+            | WorldFault::Lab { .. }
+            | WorldFault::Sandbox(_)
+            | WorldFault::Outside(_) => Message {
+                what: format!("Ecto could not start: {fault}."),
+                next: Some("Try again; `ecto logs` may tell more.".to_owned()),
+            },
+        };
         Self::Own {
             code: fault.code(),
-            message: fault.message(),
+            message,
             exit: Exit::Failed,
         }
     }

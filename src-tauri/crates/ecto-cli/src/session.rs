@@ -12,7 +12,7 @@ use ecto_host::offers::Offers;
 use ecto_host::request::{Answer, Request};
 use ecto_host::world::{self, LabUnusable, World, WorldChoice};
 use ecto_platform::folders::{FolderFault, Folders};
-use ecto_platform::vault::VaultChoice;
+use ecto_platform::vault::{VaultChoice, VaultNotice};
 
 use crate::arguments::{Arguments, VaultArgument};
 use crate::exit::Exit;
@@ -158,7 +158,10 @@ impl Session {
         let environment = std::env::vars_os().collect();
         let world = world::open(&self.world, &self.folders, self.vault, environment).await?;
         for notice in &world.notices {
-            self.terminal.tell(notice);
+            self.terminal.tell(&notice.to_string());
+            if matches!(notice, VaultNotice::OpenToOthers { .. }) {
+                self.terminal.tell("Make it with: ecto token --regenerate");
+            }
         }
         Ok(world)
     }

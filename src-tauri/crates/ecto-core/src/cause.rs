@@ -516,6 +516,24 @@ pub enum ReachCause {
 }
 
 impl ReachCause {
+    /// Whether it only tells that the first minutes are not over: the name has to become known and the first certificate
+    /// has to be issued.
+    pub fn is_settling(&self) -> bool {
+        match self {
+            Self::NotPublished | Self::CertificatePending => true,
+            Self::Offline { .. }
+            | Self::PrivateAddress { .. }
+            | Self::NotAnswering
+            | Self::RelayRefuses
+            | Self::CertificateInvalid { .. }
+            | Self::NotTheGuard { .. }
+            | Self::GuardAway
+            | Self::GatewayAway
+            | Self::KeyRefused
+            | Self::LockedOut => false,
+        }
+    }
+
     /// The stable code: the same word as in JSON.
     pub fn code(&self) -> String {
         match serde_json::to_value(self) {

@@ -51,6 +51,26 @@ pub enum Exposure {
     },
 }
 
+impl Exposure {
+    /// Whether the check from outside fails only because the first minutes are not over.
+    pub fn is_settling(&self) -> bool {
+        match self {
+            Self::Public {
+                reach: Reach::Unreachable { cause, .. },
+                ..
+            } => cause.is_settling(),
+            Self::Public {
+                reach: Reach::Unchecked | Reach::Reachable { .. },
+                ..
+            }
+            | Self::Private
+            | Self::Preparing { .. }
+            | Self::Closing
+            | Self::Blocked { .. } => false,
+        }
+    }
+}
+
 /// Whether the door is known to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]

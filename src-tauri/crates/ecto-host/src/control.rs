@@ -195,17 +195,16 @@ pub struct ControlSocket {
 impl ControlSocket {
     /// Listens at `path`. A socket left there is replaced: whoever calls this holds the lock, so nobody listens to it.
     pub fn bind(path: &Path) -> std::io::Result<Self> {
-        match std::fs::remove_file(path) {
-            Ok(()) => {}
-            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {}
-            Err(fault) => return Err(fault),
-        }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(Self {
-            listener,
+            listener: listen(path)?,
             path: path.to_owned(),
         })
+    }
+
+    /// Listens at the same path anew, after somebody removed the socket there.
+    pub fn bind_again(&mut self) -> std::io::Result<()> {
+        self.listener = listen(&self.path)?;
+        Ok(())
     }
 
     /// Waits for the next connection of this user's.
@@ -240,6 +239,17 @@ impl ControlSocket {
         let told = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(TELLING_LIMIT, told).await;
     }
+}
+
+fn listen(path: &Path) -> std::io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {}
+        Err(fault) => return Err(fault),
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 impl Drop for ControlSocket {

@@ -77,6 +77,9 @@ pub struct Report {
     pub trouble: Option<Trouble>,
     /// What happened, in a sentence.
     pub notice_message: Option<Message>,
+    /// Whether the check from outside fails only because the first minutes are not over.
+    #[serde(default)]
+    pub settling: bool,
     /// Where a client sends a chat completion, while it is Public.
     pub url: Option<String>,
     /// The base address for client libraries, while it is Public.
@@ -132,6 +135,7 @@ impl Report {
             message,
             trouble,
             notice_message: snapshot.notice.as_ref().map(words::notice),
+            settling: snapshot.exposure.is_settling(),
             url: address.as_ref().map(|address| address.chat_completions()),
             base_url: address
                 .as_ref()

@@ -21,7 +21,7 @@ use ecto_platform::administrator::Administrator;
 use ecto_platform::clock::SystemClock;
 use ecto_platform::desktop::SystemDesktop;
 use ecto_platform::folders::{FolderFault, Folders};
-use ecto_platform::vault::{self, MemoryVault, OpenedVault, VaultChoice};
+use ecto_platform::vault::{self, MemoryVault, OpenedVault, VaultChoice, VaultNotice};
 use ecto_tailscale::{Places, Tailscale};
 use jiff::tz::TimeZone;
 use rand::rngs::SysRng;
@@ -143,8 +143,8 @@ pub struct World {
     pub client_access: Option<ClientAccess>,
     /// The requests through the guard.
     pub record: Arc<Record>,
-    /// What a person should be told about it, in sentences.
-    pub notices: Vec<String>,
+    /// What a person should be told about where the secrets are.
+    pub notices: Vec<VaultNotice>,
     /// Ends the stand-ins of the sandbox when it is dropped.
     pub keep: Box<dyn Any + Send>,
 }
@@ -320,8 +320,7 @@ pub(crate) fn assemble(parts: Parts<'_>) -> Result<World, WorldFault> {
 impl World {
     fn take_vault(&mut self, opened: OpenedVault) {
         self.ports.vault = opened.vault;
-        self.notices
-            .extend(opened.notices.iter().map(ToString::to_string));
+        self.notices.extend(opened.notices);
     }
 }
 
@@ -374,21 +373,7 @@ fn host_name() -> String {
     name.split('.').next().unwrap_or("machine").to_owned()
 }
 
-/// The sentences of a fault.
 impl WorldFault {
-    /// What happened and what to do.
-    pub fn message(&self) -> words::Message {
-        match self {
-            Self::Vault(fault) => words::cause(&fault.clone().into()),
-            Self::Randomness(_) | Self::Lab { .. } | Self::Sandbox(_) | Self::Outside(_) => {
-                words::Message {
-                    what: format!("Ecto could not start: {self}."),
-                    next: Some("Try again; `ecto logs` may tell more.".to_owned()),
-                }
-            }
-        }
-    }
-
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
