@@ -215,7 +215,15 @@ name: KeyName, } | { "code": "key_name_taken",
 /**
  * The name.
  */
-name: KeyName, } | { "code": "too_many_keys", 
+name: KeyName, } | { "code": "agent_unknown", 
+/**
+ * Which.
+ */
+agent: AgentId, 
+/**
+ * Those that it has.
+ */
+known: Array<AgentId>, } | { "code": "too_many_keys", 
 /**
  * How many.
  */
@@ -596,6 +604,10 @@ version: ForeignText | null,
  * The file that configures it.
  */
 config: string, 
+/**
+ * Whether its hooks are enabled, with a token and at a path at which the guard can reach them.
+ */
+hooks: boolean, 
 /**
  * Changes whenever a proof would have to be made anew.
  */

@@ -4,11 +4,15 @@ import type { KeyView, OpenFor, Preferences, Report, RequestLine, RestoredKey, R
 export type System = "mac" | "linux";
 export type LoginItem = "on" | "off" | "refused" | "unavailable";
 
+/** Whether the desktop shows what Ecto tells. */
+export type NotificationStanding = "shown" | "refused" | "unavailable";
+
 export interface AppView {
   report: Report;
   preferences: Preferences;
   system: System;
   launch_at_login: LoginItem;
+  notifications: NotificationStanding;
   tray: boolean;
   starting: boolean;
   first_run: boolean;
@@ -31,7 +35,9 @@ export interface Refusal {
   next: string | null;
 }
 
-export type CopyWhat = "url" | "key" | "curl" | "python" | "javascript" | "environment" | "link" | "command";
+export type CopyWhat = "url" | "key" | "curl" | "python" | "javascript" | "environment" | "link" | "command" | "tailscale" | "openclaw" | "install";
+/** What may be opened: the page that a person is asked to open now, where something is to be had, the system's settings. */
+export type OpenWhat = "link" | "tailscale" | "openclaw" | "notification_settings" | "login_settings";
 export type CodeWhat = "url" | "url_and_key";
 
 /** For how long the key before a rotation is still good. */
@@ -60,7 +66,7 @@ export interface Commands {
   reveal_key(): string;
   copy(argument: { what: CopyWhat }): null;
   qr(argument: { what: CodeWhat }): string;
-  open_link(): null;
+  open_link(argument: { what: OpenWhat }): null;
   check_outside(): null;
   regenerate_key(): null;
   /** Has the keys read; they come with the report. */

@@ -6,7 +6,7 @@ import { button, choice, copyButton, copyTextButton, doorwayRow, group, iconButt
 import { strangers } from "./requests.js";
 import * as words from "./words.js";
 
-/** @import { Cause, Exposure, JourneyStep, Report } from "./bindings.js" */
+/** @import { Cause, Exposure, JourneyStep, Report, TailnetView } from "./bindings.js" */
 /** @import { AppView } from "./commands.js" */
 /** @import { Local } from "./render.js" */
 /** @import { Child } from "./element.js" */
@@ -179,7 +179,7 @@ function body(view, local, now) {
   if (report.host === null) return [group(null, row({ key: "gone", mark: mark("warn", "warning"), label: element("span", {}, ...prose(report.message.next ?? report.message.what)) })), single("again", words.tryAgain)];
   switch (exposure.state) {
     case "private":
-      return privateBody(view);
+      return privateBody(view, local);
     case "preparing":
       return preparingBody(view, exposure, local, now);
     case "public":
@@ -191,8 +191,11 @@ function body(view, local, now) {
   }
 }
 
-/** @param {AppView} view */
-function privateBody({ report, preferences, first_run }) {
+/**
+ * @param {AppView} view
+ * @param {Local} local
+ */
+function privateBody({ report, preferences, first_run }, local) {
   const { tailnet, gateway } = report;
   return [
     group(
@@ -206,20 +209,51 @@ function privateBody({ report, preferences, first_run }) {
     (tailnet !== null || gateway !== null) &&
       group(
         first_run ? words.thisMachine : null,
-        tailnet && standing(words.parts.tailscale, words.tailnet(tailnet)),
-        gateway && standing(words.parts.openclaw, words.gateway(gateway)),
+        tailnet && standing(words.parts.tailscale, words.tailnet(tailnet), tailscaleWay(tailnet, local)),
+        gateway && standing(words.parts.openclaw, words.gateway(gateway), gateway.gateway === "missing" ? pageWay("openclaw", words.parts.openclaw, local) : []),
       ),
     first_run && element("p", { class: "foot", "data-key": "way-in" }, words.sentences.wayIn),
   ];
 }
 
 /**
+ * How a person comes by Tailscale where Ecto does not bring it.
+ * @param {TailnetView} tailnet
+ * @param {Local} local
+ */
+function tailscaleWay(tailnet, local) {
+  if (tailnet.tailnet !== "missing") return [];
+  const part = words.parts.tailscale;
+  switch (tailnet.installer.installer) {
+    case "homebrew":
+      return [];
+    case "download":
+      return pageWay("tailscale", part, local);
+    case "person":
+      return [copyButton("install", words.copyInstall(part), local.copied)];
+  }
+}
+
+/**
+ * @param {"tailscale" | "openclaw"} what
+ * @param {string} part
+ * @param {Local} local
+ */
+function pageWay(what, part, { copied }) {
+  return [
+    iconButton("open_link", "open", words.openPage(part), { "data-what": what, "data-key": `get-${what}` }),
+    copyButton(what, words.copyPage(part), copied),
+  ];
+}
+
+/**
  * @param {string} part
  * @param {["good" | "ours" | "yours", string]} state
+ * @param {Child[]} actions
  */
-function standing(part, [who, detail]) {
+function standing(part, [who, detail], actions) {
   const marks = { good: mark("good", "check"), ours: mark("", "ours"), yours: mark("warn", "hand") };
-  return row({ key: part, mark: marks[who], label: part, detail });
+  return row({ key: part, mark: marks[who], label: part, detail, actions });
 }
 
 /**

@@ -6,7 +6,7 @@ import * as words from "./words.js";
 
 /** @import { Child } from "./element.js" */
 /** @import { Icon } from "./icons.js" */
-/** @import { CopyWhat, Refusal } from "./commands.js" */
+/** @import { CopyWhat, OpenWhat, Refusal } from "./commands.js" */
 
 /**
  * A push button that does one thing: `data-do` names it.
@@ -102,6 +102,20 @@ export function doorway(panel, label, look = "") {
     { type: "button", class: `row doorway ${look}`.trim(), "data-do": "open", "data-to": panel, "data-key": `open-${panel}` },
     element("span", { class: "label" }, label),
     icon("chevron", "dim"),
+  );
+}
+
+/**
+ * A row that leads out of Ecto.
+ * @param {OpenWhat} what
+ * @param {string} label
+ */
+export function wayOut(what, label) {
+  return element(
+    "button",
+    { type: "button", class: "row doorway", "data-do": "open_link", "data-what": what, "data-key": `way-${what}` },
+    element("span", { class: "label" }, label),
+    icon("open", "dim"),
   );
 }
 

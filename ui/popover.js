@@ -9,7 +9,7 @@ import { fresh, render } from "./render.js";
 import * as words from "./words.js";
 
 /** @import { OpenFor, Preferences, Route } from "./bindings.js" */
-/** @import { AppView, CodeWhat, CopyWhat, Grace, NewKey, OptionalRoute, Refusal } from "./commands.js" */
+/** @import { AppView, CodeWhat, CopyWhat, Grace, NewKey, OpenWhat, OptionalRoute, Refusal } from "./commands.js" */
 /** @import { Panel } from "./render.js" */
 
 const TICK_SHOWN = 1600;
@@ -385,7 +385,7 @@ const actions = {
     if (panel === "rotate") local = { ...local, grace: "none" };
     open(panel, control.dataset["key"] ?? null);
   },
-  open_link: () => attempt("open_link", () => host.ask("open_link")),
+  open_link: (control) => attempt("open_link", () => host.ask("open_link", { what: /** @type {OpenWhat} */ (control.dataset["what"] ?? "link") })),
   read_diagnostics: readDiagnostics,
   read_keys: readKeys,
   read_requests: () => {

@@ -1,6 +1,7 @@
 // @ts-check
 // What is offered beside what always is: nothing, until somebody allows it with its danger before their eyes.
 import { element } from "./element.js";
+import { icon } from "./icons.js";
 import { doorway, field, form, group, iconButton, refusal, row, switchRow, titleBar } from "./parts.js";
 import * as words from "./words.js";
 
@@ -11,7 +12,8 @@ import * as words from "./words.js";
  * @param {Report} report
  * @param {Local} local
  */
-export function routes({ offer }, local) {
+export function routes({ offer, gateway }, local) {
+  const hooksOff = offer.routes.includes("hooks") && gateway?.gateway === "ready" && !gateway.hooks;
   return element(
     "main",
     { class: "panel", "data-key": "routes" },
@@ -23,6 +25,7 @@ export function routes({ offer }, local) {
       ...words.optionalRoutes.map(([route, label]) =>
         switchRow({ what: `offer-${route}`, label, detail: words.offer.details[route], on: offer.routes.includes(route) }),
       ),
+      hooksOff && row({ key: "hooks-off", mark: element("span", { class: "mark warn" }, icon("hand")), label: words.hooksOff, detail: words.hooksOn }),
     ),
     group(
       words.offer.pages,

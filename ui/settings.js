@@ -2,7 +2,7 @@
 // The panels behind the first one: settings, questions, diagnostics, the QR code, the farewell.
 import { element } from "./element.js";
 import { icon, spinner } from "./icons.js";
-import { button, choice, doorway, doorwayRow, group, prose, question, refusal, row, settingName, switchRow, titleBar } from "./parts.js";
+import { button, choice, doorway, doorwayRow, group, prose, question, refusal, row, settingName, switchRow, titleBar, wayOut } from "./parts.js";
 import * as words from "./words.js";
 
 /** @import { AppView } from "./commands.js" */
@@ -12,7 +12,7 @@ import * as words from "./words.js";
  * @param {AppView} view
  * @param {Local} local
  */
-export function settings({ report, preferences, system, launch_at_login }, local) {
+export function settings({ report, preferences, system, launch_at_login, notifications }, local) {
   return element(
     "main",
     { class: "panel", "data-key": "settings" },
@@ -27,7 +27,9 @@ export function settings({ report, preferences, system, launch_at_login }, local
         on: launch_at_login === "on",
         disabled: launch_at_login === "unavailable",
       }),
-      switchRow({ what: "notifications", label: words.notifications, detail: words.notificationsDetail, on: preferences.notifications }),
+      launch_at_login === "refused" && wayOut("login_settings", words.openLoginSettings),
+      switchRow({ what: "notifications", label: words.notifications, detail: words.notificationsDetail[notifications], on: preferences.notifications }),
+      notifications === "refused" && wayOut("notification_settings", words.openNotificationSettings),
       row({
         key: "sleep",
         label: words.sleep,

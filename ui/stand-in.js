@@ -96,7 +96,7 @@ function base() {
       exposure: { state: "private" },
       journey: [],
       tailnet: { tailnet: "running", kind: "own", host: HOST, version: "1.102.2", funnel: "allowed" },
-      gateway: { gateway: "ready", address: "127.0.0.1:18789", version: "2026.8.1", config: "openclaw.json", fingerprint: "1" },
+      gateway: { gateway: "ready", address: "127.0.0.1:18789", version: "2026.8.1", config: "openclaw.json", hooks: true, fingerprint: "1" },
       key: { name: "default", hint: "ecto_…a1b2" },
       keys: KEYS,
       vault: { kind: "keychain" },
@@ -109,6 +109,7 @@ function base() {
     preferences: { node: "auto", at_sleep: "close", notifications: true, minutes: 60, metrics: false },
     system: "mac",
     launch_at_login: "off",
+    notifications: "shown",
     tray: true,
     refusal: null,
     settings_aside: null,
@@ -216,6 +217,8 @@ export const states = {
       { tailnet: { tailnet: "missing", installer: { installer: "person", command: "sudo apt-get install tailscale" } }, gateway: { gateway: "missing" }, key: null },
       { first_run: true, system: "linux" },
     ),
+  "first-run-download": () =>
+    make({ tailnet: { tailnet: "missing", installer: { installer: "download" } }, gateway: { gateway: "missing" }, key: null }, { first_run: true }),
   starting: () => make({ host: null, tailnet: null, gateway: null, key: null }, { starting: true }),
   private: () => make({}),
   "private-notice": () =>
@@ -226,6 +229,7 @@ export const states = {
   "private-settings-aside": () => make({}, { settings_aside: "~/Library/Application Support/Ecto/settings.json.bad" }),
   "private-keys-unread": () => make({ keys: [] }),
   "private-no-tray": () => make({ vault: { kind: "secret_service" } }, { tray: false, system: "linux" }),
+  "private-refused": () => make({}, { launch_at_login: "refused", notifications: "refused" }),
   sandbox: () => make({ world: "sandbox", vault: { kind: "memory" } }),
   preparing: () => preparing(5, { waiting: { for: "gateway" } }),
   "preparing-progress": () => preparing(0, { progress: "==> Pouring tailscale--1.102.2.arm64_tahoe.bottle.tar.gz" }),
@@ -256,6 +260,8 @@ export const states = {
       { held: { code: "gateway_not_ready", log: null } },
       { message: { what: `Public at https://${HOST}/v1/chat/completions, but nobody gets through right now.`, next: "The OpenClaw gateway is not ready. Ecto goes on by itself when it is." } },
     ),
+  "public-hooks-off": () =>
+    open({}, { offer: { routes: ["hooks"], origins: [] }, gateway: { gateway: "ready", address: "127.0.0.1:18789", version: "2026.8.1", config: "openclaw.json", hooks: false, fingerprint: "1" } }),
   "public-offer": () => open({}, { offer: { routes: ["hooks"], origins: ["https://app.example", `https://a-page-with-a-name-that-is-${"long-".repeat(6)}enough.example:8443`] } }),
   "public-strangers": () => open({}, { strangers: { since: at(-48), attempts: 214, addresses: 3 } }),
   closing: () => make({ wanted: { wanted: "private" }, exposure: { state: "closing" } }),
@@ -396,8 +402,8 @@ export function standIn(query) {
 
   /** @param {AppView} next */
   const set = (next) => {
-    const { preferences, launch_at_login, system, tray, settings_aside } = view;
-    view = { ...next, preferences, launch_at_login, system, tray, settings_aside };
+    const { preferences, launch_at_login, system, notifications, tray, settings_aside } = view;
+    view = { ...next, preferences, launch_at_login, system, notifications, tray, settings_aside };
     shown(view);
     return view;
   };

@@ -2,7 +2,7 @@
 // Every word that the popover itself says. Sentences about causes come with the report.
 
 /** @import { AtSleep, GatewayView, KeyDay, KeyView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Route, Step, Strangers, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
-/** @import { Grace, LoginItem, OptionalRoute, System } from "./commands.js" */
+/** @import { Grace, LoginItem, NotificationStanding, OptionalRoute, System } from "./commands.js" */
 
 /** What text from elsewhere may come to at most. */
 const LONGEST = 400;
@@ -110,6 +110,12 @@ export const waits = {
   gateway: "Waiting for OpenClaw to get ready.",
 };
 export const openLink = "Open link";
+/** @param {string} part */
+export const openPage = (part) => `Open the page where ${part} is to be had`;
+/** @param {string} part */
+export const copyPage = (part) => `Copy the address where ${part} is to be had`;
+/** @param {string} part */
+export const copyInstall = (part) => `Copy the command that installs ${part}`;
 export const copyLink = "Copy link";
 
 export const reach = {
@@ -362,7 +368,14 @@ export const launchDetail = {
   unavailable: "Not available on this system.",
 };
 export const notifications = "Notifications";
-export const notificationsDetail = "When the door opens or unexpectedly closes, when it cannot be reached or needs you, and when somebody is trying keys.";
+/** @type {Record<NotificationStanding, string>} */
+export const notificationsDetail = {
+  shown: "When the door opens or unexpectedly closes, when it cannot be reached or needs you, and when somebody is trying keys.",
+  refused: "Switched off in System Settings, under Notifications. Allow Ecto there.",
+  unavailable: "Nothing here shows notifications. The ghost tells the same.",
+};
+export const openNotificationSettings = "Notifications in System Settings";
+export const openLoginSettings = "Login Items in System Settings";
 export const sleep = "At sleep";
 /** @type {[AtSleep, string][]} */
 export const sleeps = [
@@ -467,6 +480,8 @@ export const offer = {
       "A hook starts OpenClaw’s agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it only to programs you trust.",
   },
 };
+export const hooksOff = "OpenClaw has no hooks right now, so callers get 404.";
+export const hooksOn = "In its configuration, set hooks.enabled to true and hooks.token to a secret of its own.";
 /** @param {string} origin */
 export const forbid = (origin) => `Forbid ${origin}`;
 export const newOrigin = {

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use ecto_cli::client_example;
 use ecto_core::Timestamp;
+use ecto_core::cause::Cause;
 use ecto_core::gateway::RestoredKey;
 use ecto_core::ports::RequestLine;
 use ecto_core::snapshot::KeyView;
+use ecto_core::tailnet::Link;
+use ecto_core::words;
 use ecto_host::preferences::{AtSleep, Found, OpenFor, Preferences, PreferencesFile};
 use ecto_host::report::Report;
 use ecto_host::request::Request;
 use ecto_platform::System;
 use ecto_platform::clipboard::Board;
-use ecto_platform::desktop::SystemDesktop;
+use ecto_platform::desktop::{SettingsPane, SystemDesktop};
 use ecto_platform::vault::VaultNotice;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -27,10 +30,16 @@ use crate::launch::Launch;
 use crate::login::Login;
 use crate::qr;
 use crate::refusal::Refusal;
-use crate::view::{self, AppView, SystemName, report_at_start};
+use crate::view::{self, AppView, NotificationStanding, SystemName, report_at_start};
 
 /// How long a host that was asked to end may take to be seen to end.
 const HOST_ENDS: Duration = Duration::from_secs(1);
+
+/// What leads to the page on which Tailscale is to be had.
+const GET_TAILSCALE: Cause = Cause::HomebrewMissing;
+
+/// What leads to the page on which OpenClaw is to be had.
+const GET_OPENCLAW: Cause = Cause::OpenClawMissing;
 
 /// How many of the last requests are shown.
 const REQUESTS_SHOWN: usize = 50;
@@ -55,12 +64,18 @@ pub enum CopyWhat {
     Link,
     /// What a person is asked to type.
     Command,
+    /// Where Tailscale is to be had.
+    Tailscale,
+    /// Where OpenClaw is to be had.
+    Openclaw,
+    /// What a person types to have Tailscale.
+    Install,
 }
 
 impl CopyWhat {
     /// All of them.
     #[cfg(test)]
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Url,
         Self::Key,
         Self::Curl,
@@ -69,6 +84,37 @@ impl CopyWhat {
         Self::Environment,
         Self::Link,
         Self::Command,
+        Self::Tailscale,
+        Self::Openclaw,
+        Self::Install,
+    ];
+}
+
+/// What may be opened outside of Ecto.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenWhat {
+    /// The page that a person is asked to open now.
+    Link,
+    /// Where Tailscale is to be had.
+    Tailscale,
+    /// Where OpenClaw is to be had.
+    Openclaw,
+    /// Where the system lets Ecto show notifications.
+    NotificationSettings,
+    /// Where the system lets Ecto open at login.
+    LoginSettings,
+}
+
+impl OpenWhat {
+    /// All of them.
+    #[cfg(test)]
+    pub const ALL: [Self; 5] = [
+        Self::Link,
+        Self::Tailscale,
+        Self::Openclaw,
+        Self::NotificationSettings,
+        Self::LoginSettings,
     ];
 }
 
@@ -135,6 +181,7 @@ impl Application {
             preferences: found.preferences(),
             system: SystemName::from(System::current()),
             launch_at_login: login.state(),
+            notifications: NotificationStanding::Shown,
             tray: true,
             starting: true,
             first_run: found == Found::Nothing,
@@ -189,6 +236,11 @@ impl Application {
     /// Takes over what the menu was refused and nobody has been told, or that it was read.
     pub fn take_refusal(&self, refusal: Option<Refusal>) {
         self.change(|view| view.refusal = refusal);
+    }
+
+    /// Takes over whether the desktop shows what Ecto tells.
+    pub fn take_notifications(&self, notifications: NotificationStanding) {
+        self.change(|view| view.notifications = notifications);
     }
 
     /// Looks again at what others may have changed.
@@ -253,6 +305,19 @@ impl Application {
                     .ok_or_else(|| Refusal::nothing("There is nothing to type right now."))?;
                 self.copy_text(command.to_owned()).await
             }
+            CopyWhat::Tailscale => {
+                self.copy_text(page(&GET_TAILSCALE)?.as_str().to_owned())
+                    .await
+            }
+            CopyWhat::Openclaw => {
+                self.copy_text(page(&GET_OPENCLAW)?.as_str().to_owned())
+                    .await
+            }
+            CopyWhat::Install => {
+                let command = view::install_command(&report.snapshot)
+                    .ok_or_else(|| Refusal::nothing("There is nothing to install right now."))?;
+                self.copy_text(command.to_owned()).await
+            }
             CopyWhat::Key => {
                 let key = self.reveal_key().await?;
                 self.copy_secret(key).await
@@ -269,7 +334,10 @@ impl Application {
                     | CopyWhat::Url
                     | CopyWhat::Key
                     | CopyWhat::Link
-                    | CopyWhat::Command => client_example::curl(&report, &url, Some(key)),
+                    | CopyWhat::Command
+                    | CopyWhat::Tailscale
+                    | CopyWhat::Openclaw
+                    | CopyWhat::Install => client_example::curl(&report, &url, Some(key)),
                 };
                 self.copy_secret(text.into()).await
             }
@@ -340,18 +408,27 @@ impl Application {
         }
     }
 
-    /// Opens the link that the present step waits for.
-    pub async fn open_link(&self) -> Result<(), Refusal> {
-        let report = self.view().report;
-        let link = view::link(&report.snapshot.exposure).ok_or_else(no_link)?;
-        SystemDesktop::find(System::current(), environment)
-            .open(&link)
-            .await
-            .map_err(|fault| Refusal {
-                code: "link_not_opened".to_owned(),
-                what: fault.to_string(),
-                next: None,
-            })
+    /// Opens what a person has to look at outside of Ecto. The page says which of these, and never an address.
+    pub async fn open_link(&self, what: OpenWhat) -> Result<(), Refusal> {
+        let desktop = SystemDesktop::find(System::current(), environment);
+        let opened = match what {
+            OpenWhat::Link => {
+                let report = self.view().report;
+                let link = view::link(&report.snapshot.exposure).ok_or_else(no_link)?;
+                desktop.open(&link).await
+            }
+            OpenWhat::Tailscale => desktop.open(&page(&GET_TAILSCALE)?).await,
+            OpenWhat::Openclaw => desktop.open(&page(&GET_OPENCLAW)?).await,
+            OpenWhat::NotificationSettings => {
+                desktop.open_settings(SettingsPane::Notifications).await
+            }
+            OpenWhat::LoginSettings => desktop.open_settings(SettingsPane::LoginItems).await,
+        };
+        opened.map_err(|fault| Refusal {
+            code: "link_not_opened".to_owned(),
+            what: fault.to_string(),
+            next: None,
+        })
     }
 
     /// Asks for something that is simply done.
@@ -529,7 +606,11 @@ impl Application {
 /// What a person should know about where the secrets are, and where that is mended.
 fn in_words_of_the_app(notice: &VaultNotice) -> String {
     match notice {
-        VaultNotice::FileInstead { .. } => notice.to_string(),
+        // What the store said is in the log.
+        VaultNotice::FileInstead { path, .. } => format!(
+            "No secret store answers here, so the key is kept in {}, which only you can read.",
+            path.display()
+        ),
         VaultNotice::OpenToOthers { .. } => format!("{notice} The settings have a button for it."),
     }
 }
@@ -552,6 +633,11 @@ fn not_public() -> Refusal {
         "There is no address while it is Private.",
         "Connect first.",
     )
+}
+
+/// The page that mends this cause.
+fn page(cause: &Cause) -> Result<Link, Refusal> {
+    words::link(cause).ok_or_else(no_link)
 }
 
 fn no_link() -> Refusal {

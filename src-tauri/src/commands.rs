@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use tauri::ipc::Invoke;
 use tauri::{Manager, State, WebviewWindow};
 
-use crate::application::{Application, CodeWhat, CopyWhat};
+use crate::application::{Application, CodeWhat, CopyWhat, OpenWhat};
 use crate::keys::{Grace, NewKey, key_name};
 use crate::popover;
 use crate::refusal::Refusal;
@@ -93,8 +93,8 @@ async fn qr(what: CodeWhat, app: App<'_>) -> Result<String, Refusal> {
 }
 
 #[tauri::command]
-async fn open_link(app: App<'_>) -> Result<(), Refusal> {
-    app.open_link().await
+async fn open_link(what: OpenWhat, app: App<'_>) -> Result<(), Refusal> {
+    app.open_link(what).await
 }
 
 #[tauri::command]
@@ -227,7 +227,7 @@ fn resize(height: f64, window: WebviewWindow) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use ecto_core::words::{ORIGIN_WARNING, route_warning};
+    use ecto_core::words::{ORIGIN_WARNING, hooks_off, route_warning};
 
     use super::*;
 
@@ -330,11 +330,11 @@ mod tests {
     fn the_types_of_the_page_are_those_that_cross() {
         use serde_json::{Value, from_value, json};
 
-        use crate::application::{CodeWhat, CopyWhat};
+        use crate::application::{CodeWhat, CopyWhat, OpenWhat};
         use crate::keys::{Grace, NewKey};
         use crate::refusal::Refusal;
         use crate::view::tests::view_of;
-        use crate::view::{LoginItem, SystemName};
+        use crate::view::{LoginItem, NotificationStanding, SystemName};
 
         let page = include_str!("../../ui/commands.d.ts");
         let union = |name: &str| -> BTreeSet<String> {
@@ -372,6 +372,12 @@ mod tests {
             json!(LoginItem::Unavailable),
         ];
         assert_eq!(names(&login), union("LoginItem"));
+        let notifications = [
+            json!(NotificationStanding::Shown),
+            json!(NotificationStanding::Refused),
+            json!(NotificationStanding::Unavailable),
+        ];
+        assert_eq!(names(&notifications), union("NotificationStanding"));
         // What comes in: each that the page may say is understood, and there are no more.
         let copied = union("CopyWhat");
         for what in &copied {
@@ -383,6 +389,11 @@ mod tests {
             from_value::<CodeWhat>(json!(what)).unwrap();
         }
         assert_eq!(codes.len(), CodeWhat::ALL.len());
+        let opened = union("OpenWhat");
+        for what in &opened {
+            from_value::<OpenWhat>(json!(what)).unwrap();
+        }
+        assert_eq!(opened.len(), OpenWhat::ALL.len());
         for grace in union("Grace") {
             from_value::<Grace>(json!(grace)).unwrap();
         }
@@ -422,13 +433,18 @@ mod tests {
 
     #[test]
     fn the_page_warns_in_the_words_of_the_command() {
-        let page = include_str!("../../ui/words.js");
-        for warning in Route::OPTIONAL
+        // The page has the curly apostrophe.
+        let page = include_str!("../../ui/words.js").replace('\u{2019}', "'");
+        let hooks_off = hooks_off();
+        let warnings = Route::OPTIONAL
             .into_iter()
             .filter_map(route_warning)
             .chain([ORIGIN_WARNING])
-        {
-            assert!(page.contains(warning), "{warning}");
+            .map(str::to_owned)
+            .chain([hooks_off.what])
+            .chain(hooks_off.next);
+        for warning in warnings {
+            assert!(page.contains(&warning), "{warning}");
         }
     }
 

@@ -1,9 +1,39 @@
 //! Telling the desktop. A click on what it shows opens the popover.
 
 #[cfg(target_os = "linux")]
-pub use linux::{Desktop, show};
+pub use linux::{Desktop, show, standing};
 #[cfg(target_os = "macos")]
-pub use mac::show;
+pub use mac::{show, standing};
+
+use std::sync::Arc;
+
+use tauri::{AppHandle, Manager};
+
+use crate::application::Application;
+
+/// What macOS answers where the person or an administrator switched notifications off (`UNAuthorizationStatusDenied`).
+#[cfg(any(target_os = "macos", test))]
+pub const DENIED: isize = 1;
+
+/// What macOS's answer means; there is none outside of a bundle. Before the person was asked, nothing is refused.
+#[cfg(any(target_os = "macos", test))]
+fn standing_of(status: Option<isize>) -> crate::view::NotificationStanding {
+    use crate::view::NotificationStanding;
+    match status {
+        Some(DENIED) => NotificationStanding::Refused,
+        Some(_) => NotificationStanding::Shown,
+        None => NotificationStanding::Unavailable,
+    }
+}
+
+/// Looks whether the desktop shows what Ecto tells; what is found is shown once it is known.
+pub fn look(app: &AppHandle) {
+    let application = Arc::clone(&app.state::<Arc<Application>>());
+    tauri::async_runtime::spawn(async move {
+        let found = standing().await;
+        application.take_notifications(found);
+    });
+}
 
 /// Why a notification is not seen.
 #[derive(Debug, thiserror::Error)]
@@ -30,10 +60,13 @@ mod linux {
     use tauri::{AppHandle, Manager};
     use tokio::sync::{Mutex, OnceCell};
     use zbus::export::futures_core::Stream;
+    use zbus::fdo::DBusProxy;
+    use zbus::names::OwnedBusName;
     use zbus::zvariant;
 
     use super::NotShown;
     use crate::notice::Notification;
+    use crate::view::NotificationStanding;
 
     /// The name under which the desktop knows the app, its icon and its entry, as they are installed.
     const INSTALLED_AS: &str = "dev.ecto.app";
@@ -51,6 +84,25 @@ mod linux {
     pub struct Desktop {
         notifications: OnceCell<zbus::Proxy<'static>>,
         shown: Ids,
+    }
+
+    /// Who shows notifications has this name.
+    const SERVER: &str = "org.freedesktop.Notifications";
+
+    /// Whether anything on this desktop shows them, or would be started to.
+    pub async fn standing() -> NotificationStanding {
+        match is_there().await {
+            Ok(true) => NotificationStanding::Shown,
+            Ok(false) | Err(_) => NotificationStanding::Unavailable,
+        }
+    }
+
+    async fn is_there() -> zbus::Result<bool> {
+        let bus = zbus::Connection::session().await?;
+        let names = DBusProxy::new(&bus).await?;
+        let is_running = names.name_has_owner(SERVER.try_into()?).await?;
+        let is_known = |names: Vec<OwnedBusName>| names.iter().any(|name| name.as_str() == SERVER);
+        Ok(is_running || is_known(names.list_activatable_names().await?))
     }
 
     /// Shows a notification.
@@ -104,13 +156,8 @@ mod linux {
     /// Begins to hear the clicks.
     async fn begin(app: &AppHandle, shown: Ids) -> zbus::Result<zbus::Proxy<'static>> {
         let bus = zbus::Connection::session().await?;
-        let proxy = zbus::Proxy::new(
-            &bus,
-            "org.freedesktop.Notifications",
-            "/org/freedesktop/Notifications",
-            "org.freedesktop.Notifications",
-        )
-        .await?;
+        let proxy =
+            zbus::Proxy::new(&bus, SERVER, "/org/freedesktop/Notifications", SERVER).await?;
         let clicks = proxy.receive_signal("ActionInvoked").await?;
         let app = app.clone();
         tauri::async_runtime::spawn(async move {
@@ -133,8 +180,14 @@ mod linux {
 mod mac {
     use tauri::AppHandle;
 
-    use super::NotShown;
+    use super::{NotShown, standing_of};
     use crate::notice::Notification;
+    use crate::view::NotificationStanding;
+
+    /// Whether the system lets Ecto show any.
+    pub async fn standing() -> NotificationStanding {
+        standing_of(crate::macos::notification::status().recv().await)
+    }
 
     /// Shows a notification. The first one waits until the person has answered whether there may be any.
     pub async fn show(_app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
@@ -144,5 +197,20 @@ mod mac {
         }
         tracing::info!("the system took no notification");
         Err(NotShown::Forbidden)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::NotificationStanding;
+
+    #[test]
+    fn only_what_was_switched_off_is_refused() {
+        // Not asked yet, switched off, allowed, allowed quietly, allowed for now.
+        let standings = [0, DENIED, 2, 3, 4].map(|status| standing_of(Some(status)));
+        let (shown, refused) = (NotificationStanding::Shown, NotificationStanding::Refused);
+        assert_eq!(standings, [shown, refused, shown, shown, shown]);
+        assert_eq!(standing_of(None), NotificationStanding::Unavailable);
     }
 }

@@ -138,6 +138,7 @@ fn try_to_show(
     state.openings.fetch_add(1, Ordering::SeqCst);
     let application = app.state::<Arc<Application>>();
     application.look_again();
+    crate::notification::look(app);
     let window = match app.get_webview_window(LABEL) {
         Some(window) => {
             tell(app, &application.view());

@@ -5,7 +5,7 @@ use ecto_core::exposure::{Closed, Exposure, Reach};
 use ecto_core::ports::VaultPlace;
 use ecto_core::snapshot::Snapshot;
 use ecto_core::step::Waiting;
-use ecto_core::tailnet::Link;
+use ecto_core::tailnet::{Installer, Link, TailnetView};
 use ecto_core::words::{self, Message};
 use ecto_host::preferences::Preferences;
 use ecto_host::report::{Report, WorldKind};
@@ -25,6 +25,8 @@ pub struct AppView {
     pub system: SystemName,
     /// Whether Ecto opens at login.
     pub launch_at_login: LoginItem,
+    /// Whether the desktop shows what Ecto tells.
+    pub notifications: NotificationStanding,
     /// Whether there is an icon to click.
     pub tray: bool,
     /// Whether no host has reported yet.
@@ -97,6 +99,22 @@ pub enum LoginItem {
     )]
     Refused,
     /// This system has no such thing.
+    Unavailable,
+}
+
+/// Whether the desktop shows what Ecto tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotificationStanding {
+    /// It does, as far as it says; macOS asks the person at the first one.
+    Shown,
+    /// The person or an administrator switched them off in the system's settings.
+    #[cfg_attr(
+        all(target_os = "linux", not(test)),
+        expect(dead_code, reason = "nobody forbids it there")
+    )]
+    Refused,
+    /// Nothing here shows any.
     Unavailable,
 }
 
@@ -182,6 +200,28 @@ pub fn link(exposure: &Exposure) -> Option<Link> {
         Exposure::Preparing { waiting, .. } => waiting.as_ref()?.link().cloned(),
         Exposure::Blocked { cause, .. } => words::link(cause),
         Exposure::Private | Exposure::Public { .. } | Exposure::Closing => None,
+    }
+}
+
+/// What a person types to have Tailscale, where that is how it comes.
+pub fn install_command(snapshot: &Snapshot) -> Option<&str> {
+    match &snapshot.tailnet {
+        Some(TailnetView::Missing {
+            installer: Installer::Person { command },
+        }) => Some(command),
+        Some(
+            TailnetView::Missing {
+                installer: Installer::Homebrew | Installer::Download,
+            }
+            | TailnetView::NotRunning { .. }
+            | TailnetView::Starting { .. }
+            | TailnetView::NeedsSignIn { .. }
+            | TailnetView::Stopped { .. }
+            | TailnetView::NeedsApproval { .. }
+            | TailnetView::Running(_)
+            | TailnetView::Refused { .. },
+        )
+        | None => None,
     }
 }
 
@@ -309,6 +349,7 @@ pub mod tests {
             preferences: Preferences::default(),
             system: SystemName::Linux,
             launch_at_login: LoginItem::Off,
+            notifications: NotificationStanding::Shown,
             tray: true,
             starting: false,
             first_run: false,

@@ -187,3 +187,56 @@ async fn restarts_and_absences_are_noticed_and_void_the_fingerprint() {
     assert_eq!(fs::read(gateway.config_path()).unwrap(), before);
     assert_eq!(gateway.model.calls(), 0);
 }
+
+/// The agents that the gateway itself offers as models, and whether it has hooks.
+async fn offered(gateway: &Gateway) -> (Vec<String>, bool) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let place = |path: &str| format!("http://127.0.0.1:{}{path}", gateway.port());
+    let models = client.get(place("/v1/models")).bearer_auth(gateway.token());
+    let models: Value = models.send().await.unwrap().json().await.unwrap();
+    let mut agents: Vec<String> = models["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|model| model["id"].as_str()?.strip_prefix("openclaw/"))
+        .filter(|agent| *agent != "default")
+        .map(str::to_owned)
+        .collect();
+    agents.sort();
+    let wake = client
+        .post(place("/hooks/wake"))
+        .bearer_auth(HOOKS_TOKEN)
+        .json(&serde_json::json!({ "text": "Hello", "mode": "next-heartbeat" }));
+    (agents, wake.send().await.unwrap().status() == 200)
+}
+
+const HOOKS_TOKEN: &str = "of-the-hooks-0123456789abcdefghijklmnopqrs";
+
+#[tokio::test]
+async fn its_agents_and_hooks_are_known_without_asking_it() {
+    let binaries = Binaries::ready().await.unwrap();
+    for (agents, hooks) in [
+        ("", String::new()),
+        (
+            "entries: { main: { default: true }, Notes: {} },",
+            format!("hooks: {{ enabled: true, token: '{HOOKS_TOKEN}' }},"),
+        ),
+    ] {
+        let gateway = Gateway::start_with(&binaries, |port, model| {
+            Gateway::configuration(port, model).replace(
+                "agents: { defaults:",
+                &format!("{hooks} agents: {{ {agents} defaults:"),
+            )
+        })
+        .await
+        .unwrap();
+        let state = TempDir::new().unwrap();
+        let adapter = adapter(&binaries, &gateway, &state);
+        let ready = until_ready(&adapter).await;
+        let known = adapter.agents().await.unwrap();
+        let mut known: Vec<String> = known.iter().map(ToString::to_string).collect();
+        known.sort();
+        assert_eq!((known, ready.hooks), offered(&gateway).await);
+        assert_eq!(ready.hooks, !hooks.is_empty());
+    }
+}

@@ -441,6 +441,39 @@ test("how long it stays open is chosen before and changed while it is open", asy
   assert.deepEqual(await lastCall(p), ["connect", { minutes: null }]);
 });
 
+test("what is missing, or switched off in the system, leads to where it is to be had", async (t) => {
+  const ways = [
+    ["first-run-download", "Open the page where Tailscale is to be had", ["open_link", { what: "tailscale" }]],
+    ["first-run-download", "Copy the address where Tailscale is to be had", ["copy", { what: "tailscale" }]],
+    ["first-run-download", "Open the page where OpenClaw is to be had", ["open_link", { what: "openclaw" }]],
+    ["first-run-missing", "Copy the command that installs Tailscale", ["copy", { what: "install" }]],
+    ["private-refused", "Notifications in System Settings", ["open_link", { what: "notification_settings" }]],
+    ["private-refused", "Login Items in System Settings", ["open_link", { what: "login_settings" }]],
+    ["needs-sign-in", "Open link", ["open_link", { what: "link" }]],
+  ];
+  for (const [state, name, call] of ways) {
+    const p = await open(browser, server.origin, { state });
+    if (state === "private-refused") await p.getByRole("button", { name: "Settings" }).click();
+    await p.getByRole("button", { name, exact: true }).click();
+    assert.deepEqual(await lastCall(p), call, name);
+    await p.context().close();
+  }
+  const p = await page(t, { state: "private-refused" });
+  await p.getByRole("button", { name: "Settings" }).click();
+  await p.getByText("Switched off in System Settings, under Notifications.").waitFor();
+  await p.getByText("Switched off in System Settings, under Login Items.").waitFor();
+});
+
+test("hooks that are allowed while OpenClaw has none are told, and nothing is said where that is not known", async (t) => {
+  for (const [state, told] of [["public-hooks-off", 1], ["public-offer", 0], ["private", 0]]) {
+    const p = await page(t, { state });
+    await p.getByRole("button", { name: "Settings" }).click();
+    await p.locator("[data-key=open-routes]").click();
+    await p.getByText("Web pages that may call").waitFor();
+    assert.equal(await p.getByText("OpenClaw has no hooks right now").count(), told, state);
+  }
+});
+
 test("every cause has one thing to do", async (t) => {
   const expected = {
     "blocked-wait": ["Try now", "connect"],

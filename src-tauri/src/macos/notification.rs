@@ -1,18 +1,22 @@
 //! Notifications, through the system's own centre.
 
+use std::ptr::NonNull;
+
 use block2::{DynBlock, RcBlock};
 use objc2::rc::Retained;
 use objc2::runtime::{Bool, NSObject, NSObjectProtocol, ProtocolObject};
 use objc2::{AnyThread, DefinedClass, define_class, msg_send};
 use objc2_foundation::{NSBundle, NSError, NSString};
 use objc2_user_notifications::{
-    UNAuthorizationOptions, UNMutableNotificationContent, UNNotificationRequest,
-    UNNotificationResponse, UNUserNotificationCenter, UNUserNotificationCenterDelegate,
+    UNAuthorizationOptions, UNAuthorizationStatus, UNMutableNotificationContent,
+    UNNotificationRequest, UNNotificationResponse, UNNotificationSettings,
+    UNUserNotificationCenter, UNUserNotificationCenterDelegate,
 };
 use tauri::AppHandle;
 use tokio::sync::mpsc;
 
 use crate::notice::Notification;
+use crate::notification::DENIED;
 
 /// Outside of a bundle the centre ends the program.
 fn centre() -> Option<Retained<UNUserNotificationCenter>> {
@@ -40,6 +44,24 @@ pub fn show(notification: &Notification) -> mpsc::UnboundedReceiver<bool> {
         UNAuthorizationOptions::Alert,
         &answered,
     );
+    told
+}
+
+/// Asks the system whether Ecto may show notifications; nothing where there is nobody to ask.
+#[expect(unsafe_code, reason = "the settings come as a pointer")]
+pub fn status() -> mpsc::UnboundedReceiver<isize> {
+    const _: () = assert!(UNAuthorizationStatus::Denied.0 == DENIED);
+    let (tell, told) = mpsc::unbounded_channel();
+    let Some(centre) = centre() else {
+        return told;
+    };
+    let answered = RcBlock::new(move |settings: NonNull<UNNotificationSettings>| {
+        // SAFETY: the centre keeps them until this returns.
+        let status = unsafe { settings.as_ref() }.authorizationStatus();
+        // Nobody listens once the app ends.
+        let _ = tell.send(status.0);
+    });
+    centre.getNotificationSettingsWithCompletionHandler(&answered);
     told
 }
 

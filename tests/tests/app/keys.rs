@@ -25,6 +25,14 @@ async fn a_key_is_made_in_the_window_copied_seen_by_the_command_and_revoked() {
     opened.click("button[data-do=route-models]").await;
     picture(&opened.display, "app-key-add.png");
     opened.click("[type=submit]").await;
+    // OpenClaw is asked, and what was typed stays.
+    let is_told = |text: &str| {
+        text.contains("OpenClaw has no agent named notes")
+            && text.contains("Name one that it has, or none for any: main.")
+    };
+    opened.wait_for_text(is_told).await;
+    opened.type_into("input[name=agent]", "Main").await;
+    opened.click("[type=submit]").await;
     opened
         .wait_for_text(|text| text.contains("The key is ready"))
         .await;
@@ -44,10 +52,7 @@ async fn a_key_is_made_in_the_window_copied_seen_by_the_command_and_revoked() {
 
     let listed = opened.listed_keys().await;
     assert_eq!(names(&listed), ["default", "Tablet"]);
-    assert_eq!(
-        listed[1]["summary"],
-        "chat and responses; agent notes alone"
-    );
+    assert_eq!(listed[1]["summary"], "chat and responses; agent main alone");
 
     opened.click("[data-key=open-revoke]").await;
     picture(&opened.display, "app-key-revoke.png");

@@ -167,3 +167,20 @@ async fn a_desktop_that_takes_no_notifications_loses_nothing() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn the_settings_tell_whether_the_desktop_shows_any() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let opened = Opened::start(display, app).await;
+    opened.click("[data-key=open-settings]").await;
+    let shows_none = |text: &str| text.contains("Nothing here shows notifications");
+    opened.wait_for_text(shows_none).await;
+    dismiss(&opened.display, &opened.screen, opened.pid).await;
+    let _notifications = Notifications::start(&opened.display).await.unwrap();
+    opened.item.click("Settings…").await.unwrap();
+    opened
+        .wait_for_text(|text| text.contains("Notifications") && !shows_none(text))
+        .await;
+}

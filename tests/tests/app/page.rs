@@ -1,9 +1,13 @@
 //! What the page shows of what it is told, and what it forgets.
 
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
 use ecto_core::cause::Cause;
 use ecto_core::exposure::{Closed, Exposure};
-use ecto_core::tailnet::Link;
-use ecto_tests::desktop::{Clipboard, OtherWindow, ScriptedHost};
+use ecto_core::gateway::GatewayView;
+use ecto_core::tailnet::{Installer, Link, TailnetView};
+use ecto_tests::desktop::{Clipboard, Display, LIMIT, OtherWindow, ScriptedHost};
 use serde_json::json;
 
 use super::{Opened, ask, desktop, dismiss, picture, wait_for};
@@ -99,12 +103,79 @@ async fn a_blocked_cause_gives_its_link_and_nothing_that_is_no_link() {
     host.report(Exposure::Private);
     opened.title("Private").await;
     for (command, argument) in [
-        ("open_link", json!({})),
+        ("open_link", json!({ "what": "link" })),
         ("copy", json!({ "what": "link" })),
     ] {
         let refusal = ask(&opened.session, command, argument).await.unwrap_err();
         assert_eq!(refusal["code"], "nothing_there");
     }
+}
+
+/// Makes a program that writes links down what this desktop opens them with, and tells where it writes them.
+fn write_down_links(display: &Display) -> PathBuf {
+    let folder = display.folder();
+    let (written, browser) = (folder.join("opened"), folder.join("browser"));
+    let script = format!("#!/bin/sh\nprintf %s \"$1\" > '{}'\n", written.display());
+    std::fs::write(&browser, script).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&browser, executable).unwrap();
+    let entry = format!(
+        "[Desktop Entry]\nType=Application\nName=Links\nExec={} %u\n",
+        browser.display()
+    );
+    let entries = folder.join("data/applications");
+    std::fs::create_dir_all(&entries).unwrap();
+    std::fs::write(entries.join("links.desktop"), entry).unwrap();
+    let chosen = "[Default Applications]\nx-scheme-handler/https=links.desktop\n";
+    std::fs::write(folder.join("config/mimeapps.list"), chosen).unwrap();
+    written
+}
+
+#[tokio::test]
+async fn what_is_missing_on_this_machine_leads_to_where_it_is_to_be_had() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let opened_link = write_down_links(&display);
+    let host = ScriptedHost::start(&app).unwrap();
+    let opened = Opened::start(display, app).await;
+    let clipboard = Clipboard::of(&opened.display).unwrap();
+    let missing = |installer| {
+        host.change(|snapshot| {
+            snapshot.tailnet = Some(TailnetView::Missing { installer });
+            snapshot.gateway = Some(GatewayView::Missing);
+        });
+    };
+    missing(Installer::Download);
+    for (part, wanted) in [
+        ("tailscale", "https://tailscale.com/download"),
+        ("openclaw", "https://openclaw.ai/"),
+    ] {
+        let copy = format!("[data-do=copy][data-what={part}]");
+        opened.click(&copy).await;
+        clipboard.wait_for(|text| text == wanted).await.unwrap();
+        if !Path::new("/usr/bin/xdg-open").is_file() {
+            continue;
+        }
+        opened.click(&format!("button[data-key=get-{part}]")).await;
+        let begun = Instant::now();
+        while std::fs::read_to_string(&opened_link).unwrap_or_default() != wanted {
+            assert!(begun.elapsed() < LIMIT, "{part} is not opened");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    picture(&opened.display, "app-missing.png");
+    let command = "sudo apt-get install tailscale".to_owned();
+    missing(Installer::Person { command });
+    opened.click("[data-do=copy][data-what=install]").await;
+    clipboard
+        .wait_for(|text| text == "sudo apt-get install tailscale")
+        .await
+        .unwrap();
+    // An address is never the page's to choose.
+    let link = json!({ "what": "https://example.com" });
+    let refusal = ask(&opened.session, "open_link", link).await.unwrap_err();
+    assert!(refusal.to_string().contains("unknown variant"), "{refusal}");
 }
 
 #[tokio::test]

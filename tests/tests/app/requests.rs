@@ -58,6 +58,15 @@ async fn a_route_is_allowed_in_the_window_and_forbidden_in_a_terminal() {
     opened.session.wait_for(&on).await.unwrap();
     picture(&opened.display, "app-routes.png");
     assert_eq!(opened.route(&["list"]).await["routes"], json!(["hooks"]));
+    // The stand-in of OpenClaw runs without hooks, which is known once it runs.
+    let has_no_hooks = "OpenClaw has no hooks right now";
+    assert!(!opened.text().await.contains(has_no_hooks));
+    opened.item.click("Connect").await.unwrap();
+    opened
+        .wait_for_text(|text| text.contains(has_no_hooks))
+        .await;
+    picture(&opened.display, "app-hooks-off.png");
+    opened.item.click("Disconnect").await.unwrap();
     // The window follows what is done elsewhere, although nothing is public.
     opened.route(&["forbid", "hooks"]).await;
     let off = format!("{switch}[aria-checked=false]");

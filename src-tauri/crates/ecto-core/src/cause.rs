@@ -6,7 +6,7 @@ pub(crate) mod every;
 use serde::{Deserialize, Serialize};
 
 use crate::foreign::ForeignText;
-use crate::key::{KeyName, Route};
+use crate::key::{AgentId, KeyName, Route};
 use crate::step::Step;
 use crate::tailnet::{Link, NodeKind};
 
@@ -316,6 +316,13 @@ pub enum Cause {
         /// The name.
         name: KeyName,
     },
+    /// OpenClaw has no such agent.
+    AgentUnknown {
+        /// Which.
+        agent: AgentId,
+        /// Those that it has.
+        known: Vec<AgentId>,
+    },
     /// There are as many keys as there may be.
     TooManyKeys {
         /// How many.
@@ -461,6 +468,7 @@ impl Cause {
             | Self::VaultDamaged { .. }
             | Self::KeyNotFound { .. }
             | Self::KeyNameTaken { .. }
+            | Self::AgentUnknown { .. }
             | Self::TooManyKeys { .. }
             | Self::DefaultKeyStays
             | Self::OfferNotStored { .. }

@@ -27,6 +27,9 @@ pub struct ReadyGateway {
     pub version: Option<ForeignText>,
     /// The file that configures it.
     pub config: PathBuf,
+    /// Whether its hooks are enabled, with a token and at a path at which the guard can reach them.
+    #[serde(default)]
+    pub hooks: bool,
     /// Changes whenever a proof would have to be made anew.
     pub fingerprint: GatewayFingerprint,
 }

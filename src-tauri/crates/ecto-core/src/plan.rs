@@ -170,6 +170,7 @@ mod tests {
             address: "127.0.0.1:18789".parse().unwrap(),
             version: None,
             config: "/openclaw.json".into(),
+            hooks: false,
             fingerprint: fingerprint(name),
         })
     }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::cause::{Cause, ReachCause};
 use crate::foreign::ForeignText;
 use crate::gateway::{GatewayAccess, GatewayView, RestoredKey};
-use crate::key::{GuardKey, KeyName, KeyRing};
+use crate::key::{AgentId, GuardKey, KeyName, KeyRing};
 use crate::offer::Offer;
 use crate::proof::{Opening, ProofAnswer, ProofQuestion};
 use crate::step::Reporter;
@@ -86,6 +86,9 @@ pub trait Gateway: Send + Sync {
 
     /// Asks the gateway itself for the models without a token. `Ok` when it refuses as it should.
     async fn refuses_without_token(&self, access: &GatewayAccess) -> Result<(), Cause>;
+
+    /// The agents that it has; `None` where that cannot be known.
+    async fn agents(&self) -> Option<Vec<AgentId>>;
 
     /// Undoes what Ecto changed and nobody else changed since.
     async fn restore(&self, reporter: Reporter) -> Result<Vec<RestoredKey>, Cause>;

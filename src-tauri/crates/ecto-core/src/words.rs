@@ -16,7 +16,7 @@ use crate::cause::{Cause, ConfigProblem, ReachCause, Remedy};
 use crate::exposure::{Closed, Exposure, Reach};
 use crate::foreign::ForeignText;
 use crate::gateway::RestoreOutcome;
-use crate::key::{KeyGrant, Route};
+use crate::key::{AgentId, KeyGrant, Route};
 use crate::ports::VaultPlace;
 use crate::snapshot::Notice;
 use crate::step::{Step, Waiting};
@@ -97,9 +97,17 @@ pub fn route_warning(route: Route) -> Option<&'static str> {
             "Whoever has a key for it can have text of any length turned into embeddings, and your provider bills you for all of it.",
         ),
         Route::Hooks => Some(
-            "A hook starts OpenClaw's agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it to programs you trust alone.",
+            "A hook starts OpenClaw's agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it only to programs you trust.",
         ),
     }
+}
+
+/// What a person should know of hooks that are allowed while OpenClaw has none.
+pub fn hooks_off() -> Message {
+    Message::new(
+        "OpenClaw has no hooks right now, so callers get 404.",
+        "In its configuration, set hooks.enabled to true and hooks.token to a secret of its own.",
+    )
 }
 
 /// What a person should know before a web page may call.
@@ -557,6 +565,13 @@ pub fn cause(cause: &Cause) -> Message {
             format!("There is a key named \"{name}\" already. Nothing was changed."),
             "Choose another name, or revoke that key first.",
         ),
+        Cause::AgentUnknown { agent, known } => Message::new(
+            format!("OpenClaw has no agent named {agent}, so no key was made."),
+            match agents(known) {
+                Some(known) => format!("Name one that it has, or none for any: {known}."),
+                None => "Make that agent in OpenClaw first.".to_owned(),
+            },
+        ),
         Cause::TooManyKeys { limit } => Message::new(
             format!("There are {limit} keys already, and there can be no more."),
             "Revoke one that nobody uses; `ecto key list` tells when each was last used.",
@@ -617,6 +632,16 @@ pub fn cause(cause: &Cause) -> Message {
             "`ecto logs` shows more.",
         ),
     }
+}
+
+/// Some agents, as a list that stays readable.
+fn agents(known: &[AgentId]) -> Option<String> {
+    const SAID: usize = 12;
+    let mut names: Vec<&str> = known.iter().take(SAID).map(AgentId::as_str).collect();
+    if known.len() > SAID {
+        names.push("and others");
+    }
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn config_problem(path: &str, problem: &ConfigProblem) -> Message {

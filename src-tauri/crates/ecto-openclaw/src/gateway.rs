@@ -13,7 +13,7 @@ use ecto_core::cause::Cause;
 use ecto_core::gateway::{
     GatewayAccess, GatewayFingerprint, GatewayView, HooksAccess, ReadyGateway, RestoredKey,
 };
-use ecto_core::key::NoRandomness;
+use ecto_core::key::{AgentId, NoRandomness};
 use ecto_core::ports::Gateway;
 use ecto_core::step::Reporter;
 use secrecy::SecretString;
@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::agents;
 use crate::change::Plan;
 use crate::config::shown;
 use crate::environment::Environment;
@@ -395,6 +396,7 @@ impl OpenClaw {
             address,
             version: version.map(Into::into),
             config,
+            hooks: hooks::are_there(&usable.config),
             fingerprint: GatewayFingerprint(HEXLOWER.encode(&hasher.finalize()[..16])),
         };
         Ok((gateway, token))
@@ -501,6 +503,11 @@ impl Gateway for OpenClaw {
 
     async fn refuses_without_token(&self, access: &GatewayAccess) -> Result<(), Cause> {
         probe::refuses_without_token(access.address).await
+    }
+
+    async fn agents(&self) -> Option<Vec<AgentId>> {
+        let usable = self.usable().await.ok()?;
+        agents::find(&usable.config)
     }
 
     async fn restore(&self, reporter: Reporter) -> Result<Vec<RestoredKey>, Cause> {

@@ -14,14 +14,7 @@ const PATH: &str = "/hooks";
 /// How the hooks are reached, where they are enabled and can be. Everything else is OpenClaw's business: it refuses to
 /// start with hooks that it does not understand (2026.9.6).
 pub(crate) fn find(place: &Place, config: &Config) -> Option<HooksAccess> {
-    if config.get(&["hooks", "enabled"]) != Some(&Value::Bool(true)) {
-        return None;
-    }
-    let path = match config.get(&["hooks", "path"]) {
-        None | Some(Value::Null) => PATH.to_owned(),
-        Some(value) => clean(value.as_str()?)?,
-    };
-    let token = config.get(&["hooks", "token"])?;
+    let (path, token) = configured(config)?;
     match token::resolve(token, place, config, "hooks.token") {
         Ok(token) if !token.expose_secret().is_empty() => Some(HooksAccess { path, token }),
         Ok(_) => None,
@@ -30,6 +23,24 @@ pub(crate) fn find(place: &Place, config: &Config) -> Option<HooksAccess> {
             None
         }
     }
+}
+
+/// Whether the configuration has hooks that can be reached, unless their token turns out to be nowhere.
+pub(crate) fn are_there(config: &Config) -> bool {
+    configured(config).is_some()
+}
+
+fn configured(config: &Config) -> Option<(String, &Value)> {
+    if config.get(&["hooks", "enabled"]) != Some(&Value::Bool(true)) {
+        return None;
+    }
+    let path = match config.get(&["hooks", "path"]) {
+        None | Some(Value::Null) => PATH.to_owned(),
+        Some(value) => clean(value.as_str()?)?,
+    };
+    let token = config.get(&["hooks", "token"])?;
+    let is_nothing = token.is_null() || token.as_str().is_some_and(str::is_empty);
+    (!is_nothing).then_some((path, token))
 }
 
 /// The path as OpenClaw understands it, where it is made of plain parts alone.

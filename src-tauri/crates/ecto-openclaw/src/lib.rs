@@ -8,6 +8,7 @@
 //! A change is made by the gateway's own RPC where its writer would lose nothing, and by an edit of the file otherwise; a
 //! running gateway takes the edit over by itself within a second.
 
+mod agents;
 mod change;
 pub mod config;
 pub mod document;

@@ -23,6 +23,27 @@ pub struct SystemDesktop {
     opener: Option<PathBuf>,
 }
 
+/// A part of macOS's System Settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingsPane {
+    /// Who may show notifications.
+    Notifications,
+    /// What opens at login.
+    LoginItems,
+}
+
+impl SettingsPane {
+    /// The address by which `open` finds it (macOS 13 and newer).
+    fn address(self) -> &'static str {
+        match self {
+            Self::Notifications => {
+                "x-apple.systempreferences:com.apple.Notifications-Settings.extension"
+            }
+            Self::LoginItems => "x-apple.systempreferences:com.apple.LoginItems-Settings.extension",
+        }
+    }
+}
+
 /// Why a link was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenFault {
@@ -66,9 +87,18 @@ impl SystemDesktop {
 
     /// Opens the link in the browser. No shell is involved, and a [`Link`] is never anything but a web address.
     pub async fn open(&self, link: &Link) -> Result<(), OpenFault> {
+        self.start(link.as_str()).await
+    }
+
+    /// Opens a part of macOS's System Settings.
+    pub async fn open_settings(&self, pane: SettingsPane) -> Result<(), OpenFault> {
+        self.start(pane.address()).await
+    }
+
+    async fn start(&self, address: &str) -> Result<(), OpenFault> {
         let opener = self.opener.as_ref().ok_or(OpenFault::NoDesktop)?;
         let mut child = Command::new(opener)
-            .arg(link.as_str())
+            .arg(address)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -106,6 +136,24 @@ mod tests {
         let path = folder.join("opener");
         crate::script::write(&path, script);
         SystemDesktop::with_opener(path)
+    }
+
+    #[tokio::test]
+    async fn a_part_of_the_settings_is_opened_by_its_own_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let desktop = opener(
+            folder.path(),
+            r#"printf '%s' "$#:$1" > "$(dirname "$0")/opened""#,
+        );
+        desktop
+            .open_settings(SettingsPane::Notifications)
+            .await
+            .unwrap();
+        let opened = fs::read_to_string(folder.path().join("opened")).unwrap();
+        assert_eq!(
+            opened,
+            "1:x-apple.systempreferences:com.apple.Notifications-Settings.extension"
+        );
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
 //! `ecto route`: what the guard offers beside what it always does.
 
+use ecto_core::gateway::{GatewayView, ReadyGateway};
 use ecto_core::key::Route;
 use ecto_core::offer::{Offer, Origin};
-use ecto_core::words::{ORIGIN_WARNING, route_warning};
+use ecto_core::words::{ORIGIN_WARNING, hooks_off, route_warning};
 use ecto_host::report::SCHEMA;
 use ecto_host::request::Request;
 use serde_json::json;
@@ -29,6 +30,7 @@ pub async fn run(command: RouteCommand, session: &Session) -> Result<Exit, Failu
             (Request::SetOrigin { origin, allowed }, told)
         }
     };
+    let allows_hooks = request == set(Route::Hooks, true);
     let is_list = request == Request::Offer;
     let offer = session.ask(request).await?.into_offer()?;
     if session.terminal.is_json() {
@@ -45,8 +47,20 @@ pub async fn run(command: RouteCommand, session: &Session) -> Result<Exit, Failu
         for line in &told {
             session.terminal.tell(line);
         }
+        if allows_hooks && has_no_hooks(session).await? {
+            session.terminal.tell(&hooks_off().to_string());
+        }
     }
     Ok(Exit::Done)
+}
+
+/// Whether OpenClaw is known to have no hooks. Where it does not run, that is not known.
+async fn has_no_hooks(session: &Session) -> Result<bool, Failure> {
+    let report = session.ask(Request::Look).await?.into_report()?;
+    Ok(matches!(
+        report.snapshot.gateway,
+        Some(GatewayView::Ready(ReadyGateway { hooks: false, .. }))
+    ))
 }
 
 fn set(route: Route, allowed: bool) -> Request {
@@ -154,7 +168,7 @@ mod tests {
         Mind: Whoever has a key for it can have text of any length turned into embeddings, and your provider bills you for all of it.
         POST /hooks/… is offered: to the default key, and to keys made with `--routes hooks`.
         It is there only while hooks are enabled in OpenClaw's configuration.
-        Mind: A hook starts OpenClaw's agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it to programs you trust alone.
+        Mind: A hook starts OpenClaw's agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it only to programs you trust.
         Pages of https://app.example can call, with a key.
         Mind: A key that a web page uses can be read by everybody who can open that page. Make a key for that page alone, with a rate and an end.
         POST /hooks/… is no longer offered, and what was under way is cut.

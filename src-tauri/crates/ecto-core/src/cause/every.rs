@@ -99,6 +99,10 @@ one_of_each!(every_cause, Cause, {
     Cause::VaultDamaged { .. } => Cause::VaultDamaged { detail: "not JSON".into() },
     Cause::KeyNotFound { .. } => Cause::KeyNotFound { name: KeyName::default() },
     Cause::KeyNameTaken { .. } => Cause::KeyNameTaken { name: KeyName::default() },
+    Cause::AgentUnknown { .. } => Cause::AgentUnknown {
+        agent: "notes".parse().unwrap(),
+        known: vec!["main".parse().unwrap(), "public".parse().unwrap()],
+    },
     Cause::TooManyKeys { .. } => Cause::TooManyKeys { limit: 100 },
     Cause::DefaultKeyStays => Cause::DefaultKeyStays,
     Cause::OpenWithoutKey => Cause::OpenWithoutKey,

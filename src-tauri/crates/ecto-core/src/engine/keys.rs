@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cause::Cause;
-use crate::key::{GuardKey, Key, KeyGrant, KeyName, KeyRing, ValidDigest};
+use crate::key::{AgentId, GuardKey, Key, KeyGrant, KeyName, KeyRing, ValidDigest};
 use crate::snapshot::KeyView;
 
 use super::command::RevealedKey;
@@ -16,6 +16,9 @@ use super::duties::settle;
 use super::{Engine, Work};
 
 const VAULT_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long looking for OpenClaw's agents may take.
+const AGENTS_LIMIT: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// When each key was last used, as far as this host has seen.
@@ -63,6 +66,9 @@ impl Engine {
         name: KeyName,
         grant: KeyGrant,
     ) -> Result<RevealedKey, Cause> {
+        if let Some(agent) = &grant.agent {
+            self.look_for_agent(agent).await?;
+        }
         let secret = self.make_key()?;
         let key = Key {
             name: name.clone(),
@@ -71,6 +77,19 @@ impl Engine {
         };
         self.change_keys(|ring| ring.add(key)).await?;
         self.known_key(&name)
+    }
+
+    /// Refuses an agent that OpenClaw is known not to have. Where that cannot be known, any may be right.
+    async fn look_for_agent(&mut self, agent: &AgentId) -> Result<(), Cause> {
+        let gateway = Arc::clone(&self.ports.gateway);
+        let look = async move { gateway.agents().await };
+        match self.during(AGENTS_LIMIT, None, look).await {
+            Work::Done(Some(known)) if !known.contains(agent) => Err(Cause::AgentUnknown {
+                agent: agent.clone(),
+                known,
+            }),
+            Work::Done(_) | Work::TimedOut | Work::Interrupted => Ok(()),
+        }
     }
 
     pub(super) async fn rotate_key(

@@ -454,6 +454,10 @@ impl ecto_core::ports::Gateway for RefusesWithoutToken {
         Ok(())
     }
 
+    async fn agents(&self) -> Option<Vec<ecto_core::key::AgentId>> {
+        unreachable!()
+    }
+
     async fn restore(
         &self,
         _: ecto_core::step::Reporter,

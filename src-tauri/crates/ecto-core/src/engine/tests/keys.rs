@@ -358,3 +358,31 @@ async fn a_key_that_was_ended_early_and_stays_in_the_vault_is_good_again() {
     assert_eq!(revoking.await.unwrap(), Err(Cause::VaultDenied));
     assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_openclaw_does_not_have_gets_no_key() {
+    let agent = |name: &str| name.parse::<AgentId>().unwrap();
+    let of = |name: &str| KeyGrant {
+        agent: Some(agent(name)),
+        ..KeyGrant::default()
+    };
+    let named = |name: &str| name.parse::<KeyName>().unwrap();
+    let world = World::ready();
+    world.state().agents = Some(vec![agent("main"), agent("notes")]);
+    let story = Story::begin(world);
+    let refused = story.handle.add_key(named("phone"), of("note")).await;
+    assert_eq!(
+        refused.unwrap_err(),
+        Cause::AgentUnknown {
+            agent: agent("note"),
+            known: vec![agent("main"), agent("notes")],
+        }
+    );
+    assert_eq!(story.handle.show_keys().await.unwrap().len(), 1);
+    let made = story.handle.add_key(named("phone"), of("Notes")).await;
+    made.unwrap();
+    // Where it cannot be known, nothing is said.
+    story.world.state().agents = None;
+    let made = story.handle.add_key(named("tablet"), of("anything")).await;
+    made.unwrap();
+}

@@ -18,7 +18,7 @@ use crate::engine::{Engine, Ports};
 use crate::gateway::{
     GatewayAccess, GatewayFingerprint, GatewayView, ReadyGateway, RestoreOutcome, RestoredKey,
 };
-use crate::key::{GuardKey, Key, KeyDigest, KeyName, KeyRing, Route};
+use crate::key::{AgentId, GuardKey, Key, KeyDigest, KeyName, KeyRing, Route};
 use crate::offer::Offer;
 use crate::ports::{
     Activity, Claim, Clock, Desktop, Gateway, Guard, Outside, OutsideFinding, Tailnet, Vault,
@@ -141,6 +141,8 @@ pub struct State {
 
     pub tailnet: TailnetView,
     pub gateway: GatewayView,
+    /// The agents that the gateway has; `None` where that cannot be known.
+    pub agents: Option<Vec<AgentId>>,
     generation: u32,
     observed: Option<GatewayFingerprint>,
     /// What a person has not done yet.
@@ -196,6 +198,7 @@ pub fn ready(generation: u32) -> GatewayView {
         address: "127.0.0.1:18789".parse().unwrap(),
         version: Some("2026.9.6".into()),
         config: CONFIG.into(),
+        hooks: false,
         fingerprint: GatewayFingerprint(format!("gateway-{generation}")),
     })
 }
@@ -257,6 +260,7 @@ impl World {
             violations: Vec::new(),
             tailnet,
             gateway,
+            agents: None,
             generation: 1,
             observed: None,
             undone: BTreeSet::new(),
@@ -763,6 +767,10 @@ impl Gateway for World {
             guard.gateway_asked = guard.access.fingerprint == access.fingerprint;
         }
         Ok(())
+    }
+
+    async fn agents(&self) -> Option<Vec<AgentId>> {
+        self.state().agents.clone()
     }
 
     async fn restore(&self, _reporter: Reporter) -> Result<Vec<RestoredKey>, Cause> {
