@@ -1,6 +1,9 @@
 //! The app once against the real things: tailscaled, OpenClaw, and the secret store of the desktop.
 
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "what is skipped is said")]
+
 use std::time::{Duration, Instant};
 
 use ecto_tests::command::Ecto;

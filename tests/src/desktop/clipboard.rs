@@ -109,13 +109,11 @@ impl Clipboard {
         let text = text.to_owned();
         std::thread::spawn(move || {
             while let Ok(event) = self.connection.wait_for_event() {
-                match event {
-                    Event::SelectionRequest(asked) => {
-                        // Whoever asked may have gone.
-                        let _ = self.hand_over(&asked, form, &text);
-                    }
-                    Event::SelectionClear(_) => return,
-                    _ => {}
+                if let Event::SelectionRequest(asked) = event {
+                    // Whoever asked may have gone.
+                    let _ = self.hand_over(&asked, form, &text);
+                } else if let Event::SelectionClear(_) = event {
+                    return;
                 }
             }
         });
