@@ -70,20 +70,10 @@ impl Desk {
         }
     }
 
-    /// Takes over what a person allowed or forbade, where that changes anything.
     async fn choose(&self, choice: Choice, is_allowed: bool) -> Answer {
         let offers = &self.surroundings.offers;
-        // What was chosen last has to be what the guard hears last.
-        let _turn = offers.take_turn().await;
-        let before = offers.present();
-        let chosen = offers.choose(choice, is_allowed);
-        let present = offers.present();
-        if present != before
-            && let Err(cause) = self.engine.set_offer(present).await
-        {
-            return Answer::failed(cause);
-        }
-        match chosen {
+        let tell = |offer| self.engine.set_offer(offer);
+        match offers.choose(choice, is_allowed, tell).await {
             Ok(offer) => Answer::Offered { offer },
             Err(cause) => Answer::failed(cause),
         }

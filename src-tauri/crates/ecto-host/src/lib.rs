@@ -9,6 +9,7 @@ mod administrator;
 pub mod client;
 pub mod control;
 pub mod host;
+mod kept_file;
 pub mod lock;
 pub mod offers;
 pub mod preferences;

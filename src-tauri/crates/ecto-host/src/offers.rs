@@ -1,7 +1,7 @@
 //! What a person allowed beside what the guard always offers: kept in the file `routes.json`.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ecto_core::cause::Cause;
@@ -9,11 +9,10 @@ use ecto_core::key::Route;
 use ecto_core::offer::{MOST_ORIGINS, Offer, Origin};
 use serde::{Deserialize, Serialize};
 
+use crate::kept_file::KeptFile;
+
 /// The version of the file. One that is not known is not followed.
 const VERSION: u32 = 1;
-
-/// A larger file is not read, in bytes.
-const SIZE_LIMIT: u64 = 64 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,7 +33,7 @@ pub enum Choice {
 /// What is offered, and the file that keeps it.
 #[derive(Debug)]
 pub struct Offers {
-    path: PathBuf,
+    file: KeptFile,
     present: Mutex<Offer>,
     turn: tokio::sync::Mutex<()>,
 }
@@ -43,28 +42,17 @@ impl Offers {
     /// Reads the file in this folder, which must exist. Whatever cannot be read or understood means that nothing optional
     /// is offered, and is put aside as `routes.json.bad`.
     pub fn in_folder(folder: &Path) -> Self {
-        let path = folder.join("routes.json");
-        let offer = match read(&path) {
-            Ok(offer) => offer,
-            Err(fault) => {
-                tracing::warn!(%fault, "the allowed routes cannot be read, so there are none");
-                let aside = path.with_extension("json.bad");
-                if let Err(fault) = std::fs::rename(&path, aside) {
-                    tracing::warn!(%fault, "the unreadable routes could not be put aside");
-                }
-                Offer::default()
-            }
-        };
+        let file = KeptFile::in_folder(folder, "routes.json");
+        let offer = read(&file).unwrap_or_else(|fault| {
+            tracing::warn!(%fault, "the allowed routes cannot be read, so there are none");
+            file.put_aside();
+            Offer::default()
+        });
         Self {
-            path,
+            file,
             present: Mutex::new(offer),
             turn: tokio::sync::Mutex::default(),
         }
-    }
-
-    /// Waits until nobody else chooses. Held until the guard has heard what was chosen.
-    pub async fn take_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.turn.lock().await
     }
 
     /// What is offered now.
@@ -72,39 +60,41 @@ impl Offers {
         self.lock().clone()
     }
 
-    /// Allows or forbids one thing, and gives back what is offered from now on. What is allowed is stored before it
-    /// counts; what is forbidden counts also where that cannot be stored.
-    pub fn choose(&self, choice: Choice, is_allowed: bool) -> Result<Offer, Cause> {
-        let mut present = self.lock();
-        let mut offer = present.clone();
-        match choice {
-            Choice::Route(route) if !route.is_optional() => {
-                return Err(Cause::RouteAlwaysOffered { route });
-            }
-            Choice::Route(route) if is_allowed => _ = offer.routes.insert(route),
-            Choice::Route(route) => _ = offer.routes.remove(&route),
-            Choice::Origin(origin) if is_allowed => _ = offer.origins.insert(origin),
-            Choice::Origin(origin) => _ = offer.origins.remove(&origin),
+    /// Allows or forbids one thing, has `tell` take it over, and gives back what is offered from now on. What is allowed
+    /// is stored before it counts; what is forbidden counts also where that cannot be stored. One choice comes after the
+    /// other, so that the last one is what is told last.
+    pub async fn choose<T: Future<Output = Result<(), Cause>>>(
+        &self,
+        choice: Choice,
+        is_allowed: bool,
+        tell: impl FnOnce(Offer) -> T,
+    ) -> Result<Offer, Cause> {
+        let _turn = self.turn.lock().await;
+        let before = self.present();
+        let offer = changed(&before, choice, is_allowed)?;
+        if offer == before {
+            return Ok(offer);
         }
-        if offer.origins.len() > MOST_ORIGINS {
-            return Err(Cause::TooManyOrigins {
-                limit: MOST_ORIGINS as u64,
-            });
-        }
-        let stored = if offer == *present {
-            Ok(())
-        } else {
-            write(&self.path, &offer)
-        };
+        let stored = self.store(&offer).await;
         if stored.is_ok() || !is_allowed {
-            present.clone_from(&offer);
+            self.lock().clone_from(&offer);
+            tell(offer.clone()).await?;
         }
-        match stored {
-            Ok(()) => Ok(offer),
-            Err(fault) => Err(Cause::OfferNotStored {
-                detail: fault.to_string().into(),
-            }),
-        }
+        stored.map(|()| offer)
+    }
+
+    async fn store(&self, offer: &Offer) -> Result<(), Cause> {
+        let document = Document {
+            version: VERSION,
+            offer: offer.clone(),
+        };
+        let file = self.file.clone();
+        let write = move || file.replace(&serde_json::to_vec_pretty(&document)?);
+        let written = tokio::task::spawn_blocking(write).await;
+        let written = written.unwrap_or_else(|fault| Err(io::Error::other(fault)));
+        written.map_err(|fault| Cause::OfferNotStored {
+            detail: fault.to_string().into(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Offer> {
@@ -112,14 +102,28 @@ impl Offers {
     }
 }
 
-fn read(path: &Path) -> io::Result<Offer> {
-    let bytes = match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() > SIZE_LIMIT => {
-            return Err(io::ErrorKind::FileTooLarge.into());
+fn changed(before: &Offer, choice: Choice, is_allowed: bool) -> Result<Offer, Cause> {
+    let mut offer = before.clone();
+    match choice {
+        Choice::Route(route) if !route.is_optional() => {
+            return Err(Cause::RouteAlwaysOffered { route });
         }
-        Ok(_) => std::fs::read(path)?,
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Offer::default()),
-        Err(fault) => return Err(fault),
+        Choice::Route(route) if is_allowed => _ = offer.routes.insert(route),
+        Choice::Route(route) => _ = offer.routes.remove(&route),
+        Choice::Origin(origin) if is_allowed => _ = offer.origins.insert(origin),
+        Choice::Origin(origin) => _ = offer.origins.remove(&origin),
+    }
+    if offer.origins.len() > MOST_ORIGINS {
+        return Err(Cause::TooManyOrigins {
+            limit: MOST_ORIGINS as u64,
+        });
+    }
+    Ok(offer)
+}
+
+fn read(file: &KeptFile) -> io::Result<Offer> {
+    let Some(bytes) = file.read()? else {
+        return Ok(Offer::default());
     };
     let document: Document = serde_json::from_slice(&bytes)?;
     if document.version != VERSION {
@@ -128,45 +132,39 @@ fn read(path: &Path) -> io::Result<Offer> {
     Ok(document.offer)
 }
 
-/// Puts it in the file's place, so that a crash or a full disk leaves the old one or the new.
-fn write(path: &Path, offer: &Offer) -> io::Result<()> {
-    let document = Document {
-        version: VERSION,
-        offer: offer.clone(),
-    };
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut unfinished = tempfile::NamedTempFile::new_in(folder)?;
-    unfinished.write_all(&serde_json::to_vec_pretty(&document)?)?;
-    unfinished.as_file().sync_all()?;
-    unfinished.persist(path)?;
-    std::fs::File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_was_chosen_is_there_the_next_time() {
+    async fn choose(offers: &Offers, choice: Choice, is_allowed: bool) -> Result<Offer, Cause> {
+        offers.choose(choice, is_allowed, async |_| Ok(())).await
+    }
+
+    #[tokio::test]
+    async fn what_was_chosen_is_there_the_next_time() {
         let folder = tempfile::tempdir().unwrap();
         let offers = Offers::in_folder(folder.path());
         assert_eq!(offers.present(), Offer::default());
         let origin = Choice::Origin("https://app.example".parse().unwrap());
-        offers.choose(Choice::Route(Route::Hooks), true).unwrap();
-        let now = offers.choose(origin.clone(), true).unwrap();
+        choose(&offers, Choice::Route(Route::Hooks), true)
+            .await
+            .unwrap();
+        let now = choose(&offers, origin.clone(), true).await.unwrap();
         assert!(now.has(Route::Hooks) && now.origins.len() == 1);
         assert_eq!(Offers::in_folder(folder.path()).present(), now);
-        offers.choose(Choice::Route(Route::Hooks), false).unwrap();
-        offers.choose(origin, false).unwrap();
+        choose(&offers, Choice::Route(Route::Hooks), false)
+            .await
+            .unwrap();
+        choose(&offers, origin, false).await.unwrap();
         assert_eq!(Offers::in_folder(folder.path()).present(), Offer::default());
     }
 
-    #[test]
-    fn what_cannot_be_chosen_changes_nothing() {
+    #[tokio::test]
+    async fn what_cannot_be_chosen_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let offers = Offers::in_folder(folder.path());
         for is_allowed in [true, false] {
-            let fault = offers.choose(Choice::Route(Route::Chat), is_allowed);
+            let fault = choose(&offers, Choice::Route(Route::Chat), is_allowed).await;
             assert!(matches!(
                 fault,
                 Err(Cause::RouteAlwaysOffered { route: Route::Chat })
@@ -175,24 +173,24 @@ mod tests {
         let origin =
             |number: usize| Choice::Origin(format!("https://app{number}.example").parse().unwrap());
         for number in 0..MOST_ORIGINS {
-            offers.choose(origin(number), true).unwrap();
+            choose(&offers, origin(number), true).await.unwrap();
         }
-        let fault = offers.choose(origin(MOST_ORIGINS), true);
+        let fault = choose(&offers, origin(MOST_ORIGINS), true).await;
         assert!(matches!(fault, Err(Cause::TooManyOrigins { limit: 32 })));
         assert_eq!(offers.present().origins.len(), MOST_ORIGINS);
     }
 
-    #[test]
-    fn what_cannot_be_stored_is_forbidden_and_not_allowed() {
+    #[tokio::test]
+    async fn what_cannot_be_stored_is_forbidden_and_not_allowed() {
         let folder = tempfile::tempdir().unwrap();
         let offers = Offers::in_folder(folder.path());
         let embeddings = Choice::Route(Route::Embeddings);
-        offers.choose(embeddings.clone(), true).unwrap();
+        choose(&offers, embeddings.clone(), true).await.unwrap();
         drop(folder);
-        let fault = offers.choose(embeddings, false);
+        let fault = choose(&offers, embeddings, false).await;
         assert!(matches!(fault, Err(Cause::OfferNotStored { .. })));
         assert!(!offers.present().has(Route::Embeddings));
-        let fault = offers.choose(Choice::Route(Route::Hooks), true);
+        let fault = choose(&offers, Choice::Route(Route::Hooks), true).await;
         assert!(matches!(fault, Err(Cause::OfferNotStored { .. })));
         assert!(!offers.present().has(Route::Hooks));
     }

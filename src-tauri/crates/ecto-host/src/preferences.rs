@@ -1,16 +1,15 @@
 //! What a person chose once and for all, and the file it is kept in.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ecto_core::tailnet::NodeChoice;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::kept_file::KeptFile;
+
 /// The version of the file that is written and understood.
 const VERSION: u32 = 1;
-
-/// A file of preferences is never larger, in bytes.
-const SIZE_LIMIT: u64 = 64 * 1024;
 
 /// What a person chose once and for all. The default is what is safe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,14 +131,14 @@ struct Document {
 /// The file of the preferences, replaced as a whole.
 #[derive(Debug, Clone)]
 pub struct PreferencesFile {
-    path: PathBuf,
+    file: KeptFile,
 }
 
 impl PreferencesFile {
     /// A file in this folder, which must exist.
     pub fn in_folder(folder: &Path) -> Self {
         Self {
-            path: folder.join("settings.json"),
+            file: KeptFile::in_folder(folder, "settings.json"),
         }
     }
 
@@ -152,33 +151,21 @@ impl PreferencesFile {
                 Found::Chosen(document.preferences)
             }
             Ok(Some(_)) | Err(_) => {
-                self.put_aside();
+                self.file.put_aside();
                 Found::Unreadable
             }
         }
     }
 
     fn read_document(&self) -> io::Result<Option<Document>> {
-        let bytes = match std::fs::metadata(&self.path) {
-            Ok(metadata) if metadata.len() > SIZE_LIMIT => {
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-            Ok(_) => std::fs::read(&self.path)?,
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(fault) => return Err(fault),
-        };
-        Ok(serde_json::from_slice(&bytes).map(Some)?)
+        let bytes = self.file.read()?;
+        let document = bytes.map(|bytes| serde_json::from_slice(&bytes));
+        Ok(document.transpose()?)
     }
 
     /// Where a file that cannot be read is put aside.
     pub fn aside(&self) -> PathBuf {
-        self.path.with_extension("json.bad")
-    }
-
-    fn put_aside(&self) {
-        if let Err(fault) = std::fs::rename(&self.path, self.aside()) {
-            tracing::warn!(%fault, "the unreadable preferences could not be put aside");
-        }
+        self.file.aside()
     }
 
     /// Puts these in the file's place, so that a crash or a full disk leaves the old ones or the new.
@@ -187,12 +174,7 @@ impl PreferencesFile {
             version: VERSION,
             preferences: preferences.clone(),
         };
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let mut unfinished = tempfile::NamedTempFile::new_in(folder)?;
-        unfinished.write_all(&serde_json::to_vec_pretty(&document)?)?;
-        unfinished.as_file().sync_all()?;
-        unfinished.persist(&self.path)?;
-        std::fs::File::open(folder)?.sync_all()
+        self.file.replace(&serde_json::to_vec_pretty(&document)?)
     }
 }
 
@@ -201,6 +183,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kept_file::SIZE_LIMIT;
 
     fn chosen() -> Preferences {
         Preferences {

@@ -1,48 +1,36 @@
 //! Where what is wanted is kept across restarts.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 use ecto_core::cause::Cause;
 use ecto_core::ports::WantedStore;
 
+use crate::kept_file::KeptFile;
+
 /// One small file, replaced as a whole.
 #[derive(Debug, Clone)]
 pub struct WantedFile {
-    path: PathBuf,
+    file: KeptFile,
 }
 
 impl WantedFile {
     /// A file in this folder.
     pub fn in_folder(folder: &Path) -> Self {
         Self {
-            path: folder.join("wanted.json"),
+            file: KeptFile::in_folder(folder, "wanted.json"),
         }
     }
 
     /// Reads the bytes; `None` where there is no file.
     pub fn read(&self) -> std::io::Result<Option<Vec<u8>>> {
-        match std::fs::read(&self.path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(fault) => Err(fault),
-        }
-    }
-
-    fn write(&self, record: &[u8]) -> std::io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(record)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|fault| fault.error)?;
-        std::fs::File::open(folder)?.sync_all()
+        self.file.read()
     }
 
     fn cause(&self, fault: &std::io::Error) -> Cause {
         if fault.kind() == std::io::ErrorKind::StorageFull {
             return Cause::DiskFull {
-                path: self.path.display().to_string(),
+                path: self.file.path().display().to_string(),
             };
         }
         Cause::WantedNotStored {
@@ -58,9 +46,10 @@ impl WantedStore for WantedFile {
     }
 
     async fn store(&self, record: &[u8]) -> Result<(), Cause> {
-        let (file, record) = (self.clone(), record.to_vec());
+        let (wanted, record) = (self.clone(), record.to_vec());
         let written = tokio::task::spawn_blocking(move || {
-            file.write(&record).map_err(|fault| file.cause(&fault))
+            let written = wanted.file.replace(&record);
+            written.map_err(|fault| wanted.cause(&fault))
         });
         written.await.unwrap_or_else(|fault| {
             Err(Cause::Internal {
