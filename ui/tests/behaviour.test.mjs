@@ -27,6 +27,12 @@ async function page(t, query = {}, context = {}) {
 const calls = (page) => page.evaluate(() => window.standIn.calls.map(([name]) => name));
 const lastCall = (page) => page.evaluate(() => window.standIn.calls.at(-1));
 const focused = (page) => page.evaluate(() => document.activeElement?.getAttribute("data-key") ?? document.activeElement?.getAttribute("data-choose"));
+/** Has the page be "visible" or "hidden", as a browser tells it. */
+const see = (page, state) =>
+  page.evaluate((state) => {
+    Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, state);
 const key = (page) => page.locator("#key").innerText();
 const SECRET = "Made-up-key";
 
@@ -126,11 +132,7 @@ test("the key is shown while the button is held with the pointer, and by nothing
     release: () => p.mouse.up(),
     "pointer leaves": () => p.mouse.move(20, 300),
     "window loses the focus": () => p.evaluate(() => window.dispatchEvent(new Event("blur"))),
-    "popover hides": () =>
-      p.evaluate(() => {
-        Object.defineProperty(document, "visibilityState", { configurable: true, get: () => "hidden" });
-        document.dispatchEvent(new Event("visibilitychange"));
-      }),
+    "popover hides": () => see(p, "hidden"),
   };
   for (const [ending, end] of Object.entries(endings)) {
     await hold.hover();
@@ -272,10 +274,7 @@ test("nothing is remembered when the popover hides: panel, code, diagnostics", a
   await p.locator("[data-key='code']").click();
   await p.locator("[data-key='code_with_key']:is(button)").click();
   await p.locator("img").waitFor();
-  await p.evaluate(() => {
-    Object.defineProperty(document, "visibilityState", { configurable: true, get: () => "hidden" });
-    document.dispatchEvent(new Event("visibilitychange"));
-  });
+  await see(p, "hidden");
   assert.equal(await p.locator("img").count(), 0);
   await p.getByRole("heading", { name: "Public" }).waitFor();
 });
@@ -359,13 +358,8 @@ test("the machine is looked at whenever it opens while it is private, and not ot
   // It opens by the report that the host sends then, or by what the browser says.
   await p.evaluate(() => window.standIn.show("first-run"));
   assert.equal(await looks(p), 2);
-  const see = (state) =>
-    p.evaluate((state) => {
-      Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
-      document.dispatchEvent(new Event("visibilitychange"));
-    }, state);
-  await see("hidden");
-  await see("visible");
+  await see(p, "hidden");
+  await see(p, "visible");
   assert.equal(await looks(p), 3);
 
   for (const state of ["public", "preparing", "blocked-act", "gone", "starting"]) {
@@ -882,15 +876,10 @@ test("nothing ticks while nobody sees it", async (t) => {
   await p.clock.install();
   await p.goto(`${server.origin}?state=public`);
   await p.getByText("Checked 12 s ago").waitFor();
-  const see = (state) =>
-    p.evaluate((state) => {
-      Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
-      document.dispatchEvent(new Event("visibilitychange"));
-    }, state);
-  await see("hidden");
+  await see(p, "hidden");
   await p.clock.runFor(30000);
   await p.getByText("Checked 12 s ago").waitFor();
-  await see("visible");
+  await see(p, "visible");
   await p.getByText("Checked 42 s ago").waitFor();
 });
 
