@@ -7,11 +7,19 @@ use ecto_core::ports::Guard as _;
 use ecto_core::proof::prove;
 use ecto_guard::Limits;
 use secrecy::SecretString;
+use tokio::sync::mpsc;
 
 use crate::stand_in::*;
 
 const HOOKS_TOKEN: &str = "hooks-token-that-never-leaves";
 const PAGE: &str = "https://app.example";
+
+fn hooks_at(path: &str) -> HooksAccess {
+    HooksAccess {
+        path: path.to_owned(),
+        token: SecretString::from(HOOKS_TOKEN),
+    }
+}
 
 fn offer(routes: &[Route], origins: &[&str]) -> Offer {
     Offer {
@@ -28,10 +36,7 @@ fn offer(routes: &[Route], origins: &[&str]) -> Offer {
 async fn setting(gateway: &TinyGateway, path: Option<&str>, offer: Offer) -> Setting {
     let setting = Setting::new(gateway.address, Limits::default()).await;
     let mut access = gateway.access();
-    access.hooks = path.map(|path| HooksAccess {
-        path: path.to_owned(),
-        token: SecretString::from(HOOKS_TOKEN),
-    });
+    access.hooks = path.map(hooks_at);
     let mut usual = key("usual", 2);
     usual.grant = KeyGrant::default();
     let mut pinned = key("pinned", 3);
@@ -99,14 +104,8 @@ async fn a_hook_is_reached_with_the_hooks_own_token_and_never_with_the_gateways(
         (seen.method.as_str(), seen.target.as_str()),
         ("POST", "/intern/hooks/git-hub/issues")
     );
-    let mut arrived: Vec<String> = seen
-        .headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-        .collect();
-    arrived.sort();
     assert_eq!(
-        arrived,
+        seen.header_lines(),
         [
             format!("authorization: Bearer {HOOKS_TOKEN}"),
             "content-length: 2".to_owned(),
@@ -186,10 +185,7 @@ async fn the_proof_asks_for_each_optional_route() {
         for path in [None, Some("/hooks")] {
             let setting = setting(&gateway, path, offer(allowed, &[])).await;
             let mut access = gateway.access();
-            access.hooks = path.map(|path| HooksAccess {
-                path: path.to_owned(),
-                token: SecretString::from(HOOKS_TOKEN),
-            });
+            access.hooks = path.map(hooks_at);
             let (guard, address) = (&setting.guard, setting.address);
             prove(guard, &RefusesWithoutToken, address, &access, &secret(1))
                 .await
@@ -327,20 +323,29 @@ async fn a_page_may_read_answers_and_refusals_and_others_may_not() {
     );
 }
 
+/// A request whose answer has begun, and the gateway's end of it.
+async fn open_stream(
+    setting: &Setting,
+    line: &str,
+    streams: &mut mpsc::UnboundedReceiver<OpenStream>,
+) -> (Client, OpenStream) {
+    let mut client = setting.connect().await;
+    client
+        .send(&request_with(&secret(1), line, &[], "{}"))
+        .await;
+    let stream = soon("the stream", streams.recv()).await.unwrap();
+    stream.send("data: one\n\n");
+    client.until("data: one").await;
+    (client, stream)
+}
+
 #[tokio::test]
 async fn what_is_forbidden_is_cut_at_once_and_nothing_else_is() {
     let (gateway, mut streams) = TinyGateway::streaming().await;
     let setting = setting(&gateway, Some("/hooks"), offer(&Route::OPTIONAL, &[PAGE])).await;
     let mut open = Vec::new();
     for line in [EMBEDDINGS, HOOK, "POST /v1/chat/completions"] {
-        let mut client = setting.connect().await;
-        client
-            .send(&request_with(&secret(1), line, &[], "{}"))
-            .await;
-        let stream = soon("the stream", streams.recv()).await.unwrap();
-        stream.send("data: one\n\n");
-        client.until("data: one").await;
-        open.push((client, stream));
+        open.push(open_stream(&setting, line, &mut streams).await);
     }
     setting.guard.set_offer(offer(&[Route::Hooks], &[]));
     let (mut cut, stream) = open.remove(0);
@@ -352,13 +357,7 @@ async fn what_is_forbidden_is_cut_at_once_and_nothing_else_is() {
     }
     // Allowed again it is open again, and what was cut stays cut.
     setting.guard.set_offer(offer(&Route::OPTIONAL, &[]));
-    let mut client = setting.connect().await;
-    client
-        .send(&request_with(&secret(1), EMBEDDINGS, &[], "{}"))
-        .await;
-    let stream = soon("the stream", streams.recv()).await.unwrap();
-    stream.send("data: three\n\n");
-    client.until("data: three").await;
+    let (mut client, stream) = open_stream(&setting, EMBEDDINGS, &mut streams).await;
     // Taking the key away cuts those of optional routes too.
     setting.guard.set_keys(vec![key("usual", 2)]);
     assert!(!client.rest().await.ends_with("0\r\n\r\n"));

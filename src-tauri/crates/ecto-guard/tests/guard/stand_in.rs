@@ -17,7 +17,7 @@ use ecto_core::key::{GuardKey, make_key};
 use ecto_core::ports::{Clock, Guard};
 use ecto_core::watchword::Watchword;
 use ecto_guard::{Limits, LoopbackGuard};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -61,6 +61,18 @@ pub struct Seen {
     pub method: String,
     pub target: String,
     pub headers: HeaderMap,
+}
+
+impl Seen {
+    /// All headers, one a line, in the order of their names.
+    pub fn header_lines(&self) -> Vec<String> {
+        let line = |(name, value): (&HeaderName, &HeaderValue)| {
+            format!("{name}: {}", value.to_str().unwrap())
+        };
+        let mut lines: Vec<String> = self.headers.iter().map(line).collect();
+        lines.sort();
+        lines
+    }
 }
 
 pub struct TinyGateway {
