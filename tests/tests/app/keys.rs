@@ -1,6 +1,6 @@
 //! Keys for others, made and taken away in the window.
 
-use ecto_tests::desktop::{Child, Clipboard, LIMIT, Output};
+use ecto_tests::desktop::Clipboard;
 use serde_json::{Value, json};
 
 use super::{Opened, ask, desktop_for, picture};
@@ -84,18 +84,7 @@ impl Opened {
 
     /// What `ecto key list` tells in a terminal.
     async fn listed_keys(&self) -> Vec<Value> {
-        let log = self.display.folder().join("keys.txt");
-        let mut command = Child::start(
-            self.app.program(),
-            ["key", "list", "--json", "--sandbox"],
-            self.app.environment(&self.display),
-            &log,
-            Output::Piped,
-        )
-        .unwrap();
-        let status = command.ended(LIMIT).await.unwrap();
-        assert!(status.success(), "{}", command.log());
-        let told: Value = serde_json::from_reader(command.output().unwrap()).unwrap();
+        let told = self.told_in_terminal(&["key", "list"]).await;
         told["keys"].as_array().unwrap().clone()
     }
 }

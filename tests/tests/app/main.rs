@@ -23,8 +23,8 @@ mod uninstall;
 use std::time::Duration;
 
 use ecto_tests::desktop::{
-    App, Child, Display, Driver, Entry, Item, LIMIT, Screen, Session, TrayHost, missing_programs,
-    program,
+    App, Child, Display, Driver, Entry, Item, LIMIT, Output, Screen, Session, TrayHost,
+    missing_programs, program,
 };
 use serde_json::{Value, json};
 
@@ -175,6 +175,22 @@ impl Opened {
             assert!(begun.elapsed() < LIMIT, "the page stays");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// What this command tells in a terminal, as JSON.
+    async fn told_in_terminal(&self, arguments: &[&str]) -> Value {
+        let log = self.display.folder().join("terminal.txt");
+        let mut command = Child::start(
+            self.app.program(),
+            [arguments, &["--json", "--sandbox"]].concat(),
+            self.app.environment(&self.display),
+            &log,
+            Output::Piped,
+        )
+        .unwrap();
+        let status = command.ended(LIMIT).await.unwrap();
+        assert!(status.success(), "{}", command.log());
+        serde_json::from_reader(command.output().unwrap()).unwrap()
     }
 
     async fn report(&self) -> Value {

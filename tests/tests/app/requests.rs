@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ecto_tests::desktop::{Child, LIMIT, Output};
+use ecto_tests::desktop::LIMIT;
 use serde_json::{Value, json};
 
 use super::{Opened, ask, desktop_for, picture};
@@ -121,17 +121,7 @@ impl Opened {
 
     /// What `ecto route` tells in a terminal.
     async fn route(&self, arguments: &[&str]) -> Value {
-        let log = self.display.folder().join("route.txt");
-        let mut command = Child::start(
-            self.app.program(),
-            [&["route"], arguments, &["--json", "--sandbox"]].concat(),
-            self.app.environment(&self.display),
-            &log,
-            Output::Piped,
-        )
-        .unwrap();
-        let status = command.ended(LIMIT).await.unwrap();
-        assert!(status.success(), "{}", command.log());
-        serde_json::from_reader(command.output().unwrap()).unwrap()
+        self.told_in_terminal(&[&["route"], arguments].concat())
+            .await
     }
 }

@@ -1,27 +1,45 @@
 //! The machine goes to sleep and wakes up.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use ecto_host::preferences::{AtSleep, OpenFor, Preferences, PreferencesFile};
 use ecto_host::request::Request;
-use ecto_tests::desktop::{ScriptedHost, SleepService};
-use serde_json::json;
+use ecto_tests::desktop::{App, ScriptedHost, SleepService};
 
 use super::{Opened, Running, desktop, wait_for};
 
 /// Debian's `libfaketime`: moves the wall clock of a program on while it runs, as it has moved on after sleep.
-const MOVED_CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+fn moved_clock() -> Option<PathBuf> {
+    let mut folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+    folders.find_map(|folder| {
+        let library = folder.path().join("faketime/libfaketimeMT.so.1");
+        library.exists().then_some(library)
+    })
+}
+
+/// Chooses for the app what the person did before.
+fn choose(app: &App, at_sleep: AtSleep, minutes: OpenFor) {
+    std::fs::create_dir_all(app.sandbox()).unwrap();
+    let chosen = Preferences {
+        at_sleep,
+        minutes,
+        notifications: false,
+        ..Preferences::default()
+    };
+    let file = PreferencesFile::in_folder(&app.sandbox());
+    file.write(&chosen).unwrap();
+}
 
 #[tokio::test]
 async fn sleep_waits_for_the_door_to_close_or_leaves_it_as_the_person_chose() {
-    for (at_sleep, stays) in [("close", false), ("stay", true)] {
+    for at_sleep in [AtSleep::Close, AtSleep::Stay] {
+        let stays = at_sleep == AtSleep::Stay;
         let Some((display, app)) = desktop().await else {
             return;
         };
         let app = app.with("DBUS_SYSTEM_BUS_ADDRESS", display.bus());
-        std::fs::create_dir_all(app.sandbox()).unwrap();
-        let settings = json!({ "version": 1, "node": "auto", "at_sleep": at_sleep, "notifications": false, "minutes": null });
-        std::fs::write(app.sandbox().join("settings.json"), settings.to_string()).unwrap();
+        choose(&app, at_sleep, OpenFor::Ever);
         let mut service = SleepService::start(&display).await.unwrap();
         let opened = Opened::start(display, app).await;
         let delay = service.delay().await.unwrap();
@@ -31,7 +49,7 @@ async fn sleep_waits_for_the_door_to_close_or_leaves_it_as_the_person_chose() {
         // At that moment, and not later.
         let report = opened.report().await;
         let wanted = if stays { "public" } else { "private" };
-        assert_eq!(report["exposure"]["state"], wanted, "{at_sleep}");
+        assert_eq!(report["exposure"]["state"], wanted, "{at_sleep:?}");
         service.tell(false).await.unwrap();
         service.delay().await.unwrap();
         wait_for(&opened.item, if stays { "Public" } else { "Private" }).await;
@@ -57,10 +75,10 @@ async fn the_door_of_a_host_in_a_terminal_is_closed_before_sleep_too() {
 
 #[tokio::test]
 async fn at_wake_the_deadline_is_looked_at_before_anything_else() {
-    if !Path::new(MOVED_CLOCK).exists() {
+    let Some(moved_clock) = moved_clock() else {
         println!("skipped: libfaketime is not there");
         return;
-    }
+    };
     let Some((display, app)) = desktop().await else {
         return;
     };
@@ -68,13 +86,11 @@ async fn at_wake_the_deadline_is_looked_at_before_anything_else() {
     std::fs::write(&clock, "+0").unwrap();
     let app = app
         .with("DBUS_SYSTEM_BUS_ADDRESS", display.bus())
-        .with("LD_PRELOAD", MOVED_CLOCK)
+        .with("LD_PRELOAD", &moved_clock)
         .with("FAKETIME_TIMESTAMP_FILE", &clock)
         .with("FAKETIME_NO_CACHE", "1")
         .with("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    std::fs::create_dir_all(app.sandbox()).unwrap();
-    let settings = json!({ "version": 1, "node": "auto", "at_sleep": "stay", "notifications": false, "minutes": 60 });
-    std::fs::write(app.sandbox().join("settings.json"), settings.to_string()).unwrap();
+    choose(&app, AtSleep::Stay, OpenFor::Hour);
     let mut service = SleepService::start(&display).await.unwrap();
     let opened = Opened::start(display, app).await;
     let delay = service.delay().await.unwrap();
