@@ -6,15 +6,15 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use ecto_core::Timestamp;
 use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
 use ecto_core::key::{GuardKey, make_key};
-use ecto_core::ports::{Clock, Guard as _};
+use ecto_core::ports::Guard as _;
 use ecto_guard::{Limits, LoopbackGuard};
+use ecto_platform::clock::SystemClock;
 use futures_util::StreamExt as _;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -115,18 +115,6 @@ pub struct Passed {
     pub bytes: Vec<u8>,
 }
 
-struct WallClock(Instant);
-
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
 /// Sends requests through a guard with the key in place of `KEY`, and tells what comes out on the gateway's side, each
 /// once. The guard presents `token` to a gateway that it takes to be at `gateway`.
 ///
@@ -144,7 +132,7 @@ pub async fn pass_all(requests: &[Vec<u8>], token: &str) -> Result<Vec<Passed>> 
         rest: short,
         ..Limits::default()
     };
-    let guard = LoopbackGuard::new(limits, Arc::new(WallClock(Instant::now())), &mut random)?;
+    let guard = LoopbackGuard::new(limits, Arc::new(SystemClock), &mut random)?;
     let access = GatewayAccess {
         address: tap.address,
         token: SecretString::from(token),

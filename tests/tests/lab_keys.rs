@@ -5,31 +5,18 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::{Json, Router, routing::post};
-use ecto_core::Timestamp;
 use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
 use ecto_core::key::{GuardKey, KeyGrant, KeyName, make_key};
-use ecto_core::ports::{Clock, Guard as _};
+use ecto_core::ports::Guard as _;
 use ecto_guard::{Limits, LoopbackGuard};
+use ecto_platform::clock::SystemClock;
 use ecto_tests::lab::{Binaries, Gateway};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-
-struct WallClock(Instant);
-
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
 
 /// A model that asks for a tool once it is offered one, and says what it was offered.
 #[derive(Clone, Default)]
@@ -133,7 +120,7 @@ async fn a_pinned_key_never_gets_beyond_its_agent() {
     })
     .await
     .unwrap();
-    let clock = Arc::new(WallClock(Instant::now()));
+    let clock = Arc::new(SystemClock);
     let guard = LoopbackGuard::new(Limits::default(), clock, &mut rand::rngs::SysRng).unwrap();
     let (free, pinned) = (
         make_key(&mut rand::rngs::SysRng).unwrap(),

@@ -5,15 +5,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use ecto_core::Timestamp;
 use ecto_core::key::{GuardKey, Route, make_key};
 use ecto_core::offer::Offer;
-use ecto_core::ports::{Clock, Gateway as _, Guard as _};
+use ecto_core::ports::{Gateway as _, Guard as _};
 use ecto_core::proof::prove;
 use ecto_guard::{Limits, LoopbackGuard};
 use ecto_openclaw::{Environment, OpenClaw, Options};
+use ecto_platform::clock::SystemClock;
 use ecto_tests::lab::{Binaries, Gateway};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -28,18 +27,6 @@ const HOOKS: &str = r#"
     mappings: [{ id: "push", match: { path: "git/push" }, action: "wake", wakeMode: "next-heartbeat", textTemplate: "A push." }],
   },
 "#;
-
-struct WallClock(Instant);
-
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
 
 /// The adapter to OpenClaw, as the host makes it.
 fn adapter(binaries: &Binaries, gateway: &Gateway, state: &tempfile::TempDir) -> OpenClaw {
@@ -107,7 +94,7 @@ async fn openclaw_takes_what_is_allowed_for_what_it_is() {
     assert_eq!(hooks.path, "/intake/events");
     assert_eq!(hooks.token.expose_secret(), HOOKS_TOKEN);
 
-    let clock = Arc::new(WallClock(Instant::now()));
+    let clock = Arc::new(SystemClock);
     let guard = LoopbackGuard::new(Limits::default(), clock, &mut rand::rngs::SysRng).unwrap();
     let key = make_key(&mut rand::rngs::SysRng).unwrap();
     let known = GuardKey::with_all_routes("default".parse().unwrap(), &key);

@@ -334,7 +334,7 @@ impl Tailnet {
         self.inner.backend().bus.count()
     }
 
-    /// What the LocalAPI was asked, oldest first.
+    /// What the LocalAPI was asked lately, oldest first: a thousand requests at most.
     pub fn requests(&self) -> Vec<Request> {
         self.inner.backend().requests.iter().cloned().collect()
     }

@@ -282,13 +282,13 @@ impl Gateway {
         }
     }
 
-    /// Returns every HTTP request since the beginning, oldest first.
+    /// Returns the latest HTTP requests, oldest first: a thousand at most.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.state.record.requests()
     }
 
-    /// Returns every RPC request since the beginning, oldest first.
+    /// Returns the latest RPC requests, oldest first: a thousand at most.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.state.record.calls()
