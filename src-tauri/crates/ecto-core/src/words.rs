@@ -1,7 +1,7 @@
 //! The sentences: everything that a person reads about the engine, in one place.
 //!
-//! Nothing in the engine calls this; the edges do (`ecto`, the popover, the skill). Each text says what happened, and,
-//! where there is something to do, what to do next. No secret ever comes in here.
+//! The edges call this (`ecto`, the popover, the skill), and the engine only to tell one cause as the detail of another.
+//! Each text says what happened, and, where there is something to do, what to do next. No secret ever comes in here.
 
 pub mod app;
 mod lead;
