@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::machine::{Machine, wait_until};
+use crate::machine::Machine;
 
 /// The example that `ecto connect` prints.
 fn curl_of(stdout: &str) -> String {
@@ -50,7 +50,7 @@ fn the_example_works_when_it_is_pasted() {
         serde_json::from_str(answered.stdout.trim_end_matches("200")).unwrap();
     assert_eq!(completion["object"], "chat.completion", "{answered:?}");
     // What went through is told once a second.
-    machine.wait_for_status(|status| {
+    machine.wait_for_status("the request", |status| {
         status["activity"]["last"]["route"] == "POST /v1/chat/completions"
     });
 }
@@ -88,9 +88,7 @@ fn being_told_to_end_closes_the_door_and_keeps_the_wish() {
     );
 
     let again = machine.start(&["serve", "--sandbox"]);
-    wait_until("it serves", || {
-        machine.status()["host"].is_u64().then_some(())
-    });
+    machine.wait_for_status("it serves", |status| status["host"].is_u64());
     let watch = machine.start(&["status", "--watch", "--sandbox"]);
     watch.stdout.wait_for("Public at https://");
     again.signal(Signal::TERM);

@@ -46,10 +46,7 @@ fn a_new_key_replaces_the_old_one_at_once() {
     let new = machine.run(reveal).stdout.trim().to_owned();
     assert_ne!(old, new);
     // The lock is proven anew before anybody gets through.
-    crate::machine::wait_until("the lock is proven", || {
-        let exposure = machine.status()["exposure"].clone();
-        (exposure["state"] == "public" && exposure["held"].is_null()).then_some(())
-    });
+    machine.wait_for_proof();
     let (status, body) = send(&machine, &old);
     assert_eq!(status, "401");
     insta::assert_snapshot!("refused", serde_json::to_string_pretty(&body).unwrap());

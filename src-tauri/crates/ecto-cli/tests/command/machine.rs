@@ -111,15 +111,16 @@ impl Machine {
     }
 
     /// Asks for the status until it is as wanted.
-    pub fn wait_for_status(&self, wanted: impl Fn(&Value) -> bool) {
-        let begun = Instant::now();
-        loop {
-            let status = self.status();
-            if wanted(&status) {
-                return;
-            }
-            assert!(begun.elapsed() < PATIENCE, "the status stays {status}");
-        }
+    pub fn wait_for_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) {
+        wait_until(what, || wanted(&self.status()).then_some(()));
+    }
+
+    /// Waits until the lock is proven behind the open door.
+    pub fn wait_for_proof(&self) {
+        self.wait_for_status("the lock is proven", |status| {
+            let exposure = &status["exposure"];
+            exposure["state"] == "public" && exposure["held"].is_null()
+        });
     }
 
     /// Takes what differs from run to run out of a text.

@@ -47,13 +47,6 @@ fn post(machine: &Machine, path: &str, body: &str) -> (u16, Value) {
     )
 }
 
-fn proven(machine: &Machine) {
-    wait_until("the lock is proven", || {
-        let exposure = machine.status()["exposure"].clone();
-        (exposure["state"] == "public" && exposure["held"].is_null()).then_some(())
-    });
-}
-
 fn route(machine: &Machine, arguments: &[&str]) -> crate::machine::Ran {
     let ran = machine.run(&[&["route"], arguments, &["--sandbox"]].concat());
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -95,7 +88,7 @@ fn an_optional_route_is_there_while_it_is_allowed_and_at_no_other_time() {
         "{allowed:?}"
     );
     let answer = wait_until("the hook", || {
-        proven(&machine);
+        machine.wait_for_proof();
         let answer = ask("/hooks/wake");
         (answer.0 == 200).then_some(answer.1)
     });
@@ -112,7 +105,7 @@ fn an_optional_route_is_there_while_it_is_allowed_and_at_no_other_time() {
         allowed.stderr.contains("your provider bills you"),
         "{allowed:?}"
     );
-    proven(&machine);
+    machine.wait_for_proof();
     // There is no provider that embeds in the sandbox, and the gateway says so.
     let (status, answer) = ask("/v1/embeddings");
     assert_eq!(
@@ -131,7 +124,7 @@ fn an_optional_route_is_there_while_it_is_allowed_and_at_no_other_time() {
     // What was allowed is allowed the next time, and nothing else is.
     let host = machine.connected();
     enable_hooks(&machine);
-    proven(&machine);
+    machine.wait_for_proof();
     assert_eq!(ask("/v1/embeddings").0, 500);
     assert!(is_not_there(&ask("/hooks/wake")));
     let listed = route(&machine, &["list"]).stdout;
@@ -159,11 +152,9 @@ fn what_is_under_way_for_a_forbidden_route_is_cut() {
     let machine = Machine::new();
     let host = machine.connected();
     route(&machine, &["allow", "embeddings"]);
-    proven(&machine);
+    machine.wait_for_proof();
     let under_way = endless(&machine);
-    wait_until("the request", || {
-        (machine.status()["activity"]["in_flight"] == 1).then_some(())
-    });
+    machine.wait_for_status("the request", |status| status["activity"]["in_flight"] == 1);
     let forbidden = Instant::now();
     let told = route(&machine, &["forbid", "embeddings"]);
     assert!(
@@ -173,8 +164,8 @@ fn what_is_under_way_for_a_forbidden_route_is_cut() {
     let ran = under_way.end();
     assert!(forbidden.elapsed() < Duration::from_secs(10));
     assert!(!ran.stdout.contains("\"data\""), "{ran:?}");
-    wait_until("the end of the request", || {
-        (machine.status()["activity"]["in_flight"] == 0).then_some(())
+    machine.wait_for_status("the end of the request", |status| {
+        status["activity"]["in_flight"] == 0
     });
     assert_eq!(host.interrupt().code, 0);
 }
