@@ -314,10 +314,10 @@ export const states = {
     }, { wanted: { wanted: "private" } }),
   "blocked-unconfirmed": () =>
     blocked(
-      { code: "could_not_close", detail: "tailscaled does not answer", node: "system" },
+      { code: "could_not_close", detail: "Tailscale does not answer", node: "system" },
       { severity: "danger", remedy: "wait" },
       {
-        what: "The door could not be seen to close: tailscaled does not answer. Whoever comes finds nobody: the guard has ended.",
+        what: "The door could not be seen to close: Tailscale does not answer. Whoever comes finds nobody: the guard has ended.",
         next: "Ecto goes on trying. To be sure at once, run `tailscale down`.",
       },
       { closed: "unconfirmed", command: "tailscale down" },

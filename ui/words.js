@@ -321,8 +321,8 @@ export function gateway(view) {
       return [
         "ours",
         view.keys.length === 1
-          ? "Ecto sets one key of its configuration."
-          : `Ecto sets ${view.keys.length} keys of its configuration.`,
+          ? "Ecto changes one of its settings."
+          : `Ecto changes ${view.keys.length} of its settings.`,
       ];
     case "not_running":
       return ["ours", "Does not run. Ecto starts it."];

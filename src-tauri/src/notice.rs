@@ -154,7 +154,7 @@ fn strangers(before: &Report, after: &Report) -> Option<Notification> {
         many => format!("{many} addresses"),
     };
     notification(
-        "Somebody tries keys",
+        "Somebody is trying keys",
         format!(
             "{} requests with a wrong key or none came from {from}. None of them got in.",
             strangers.attempts
@@ -252,8 +252,8 @@ mod tests {
             format!("{}: {}", told.title, told.body)
         };
         insta::assert_snapshot!(format!("{}\n{}", told(1), told(7)), @r"
-        Somebody tries keys: 20 requests with a wrong key or none came from one address. None of them got in.
-        Somebody tries keys: 20 requests with a wrong key or none came from 7 addresses. None of them got in.
+        Somebody is trying keys: 20 requests with a wrong key or none came from one address. None of them got in.
+        Somebody is trying keys: 20 requests with a wrong key or none came from 7 addresses. None of them got in.
         ");
         // It goes on, and it ends.
         assert_eq!(between(&strangers(20, 1), &strangers(400, 3)), None);

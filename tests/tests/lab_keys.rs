@@ -20,7 +20,13 @@ use tokio::net::TcpListener;
 
 /// A model that asks for a tool once it is offered one, and says what it was offered.
 #[derive(Clone, Default)]
-struct Offers(Arc<Mutex<Vec<Vec<String>>>>);
+struct Offers(Arc<Mutex<Vec<Offer>>>);
+
+/// What one question brought to the model.
+struct Offer {
+    tools: Vec<String>,
+    messages: String,
+}
 
 impl Offers {
     async fn serve(&self) -> SocketAddr {
@@ -33,8 +39,22 @@ impl Offers {
         address
     }
 
-    fn take(&self) -> Vec<Vec<String>> {
+    fn take(&self) -> Vec<Offer> {
         std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    fn take_tools(&self) -> Vec<String> {
+        self.take()
+            .into_iter()
+            .flat_map(|offer| offer.tools)
+            .collect()
+    }
+
+    /// Whether a word came up in any question since it was last asked.
+    fn heard(&self, word: &str) -> bool {
+        self.take()
+            .iter()
+            .any(|offer| offer.messages.contains(word))
     }
 }
 
@@ -50,7 +70,10 @@ async fn complete(
         .collect();
     names.sort();
     let text = format!("I was offered: {}.", names.join(" "));
-    offers.0.lock().unwrap().push(names);
+    offers.0.lock().unwrap().push(Offer {
+        tools: names,
+        messages: request["messages"].to_string(),
+    });
     let event = |delta: Value, end: Option<&str>| {
         let chunk = json!({
             "id": "chatcmpl-lab", "object": "chat.completion.chunk", "created": 0, "model": "lab-model",
@@ -150,7 +173,7 @@ async fn a_pinned_key_never_gets_beyond_its_agent() {
         .post("/v1/chat/completions", &chat("openclaw/main"), &[])
         .await;
     assert_eq!(status, 200);
-    let main_tools = offers.take().concat();
+    let main_tools = offers.take_tools();
     assert!(main_tools.contains(&"exec".to_owned()), "{main_tools:?}");
 
     // Every way in which OpenClaw takes an agent, and what would be another session of another agent.
@@ -183,7 +206,7 @@ async fn a_pinned_key_never_gets_beyond_its_agent() {
             )
             .await;
         assert_eq!(status, 200, "{model}");
-        seen.insert(model, offers.take().concat());
+        seen.insert(model, offers.take_tools());
     }
     for (model, tools) in seen {
         for tool in ["exec", "process", "read", "write", "edit", "apply_patch"] {
@@ -211,5 +234,19 @@ async fn a_pinned_key_never_gets_beyond_its_agent() {
         (status, refused["error"]["code"].as_str()),
         (404, Some("model_not_found"))
     );
+
+    // A conversation of another agent's is not gone on with, by its answer's name or by its user's.
+    let said =
+        json!({"model": "openclaw/main", "input": "The word is Rumpelstiltskin.", "user": "ada"});
+    let (status, answer) = free.post("/v1/responses", &said, &[]).await;
+    assert_eq!((status, offers.heard("Rumpelstiltskin")), (200, true));
+    let go_on = json!({"model": "openclaw/main", "input": "Which word?", "previous_response_id": answer["id"]});
+    let same_user = json!({"model": "openclaw/main", "input": "Which word?", "user": "ada"});
+    for question in [&go_on, &same_user] {
+        assert_eq!(pinned.post("/v1/responses", question, &[]).await.0, 200);
+        assert!(!offers.heard("Rumpelstiltskin"), "{question}");
+        assert_eq!(free.post("/v1/responses", question, &[]).await.0, 200);
+        assert!(offers.heard("Rumpelstiltskin"), "{question}");
+    }
     guard.stop().await;
 }

@@ -64,7 +64,7 @@ one_of_each!(every_cause, Cause, {
     Cause::ClaimRefused { .. } => Cause::ClaimRefused { detail: "access denied".into() },
     Cause::ClaimLost => Cause::ClaimLost,
     Cause::HostRenamed => Cause::HostRenamed,
-    Cause::CouldNotClose { .. } => Cause::CouldNotClose { detail: "tailscaled did not answer in time".into(), node: Some(NodeKind::Own) },
+    Cause::CouldNotClose { .. } => Cause::CouldNotClose { detail: "Tailscale did not answer in time".into(), node: Some(NodeKind::Own) },
     Cause::OpenClawMissing => Cause::OpenClawMissing,
     Cause::ConfigUnusable { .. } => Cause::ConfigUnusable { path: CONFIG.into(), problem: ConfigProblem::NotText },
     Cause::ConfigNotWritable { .. } => Cause::ConfigNotWritable { path: CONFIG.into(), detail: "read-only file system".into() },

@@ -52,7 +52,7 @@ impl Engine {
             Ok(Ok(())) => None,
             Ok(Err(Cause::CouldNotClose { detail, node: _ })) => Some(detail),
             Ok(Err(cause)) => Some(words::cause(&cause).what.trim_end_matches('.').into()),
-            Err(_) => Some("tailscaled did not answer in time".into()),
+            Err(_) => Some("Tailscale did not answer in time".into()),
         };
         if let (Some((node, guard)), Some(detail)) = (place, detail) {
             self.doubt_closing(node, guard, detail);

@@ -157,7 +157,7 @@ impl Engine {
         match verdict {
             Work::Done(Err(cause)) => self.lose_claim(cause),
             Work::TimedOut => self.lose_claim(Cause::TailscaleUnreachable {
-                detail: "tailscaled did not answer in time".into(),
+                detail: "Tailscale did not answer in time".into(),
             }),
             Work::Done(Ok(())) => return true,
             Work::Interrupted => {}

@@ -103,7 +103,7 @@ async fn a_close_that_hangs_is_given_up_and_asked_about() {
         let Err(Cause::CouldNotClose { detail, .. }) = answer else {
             panic!("{answer:?}")
         };
-        assert_eq!(detail.as_str(), "tailscaled did not answer in time");
+        assert_eq!(detail.as_str(), "Tailscale did not answer in time");
     }
     story.world.mend(Call::Confirm);
     story.world.state().door = None;
