@@ -683,6 +683,24 @@ mod tests {
     }
 
     #[test]
+    fn where_the_key_is_is_told_without_sending_anybody_to_the_command() {
+        let path = std::path::PathBuf::from("/home/ada/.openclaw/ecto-credentials.json");
+        let detail = "org.freedesktop.DBus.Error.ServiceUnknown".into();
+        let told = [
+            VaultNotice::FileInstead {
+                path: path.clone(),
+                detail,
+            },
+            VaultNotice::OpenToOthers { path },
+        ]
+        .map(|notice| in_words_of_the_app(&notice));
+        insta::assert_snapshot!(told.join("\n"), @r"
+        No secret store answers here, so the key is kept in /home/ada/.openclaw/ecto-credentials.json, which only you can read.
+        Other users can read /home/ada/.openclaw/ecto-credentials.json until Ecto next uses it, which closes it to them. If somebody else uses this machine, make a new key. The settings have a button for it.
+        ");
+    }
+
+    #[test]
     fn settings_that_cannot_be_read_are_told_until_something_is_chosen() {
         let home = tempfile::tempdir().unwrap();
         let state = application(home.path()).launch.folders.state().to_owned();
