@@ -41,7 +41,7 @@ function keyOf(name, { grant, ...more } = {}) {
     name,
     hint: "ecto_…a1b2",
     grant: { routes: ["chat", "responses", "models"], agent: null, rate: null, concurrent: null, expires: null, from: [], ...grant },
-    summary: "everything",
+    summary: "chat, responses and models",
     made: at(-86400),
     last_used: null,
     earlier_until: null,
@@ -69,7 +69,7 @@ const KEYS = [
  */
 function keyMade({ name, agent, routes, days, per_minute, concurrent }) {
   const limits = [
-    routes.length === 3 ? "everything" : routes.join(" and "),
+    routes.length === 3 ? "chat, responses and models" : routes.join(" and "),
     agent && `agent ${agent} alone`,
     per_minute && `at most ${per_minute} a minute`,
     concurrent && `${concurrent} at once`,

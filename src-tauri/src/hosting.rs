@@ -101,12 +101,16 @@ impl Hosting {
                         pause = (pause * 2).min(LONGEST_PAUSE);
                     }
                 },
-                Err(LockFault::Taken { .. }) => self.follow().await,
+                Err(LockFault::Taken { .. }) => {
+                    self.follow().await;
+                    pause = FIRST_PAUSE;
+                }
                 Err(fault @ LockFault::Unusable { .. }) => {
                     let cause = Cause::Internal {
                         detail: fault.to_string().into(),
                     };
                     self.fail(cause, pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }

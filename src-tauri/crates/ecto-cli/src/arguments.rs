@@ -233,7 +233,7 @@ pub struct NewKey {
     /// Reach this agent of OpenClaw alone, whatever the client asks for.
     #[arg(long, value_name = "ID")]
     pub agent: Option<AgentId>,
-    /// What it opens; everything where this is not given.
+    /// What it opens; chat, responses and models where this is not given.
     #[arg(long, value_name = "chat,responses,models", value_delimiter = ',')]
     pub routes: Vec<Route>,
     /// How often it may be used, such as 5/sec, 60/min, 500/hour or 1000/day.

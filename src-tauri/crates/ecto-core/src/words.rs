@@ -83,7 +83,6 @@ fn routes(grant: &KeyGrant) -> String {
     let words: Vec<_> = grant.routes.iter().map(|route| route.word()).collect();
     match words.as_slice() {
         [] => "nothing".to_owned(),
-        _ if grant.routes.iter().copied().eq(Route::USUAL) => "everything".to_owned(),
         [one] => (*one).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }

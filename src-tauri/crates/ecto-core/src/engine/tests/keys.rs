@@ -205,7 +205,10 @@ async fn other_keys_come_and_go_without_a_new_proof_and_without_anybody_noticing
     story.world.forget_calls();
     let phone = story.handle.add_key(name("phone"), pinned()).await.unwrap();
     assert_eq!(phone.view.hint, "ecto_…0002");
-    assert_eq!(phone.view.summary, "everything; agent public alone");
+    assert_eq!(
+        phone.view.summary,
+        "chat, responses and models; agent public alone"
+    );
     assert_eq!(
         story.world.keys_of_guard(),
         ["ecto_secret_0001", "ecto_secret_0002"]
