@@ -221,8 +221,10 @@ const lasted = (milliseconds) => (milliseconds < 1000 ? `${milliseconds}\u00a0ms
 function size(bytes) {
   if (bytes < 1000) return `${bytes}\u00a0B`;
   const units = ["kB", "MB", "GB", "TB"];
-  const power = Math.min(units.length, Math.floor(Math.log10(bytes) / 3));
-  return `${(bytes / 1000 ** power).toFixed(1)}\u00a0${units[power - 1]}`;
+  let amount = bytes / 1000;
+  let unit = 0;
+  for (; amount >= 999.95 && unit + 1 < units.length; unit += 1) amount /= 1000;
+  return `${amount.toFixed(1)}\u00a0${units[unit]}`;
 }
 
 /** @param {number} number */
