@@ -179,6 +179,12 @@ impl Turn {
         self.progress.state().unwritten += bytes;
     }
 
+    /// Gives its places back before it ends, where it is refused.
+    pub fn give_back(&mut self) {
+        self.place = None;
+        self.visit = None;
+    }
+
     /// Keeps the place among the requests of its key, until it ends.
     pub fn keep(&mut self, place: Place) {
         self.place = Some(place);

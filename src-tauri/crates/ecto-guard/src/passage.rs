@@ -167,6 +167,7 @@ async fn answer(
                 refusal = Refusal::TooManyWrongKeys;
                 details.retry = Some(retry);
             }
+            turn.give_back();
             details.body_unread = shared.leaves_unread(&head, body).await;
             return refuse(refusal, &details, line, turn);
         }
@@ -176,6 +177,7 @@ async fn answer(
             Ok(visit) => turn.keep_visit(visit),
             Err((refusal, retry)) => {
                 details.retry = retry;
+                turn.give_back();
                 details.body_unread = shared.leaves_unread(&head, body).await;
                 return refuse(refusal, &details, line, turn);
             }
@@ -185,29 +187,36 @@ async fn answer(
         return refuse(Refusal::BodyTooLarge, &details, line, turn);
     }
     let fault = BodyFault::default();
-    let body = match admitted.destination.route {
-        Route::Models => RequestBody::none(),
+    let room = match admitted.destination.route {
+        Route::Models => None,
         Route::Chat | Route::Responses | Route::Embeddings | Route::Hooks
             if body.is_end_stream() =>
         {
-            RequestBody::none()
+            None
         }
         Route::Chat | Route::Responses | Route::Embeddings | Route::Hooks => {
             let announced = body.size_hint().upper();
             let held = announced.and_then(|bytes| usize::try_from(bytes).ok());
             let held = held.map_or(MOST_HELD, |bytes| bytes.min(MOST_HELD));
             let Some(room) = shared.room.take(held) else {
+                turn.give_back();
                 details.body_unread = shared.leaves_unread(&head, body).await;
                 return refuse(Refusal::TooBusy, &details, line, turn);
             };
-            RequestBody::new(body, &shared.limits, room, fault.clone())
+            Some(room)
         }
     };
     // Last, so that what is refused uses up nothing of what the key may do.
-    if !is_prover && let Err(refused) = admitted.key.count(&*shared.clock, line.began_at()) {
+    if !is_own && let Err(refused) = admitted.key.count(&*shared.clock, line.began_at()) {
         details.retry = refused.retry;
+        turn.give_back();
+        details.body_unread = shared.leaves_unread(&head, body).await;
         return refuse(refused.refusal, &details, line, turn);
     }
+    let body = match room {
+        None => RequestBody::none(),
+        Some(room) => RequestBody::new(body, &shared.limits, room, fault.clone()),
+    };
     line.set_under_way();
     let (gateway, as_list) = (Arc::clone(&admitted.gateway), admitted.as_list);
     let outcome = match request_to_the_gateway(&head, admitted, body) {
@@ -290,10 +299,14 @@ fn admit(
     let key = holder.key;
     line.set_key(key.label.clone());
     key.judge(destination.route, asking.address, now)?;
-    turn.end_with(holder.cuts.of_route(destination.route));
-    // One that was forbidden before that could be cut.
+    let cut = holder.cuts.of_route(destination.route);
+    turn.end_with(cut.clone());
+    // What was taken away before it could be cut: the route, or the key.
     if destination.route.is_optional() && !shared.gate.offer().has(destination.route) {
         return Err(Refusal::UnknownRoute.into());
+    }
+    if cut.is_cancelled() {
+        return Err(Refusal::WrongKey.into());
     }
     let (destination, as_list) = match key.model() {
         Some(model) => pin_models(destination, &model)?,

@@ -81,6 +81,11 @@ impl Host {
             quit: CancellationToken::new(),
             errands: Arc::default(),
         };
+        let (quit, surroundings) = (desk.quit.clone(), Arc::clone(&desk.surroundings));
+        tokio::spawn(async move {
+            let storing = surroundings.offers.keep_storing();
+            quit.run_until_cancelled(storing).await;
+        });
         let quit = desk.quit.clone();
         let engine = tokio::spawn(async move {
             engine.run().await;

@@ -3,16 +3,24 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ecto_core::cause::Cause;
 use ecto_core::key::Route;
 use ecto_core::offer::{MOST_ORIGINS, Offer, Origin};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::kept_file::KeptFile;
 
 /// The version of the file. One that is not known is not followed.
 const VERSION: u32 = 1;
+
+/// The first pause before storing is tried again. Each next one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,7 +43,15 @@ pub enum Choice {
 pub struct Offers {
     file: KeptFile,
     present: Mutex<Offer>,
-    turn: tokio::sync::Mutex<()>,
+    followed: tokio::sync::Mutex<Followed>,
+    unstored: Notify,
+}
+
+/// How far what is offered was followed. Held for as long as a choice takes.
+#[derive(Debug)]
+struct Followed {
+    stored: Offer,
+    told: Offer,
 }
 
 impl Offers {
@@ -50,8 +66,12 @@ impl Offers {
         });
         Self {
             file,
+            followed: tokio::sync::Mutex::new(Followed {
+                stored: offer.clone(),
+                told: offer.clone(),
+            }),
             present: Mutex::new(offer),
-            turn: tokio::sync::Mutex::default(),
+            unstored: Notify::new(),
         }
     }
 
@@ -61,29 +81,56 @@ impl Offers {
     }
 
     /// Allows or forbids one thing, has `tell` take it over, and gives back what is offered from now on. What is allowed
-    /// is stored before it counts; what is forbidden counts also where that cannot be stored. One choice comes after the
-    /// other, so that the last one is what is told last.
+    /// is stored before it counts; what is forbidden counts before it is stored, and where that fails it is tried again.
+    /// One choice comes after the other, so that the last one is what is told last.
     pub async fn choose<T: Future<Output = Result<(), Cause>>>(
         &self,
         choice: Choice,
         is_allowed: bool,
         tell: impl FnOnce(Offer) -> T,
     ) -> Result<Offer, Cause> {
-        let _turn = self.turn.lock().await;
-        let before = self.present();
-        let offer = changed(&before, choice, is_allowed)?;
-        if offer == before {
-            return Ok(offer);
+        let mut followed = self.followed.lock().await;
+        let offer = changed(&self.present(), choice, is_allowed)?;
+        if is_allowed {
+            self.store(&offer, &mut followed).await?;
         }
-        let stored = self.store(&offer).await;
-        if stored.is_ok() || !is_allowed {
-            self.lock().clone_from(&offer);
-            tell(offer.clone()).await?;
+        self.lock().clone_from(&offer);
+        let told = match followed.told == offer {
+            true => Ok(()),
+            false => tell(offer.clone()).await,
+        };
+        if told.is_ok() {
+            followed.told.clone_from(&offer);
         }
-        stored.map(|()| offer)
+        let stored = self.store(&offer, &mut followed).await;
+        if stored.is_err() {
+            self.unstored.notify_one();
+        }
+        told.and(stored).map(|()| offer)
     }
 
-    async fn store(&self, offer: &Offer) -> Result<(), Cause> {
+    /// Stores what could not be stored at once, as soon as that goes. Goes on until it is dropped.
+    pub async fn keep_storing(&self) {
+        loop {
+            self.unstored.notified().await;
+            let mut pause = FIRST_PAUSE;
+            loop {
+                sleep(pause).await;
+                let mut followed = self.followed.lock().await;
+                let present = self.present();
+                match self.store(&present, &mut followed).await {
+                    Ok(()) => break,
+                    Err(cause) => tracing::debug!(code = cause.code(), "still not stored"),
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    async fn store(&self, offer: &Offer, followed: &mut Followed) -> Result<(), Cause> {
+        if followed.stored == *offer {
+            return Ok(());
+        }
         let document = Document {
             version: VERSION,
             offer: offer.clone(),
@@ -94,7 +141,9 @@ impl Offers {
         let written = written.unwrap_or_else(|fault| Err(io::Error::other(fault)));
         written.map_err(|fault| Cause::OfferNotStored {
             detail: fault.to_string().into(),
-        })
+        })?;
+        followed.stored.clone_from(offer);
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Offer> {
@@ -193,6 +242,54 @@ mod tests {
         let fault = choose(&offers, Choice::Route(Route::Hooks), true).await;
         assert!(matches!(fault, Err(Cause::OfferNotStored { .. })));
         assert!(!offers.present().has(Route::Hooks));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_forbidden_is_stored_as_soon_as_that_goes() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("state");
+        std::fs::create_dir(&folder).unwrap();
+        let offers = Offers::in_folder(&folder);
+        let embeddings = Choice::Route(Route::Embeddings);
+        choose(&offers, embeddings.clone(), true).await.unwrap();
+        let aside = place.path().join("aside");
+        std::fs::rename(&folder, &aside).unwrap();
+        for _ in 0..2 {
+            let fault = choose(&offers, embeddings.clone(), false).await;
+            assert!(matches!(fault, Err(Cause::OfferNotStored { .. })));
+        }
+        let is_on_disk = || Offers::in_folder(&folder).present().has(Route::Embeddings);
+        tokio::select! {
+            () = offers.keep_storing() => {}
+            () = async {
+                sleep(LONGEST_PAUSE).await;
+                std::fs::rename(&aside, &folder).unwrap();
+                assert!(is_on_disk(), "not stored yet");
+                sleep(2 * LONGEST_PAUSE).await;
+                while is_on_disk() {
+                    tokio::task::spawn_blocking(|| ()).await.unwrap();
+                }
+            } => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_not_taken_over_is_told_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let offers = Offers::in_folder(folder.path());
+        let busy = || Cause::Internal {
+            detail: "busy".into(),
+        };
+        let hooks = Choice::Route(Route::Hooks);
+        let failed = offers.choose(hooks.clone(), true, async |_| Err(busy()));
+        assert_eq!(failed.await, Err(busy()));
+        let mut told = None;
+        let again = offers.choose(hooks, true, async |offer| {
+            told = Some(offer);
+            Ok(())
+        });
+        assert!(again.await.unwrap().has(Route::Hooks));
+        assert!(told.is_some_and(|offer| offer.has(Route::Hooks)));
     }
 
     #[test]

@@ -526,6 +526,11 @@ async fn what_ecto_asks_from_outside_is_neither_counted_nor_written_down_and_ope
         ..Limits::default()
     };
     let setting = Setting::new(gateway.address, limits).await;
+    let mut rare = key("phone", 1);
+    rare.grant.rate = Some("2/day".parse().unwrap());
+    let keys = vec![rare];
+    setting.guard.start(gateway.access(), keys).await.unwrap();
+    setting.guard.release();
     let told = setting.guard.activity();
     let own = format!("{HEADER}: {}", watchword().word());
     let forged = format!("{HEADER}: {}", "0".repeat(64));
@@ -544,6 +549,7 @@ async fn what_ecto_asks_from_outside_is_neither_counted_nor_written_down_and_ope
         (activity.passed, activity.refused, activity.last),
         (0, 0, None)
     );
+    assert_eq!(setting.guard.key_uses(), []);
     assert_eq!((ask(&forged, 2).await, ask(&forged, 2).await), (401, 429));
     assert_eq!((ask(&forged, 1).await, ask(&forged, 1).await), (200, 429));
     // A held guard lets nobody pass.
