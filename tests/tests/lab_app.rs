@@ -101,8 +101,8 @@ async fn the_menu_opens_the_real_door_and_quitting_closes_it() {
         .unwrap_or_else(|fault| panic!("{fault}: {}", process.log()));
     item.click("Copy Key").await.unwrap();
     let key = copied_key(&display).await;
-    let (_, answer) = ask(&visitor, &key).await;
-    assert!(answer.contains("ping one"), "{answer}");
+    let (status, answer) = ask(&visitor, &key).await;
+    assert!(answer.contains("ping one"), "{status}: {answer}");
     let (status, _) = ask(&visitor, "ecto_wrong").await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     // The key is in the secret store and in no file.
@@ -193,8 +193,8 @@ async fn the_popover_opens_the_real_door_shows_who_came_and_closes_it() {
         .unwrap();
     click(&session, "[data-do=copy][data-what=key]").await;
     let key = copied_key(&display).await;
-    let (_, answer) = ask(&visitor, &key).await;
-    assert!(answer.contains("ping one"), "{answer}");
+    let (status, answer) = ask(&visitor, &key).await;
+    assert!(answer.contains("ping one"), "{status}: {answer}");
     tell(&session, "/v1/chat/completions · 200").await;
     let (status, _) = ask(&visitor, "ecto_wrong").await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);

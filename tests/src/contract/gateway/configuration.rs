@@ -262,7 +262,11 @@ pub async fn a_restart_closes_the_socket_and_comes_back(world: &dyn GatewayUnder
     let mut rpc = connect(world).await;
     let answer = perform(&mut rpc, "gateway.restart.request", json!({})).await;
     assert_eq!(answer["ok"], true);
-    assert_eq!(answer["status"], "scheduled", "{answer}");
+    // It waits for other requests that are under way, as a change of the configuration is a moment longer than it shows.
+    assert!(
+        ["scheduled", "deferred"].contains(&answer["status"].as_str().unwrap()),
+        "{answer}"
+    );
     let closed = tokio::time::timeout(CHANGE_LIMIT, rpc.closed())
         .await
         .unwrap();
