@@ -27,11 +27,18 @@ async fn try_to_follow(app: &AppHandle) -> zbus::Result<()> {
             .receive_name_owner_changed_with_args(&[(0, WATCHER)])
             .await?
     );
+    // One that came after the icon was tried, and before anybody listened, is told by nothing else.
+    if names.name_has_owner(WATCHER.try_into()?).await? {
+        tell(app, true);
+    }
     while let Some(change) = poll_fn(|context| changes.as_mut().poll_next(context)).await {
-        let appeared = change.args()?.new_owner().is_some();
-        let told = app.clone();
-        // The icon is made on the main thread alone.
-        let _ = app.run_on_main_thread(move || desktop::tray_host_changed(&told, appeared));
+        tell(app, change.args()?.new_owner().is_some());
     }
     Ok(())
+}
+
+fn tell(app: &AppHandle, appeared: bool) {
+    let told = app.clone();
+    // The icon is made on the main thread alone.
+    let _ = app.run_on_main_thread(move || desktop::tray_host_changed(&told, appeared));
 }
