@@ -8,6 +8,8 @@ export type LoginItem = "on" | "off" | "refused" | "unavailable";
 export type NotificationStanding = "shown" | "refused" | "unavailable";
 
 export interface AppView {
+  /** Grows with every change. */
+  order: number;
   report: Report;
   preferences: Preferences;
   system: System;

@@ -53,6 +53,8 @@ function fit() {
 /** @param {AppView | null} next */
 function take(next) {
   const before = view;
+  // An answer may be older than what was told while it was under way.
+  if (next !== null && before !== null && next.order < before.order) return show();
   view = next;
   const refused = next?.refusal;
   if (refused && !isSame(before?.refusal ?? undefined, refused)) local = { ...local, failure: refused };

@@ -106,6 +106,7 @@ function base() {
       strangers: null,
       offer: { routes: [], origins: [] },
     },
+    order: 0,
     preferences: { node: "auto", at_sleep: "close", notifications: true, minutes: 60, metrics: false },
     system: "mac",
     launch_at_login: "off",
@@ -403,7 +404,7 @@ export function standIn(query) {
   /** @param {AppView} next */
   const set = (next) => {
     const { preferences, launch_at_login, system, notifications, tray, settings_aside } = view;
-    view = { ...next, preferences, launch_at_login, system, notifications, tray, settings_aside };
+    view = { ...next, order: view.order + 1, preferences, launch_at_login, system, notifications, tray, settings_aside };
     shown(view);
     return view;
   };
@@ -484,8 +485,8 @@ export function standIn(query) {
       offer({ origins: allowed ? [...origins, origin] : origins.filter((other) => other !== origin) });
       return null;
     },
-    set_preferences: ({ preferences }) => (view = { ...view, preferences, settings_aside: null }),
-    set_launch_at_login: ({ on }) => (view = { ...view, launch_at_login: on ? "on" : "off" }),
+    set_preferences: ({ preferences }) => (view = { ...view, order: view.order + 1, preferences, settings_aside: null }),
+    set_launch_at_login: ({ on }) => (view = { ...view, order: view.order + 1, launch_at_login: on ? "on" : "off" }),
     diagnostics: () => DIAGNOSTICS,
     save_diagnostics: () => "~/Downloads/Ecto diagnostics.txt",
     uninstall: () => ["The door is closed.", "2 settings of OpenClaw are as they were before.", "The key, the logs and the settings are removed."],

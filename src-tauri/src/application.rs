@@ -177,6 +177,7 @@ impl Application {
         let reports = watch::Sender::new(report_at_start(launch.world.kind()));
         let received = reports.subscribe();
         let view = AppView {
+            order: 0,
             report: reports.borrow().clone(),
             preferences: found.preferences(),
             system: SystemName::from(System::current()),
@@ -253,7 +254,9 @@ impl Application {
         self.view.send_if_modified(|view| {
             let before = view.clone();
             change(view);
-            *view != before
+            let changed = *view != before;
+            view.order += u64::from(changed);
+            changed
         });
     }
 
@@ -698,6 +701,18 @@ mod tests {
         No secret store answers here, so the key is kept in /home/ada/.openclaw/ecto-credentials.json, which only you can read.
         Other users can read /home/ada/.openclaw/ecto-credentials.json until Ecto next uses it, which closes it to them. If somebody else uses this machine, make a new key. The settings have a button for it.
         ");
+    }
+
+    #[test]
+    fn a_later_view_has_a_higher_order_and_no_change_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        let app = application(home.path());
+        let first = app.view();
+        app.take_tray(true);
+        assert_eq!(app.view(), first);
+        let answered = app.keep_preferences(Preferences::default()).unwrap();
+        app.take_tray(false);
+        assert!(first.order < answered.order && answered.order < app.view().order);
     }
 
     #[test]

@@ -34,6 +34,10 @@ const FIRST_HEIGHT: f64 = 170.0;
 /// Pressing the button on the icon may take the focus away from the popover first; that click must not open it again.
 const SAME_CLICK: Duration = Duration::from_millis(250);
 
+/// How often it is looked whether the window that was shown is seen, and the pause before it is looked again.
+const SHOWING: u32 = 100;
+const SHOWS_SOON: Duration = Duration::from_millis(10);
+
 /// How long the focus may take from one window of the app to another.
 #[cfg(target_os = "linux")]
 const FOCUS_SETTLES: Duration = Duration::from_millis(50);
@@ -164,6 +168,7 @@ fn try_to_show(
         }
     }
     window.show()?;
+    tell_once_seen(app.clone());
     focus(window);
     Ok(())
 }
@@ -384,6 +389,18 @@ pub fn tell(app: &AppHandle, view: &AppView) {
     if let Err(fault) = window.emit_to(LABEL, EVENT, view) {
         tracing::warn!(%fault, "the page could not be told");
     }
+}
+
+/// What changes while it is being shown is told by nobody: until it is seen, the page is told nothing.
+fn tell_once_seen(app: AppHandle) {
+    tauri::async_runtime::spawn(async move {
+        for _ in 0..SHOWING {
+            if is_seen(&app) {
+                return tell(&app, &app.state::<Arc<Application>>().view());
+            }
+            tokio::time::sleep(SHOWS_SOON).await;
+        }
+    });
 }
 
 /// Whether somebody sees it.

@@ -17,6 +17,8 @@ use crate::refusal::Refusal;
 /// What the app shows. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AppView {
+    /// Grows with every change, so that an older one is never taken for news.
+    pub order: u64,
     /// The host's report.
     pub report: Report,
     /// What the person chose.
@@ -345,6 +347,7 @@ pub mod tests {
         };
         snapshot.exposure = exposure;
         let mut view = AppView {
+            order: 0,
             report: report_at_start(WorldKind::Sandbox),
             preferences: Preferences::default(),
             system: SystemName::Linux,

@@ -395,6 +395,22 @@ test("before the first report nothing is claimed, and the switch can be used alr
   await p.getByRole("heading", { name: "Getting ready" }).waitFor();
 });
 
+test("an answer that is older than what was told meanwhile is not shown", async (t) => {
+  const p = await page(t, { state: "private" });
+  await p.evaluate(() => {
+    const { ask } = window.standIn;
+    window.standIn.ask = async (name, ...argument) => {
+      const answer = await ask(name, ...argument);
+      if (name === "set_preferences") window.standIn.show("public");
+      return answer;
+    };
+  });
+  await p.getByRole("combobox").first().selectOption({ index: 2 });
+  await p.waitForFunction(() => window.standIn.calls.some(([name]) => name === "set_preferences"));
+  await p.waitForTimeout(100);
+  assert.equal(await p.getByRole("heading", { level: 1 }).innerText(), "Public");
+});
+
 test("the code holds the address alone until the key is asked for", async (t) => {
   const p = await page(t, { state: "public" });
   await p.locator("[data-key='code']").click();
