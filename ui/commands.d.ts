@@ -17,6 +17,8 @@ export interface AppView {
   notifications: NotificationStanding;
   tray: boolean;
   starting: boolean;
+  /** A host in a terminal does not answer: the report may no longer be so. */
+  silent: boolean;
   first_run: boolean;
   /** What was chosen in the menu and refused, where the desktop could not be told. */
   refusal: Refusal | null;

@@ -21,8 +21,9 @@ import * as words from "./words.js";
  * @param {AppView} view
  * @returns {{ mood: Mood, title: string, sentence: string }}
  */
-export function headline({ report, first_run, starting }) {
+export function headline({ report, first_run, starting, silent }) {
   const { exposure } = report;
+  if (silent) return { mood: "failed", title: words.titles.silent, sentence: words.sentences.silent };
   if (starting) return { mood: "private", title: words.titles.starting, sentence: words.oneMoment };
   if (report.host === null)
     return { mood: "gone", title: words.titles.gone, sentence: words.message(report.message.what) };
@@ -81,6 +82,7 @@ export function announcement(view) {
   const { report } = view;
   const { title, sentence } = headline(view);
   const { exposure } = report;
+  if (view.silent) return words.announcement(title, sentence, words.sentences.silentNext);
   switch (exposure.state) {
     case "preparing":
       return words.announcement(title, `${words.steps[exposure.step]}.`, exposure.waiting ? words.waits[exposure.waiting.for] : "");
@@ -175,6 +177,8 @@ function bigSwitch(report, described) {
 function body(view, local, now) {
   const { report } = view;
   const { exposure } = report;
+  // What was reported last may no longer be so.
+  if (view.silent) return [group(null, row({ key: "silent", mark: mark("warn", "warning"), label: words.sentences.silentNext })), single("disconnect", words.closeDoor)];
   if (view.starting) return [];
   if (report.host === null) return [group(null, row({ key: "gone", mark: mark("warn", "warning"), label: element("span", {}, ...prose(report.message.next ?? report.message.what)) })), single("again", words.tryAgain)];
   switch (exposure.state) {

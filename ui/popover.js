@@ -68,7 +68,7 @@ function take(next) {
 
 /** While it is private nobody watches the machine, and somebody may have installed what was missing. */
 function lookIfPrivate() {
-  if (!lookDue || view === null || view.starting || view.report.host === null || view.report.exposure.state !== "private") return;
+  if (!lookDue || view === null || view.starting || view.silent || view.report.host === null || view.report.exposure.state !== "private") return;
   lookDue = false;
   // Nobody asked for it, so nobody is told where it is refused.
   host.ask("look").catch(() => {});

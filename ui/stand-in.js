@@ -118,6 +118,7 @@ function base() {
     link: null,
     command: null,
     starting: false,
+    silent: false,
     first_run: false,
   };
 }
@@ -221,6 +222,7 @@ export const states = {
   "first-run-download": () =>
     make({ tailnet: { tailnet: "missing", installer: { installer: "download" } }, gateway: { gateway: "missing" }, key: null }, { first_run: true }),
   starting: () => make({ host: null, tailnet: null, gateway: null, key: null }, { starting: true }),
+  "host-silent": () => ({ ...open(), silent: true }),
   private: () => make({}),
   "private-notice": () =>
     make({

@@ -41,12 +41,14 @@ export const back = "Back";
 export const cancel = "Cancel";
 export const dismiss = "Dismiss";
 export const tryAgain = "Try again";
+export const closeDoor = "Close the door";
 export const copied = "Copied";
 export const oneMoment = "One moment…";
 
 export const titles = {
   starting: "Starting",
   gone: "Not running",
+  silent: "No answer",
   private: "Private",
   preparing: "Getting ready",
   needsYou: "Needs you",
@@ -61,6 +63,8 @@ export const titles = {
 
 export const sentences = {
   gone: "Ecto does not answer. Try again, or quit Ecto and open it anew: the door closes when Ecto ends.",
+  silent: "The Ecto that runs in a terminal does not answer, so nobody knows whether the door is open.",
+  silentNext: "End it there, which closes the door. After Ctrl-Z, type fg there first.",
   private: "Nothing is reachable from the internet.",
   firstRun:
     "Switch on, and your OpenClaw can be reached from anywhere by whoever has the key you get. Nothing else on this machine can.",

@@ -185,6 +185,7 @@ impl Application {
             notifications: NotificationStanding::Shown,
             tray: true,
             starting: true,
+            silent: false,
             first_run: found == Found::Nothing,
             refusal: None,
             settings_aside: (found == Found::Unreadable)
@@ -227,6 +228,11 @@ impl Application {
             view.vault_notices = notices.iter().map(in_words_of_the_app).collect();
             view.starting = false;
         });
+    }
+
+    /// Takes over whether a host in a terminal does not answer.
+    pub fn take_silence(&self, silent: bool) {
+        self.change(|view| view.silent = silent);
     }
 
     /// Takes over whether there is an icon to click.

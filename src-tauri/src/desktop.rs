@@ -110,6 +110,7 @@ fn start(
 ) {
     tauri::async_runtime::spawn(show_changes(app.clone(), application.views()));
     tauri::async_runtime::spawn(take_reports(app.clone(), Arc::clone(application), reports));
+    tauri::async_runtime::spawn(take_silence(Arc::clone(application)));
     tauri::async_runtime::spawn(show_when_asked(app.clone(), instance));
     tauri::async_runtime::spawn(power::follow(Arc::clone(application)));
     #[cfg(target_os = "macos")]
@@ -232,6 +233,14 @@ async fn take_reports(
         }
         application.take_report(after.clone());
         before = after;
+    }
+}
+
+async fn take_silence(application: Arc<Application>) {
+    let mut silence = application.hosting.silence();
+    while silence.changed().await.is_ok() {
+        let silent = *silence.borrow_and_update();
+        application.take_silence(silent);
     }
 }
 

@@ -3,13 +3,15 @@
 //! One host runs at a time. Where `ecto connect` holds the lock, the app shows what that host reports and passes on what
 //! is asked; the moment it ends, the app takes over.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ecto_core::cause::{Cause, Remedy};
+use ecto_core::exposure::Exposure;
 use ecto_core::settings::Settings;
-use ecto_host::client::Client;
+use ecto_host::client::{Client, ClientFault};
 use ecto_host::control::{Desk, Surroundings};
 use ecto_host::host::Host;
 use ecto_host::lock::{HostLock, LockFault};
@@ -36,6 +38,12 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long a host in another process may take to tell how it is before it is said not to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// The pause before such a host is asked again whether it answers.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
 /// Where requests go.
 #[derive(Debug, Clone)]
@@ -71,6 +79,10 @@ pub struct Hosting {
     post: watch::Sender<Post>,
     quit: watch::Sender<Option<Quit>>,
     retry: Notify,
+    /// Whether a host in another process has the lock and does not answer: it may be stopped.
+    silent: watch::Sender<bool>,
+    /// Is told when something is asked of such a host, so that nobody waits for the next look.
+    doubted: Notify,
     failures: AtomicU64,
     notices: Mutex<Vec<VaultNotice>>,
 }
@@ -84,6 +96,8 @@ impl Hosting {
             post: watch::Sender::new(Post::Closed),
             quit: watch::Sender::new(None),
             retry: Notify::new(),
+            silent: watch::Sender::new(false),
+            doubted: Notify::new(),
             failures: AtomicU64::new(0),
             notices: Mutex::default(),
         }
@@ -147,6 +161,11 @@ impl Hosting {
         notices.clone()
     }
 
+    /// Whether a host in another process does not answer, now and from now on.
+    pub fn silence(&self) -> watch::Receiver<bool> {
+        self.silent.subscribe()
+    }
+
     /// Whether there is a host, here or in another process.
     pub fn is_there(&self) -> bool {
         !matches!(*self.post.borrow(), Post::Closed)
@@ -168,9 +187,31 @@ impl Hosting {
         };
         let answer = match reached {
             Reached::Own(desk) => desk.answer(request).await,
-            Reached::Other(mut client) => client.ask(&request).await?,
+            Reached::Other(client) => self.ask_other(client, &request).await?,
         };
         Ok(answer.settle()?)
+    }
+
+    /// Asks a host in another process, as long as that answers at all.
+    async fn ask_other(
+        &self,
+        mut client: Client,
+        request: &Request,
+    ) -> Result<Answer, ClientFault> {
+        // A stopped host does what it finds when it goes on. It should find nothing that was refused, but for closing.
+        if *request != Request::Disconnect {
+            tokio::time::timeout(ANSWERS_WITHIN, client.ask(&Request::Status))
+                .await
+                .unwrap_or(Err(ClientFault::Silent))?;
+        }
+        let mut silent = self.silence();
+        let mut answer = pin!(client.ask(request));
+        self.doubted.notify_one();
+        tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            Ok(_) = silent.wait_for(|silent| *silent) => Err(ClientFault::Silent),
+        }
     }
 
     /// Waits for a host, and has one started where that failed before; `None` once that fails again. One in another
@@ -197,7 +238,16 @@ impl Hosting {
     }
 
     fn not_started(&self) -> Refusal {
-        let message = self.reports.borrow().message.clone();
+        let report = self.reports.borrow();
+        // What is shown may be older than a host that has still to report.
+        if !matches!(report.snapshot.exposure, Exposure::Blocked { .. }) {
+            return Refusal::new(
+                "not_started",
+                "Ecto is not ready yet.",
+                "Wait a moment, then try again. If another Ecto runs in a terminal, end it there.",
+            );
+        }
+        let message = report.message.clone();
         Refusal {
             code: "not_started".to_owned(),
             what: format!("Ecto is not ready. {}", message.what),
@@ -297,6 +347,7 @@ impl Hosting {
         let Ok(mut reports) = client.watch().await else {
             return tokio::time::sleep(LOOK_AGAIN).await;
         };
+        let mut watched = pin!(self.watch_over());
         loop {
             tokio::select! {
                 report = reports.next() => match report {
@@ -306,10 +357,51 @@ impl Hosting {
                     }
                     Ok(None) | Err(_) => break,
                 },
+                () = &mut watched => {}
                 _ = self.quit_asked() => break,
             }
         }
+        self.set_silent(false);
         self.post.send_replace(Post::Closed);
+    }
+
+    /// Finds out again and again whether the host in another process answers.
+    async fn watch_over(&self) {
+        loop {
+            let mut asked = pin!(self.hear());
+            if tokio::time::timeout(ANSWERS_WITHIN, &mut asked)
+                .await
+                .is_err()
+            {
+                tracing::warn!("the host in another process does not answer");
+                self.set_silent(true);
+                // Whoever asks for something is told so, and need not wait for the first report.
+                self.post.send_replace(Post::Other);
+                asked.await;
+            }
+            self.set_silent(false);
+            tokio::select! {
+                () = self.doubted.notified() => {}
+                () = tokio::time::sleep(LISTEN_AGAIN) => {}
+            }
+        }
+    }
+
+    /// Waits until that host says anything, or is gone, which [`follow`](Self::follow) sees by itself.
+    async fn hear(&self) {
+        if let Ok(client) = Client::connect(&self.launch.socket).await
+            && let Ok(mut reports) = client.watch().await
+        {
+            let _ = reports.next().await;
+        }
+    }
+
+    fn set_silent(&self, is_silent: bool) {
+        self.silent.send_if_modified(|silent| {
+            let changed = *silent != is_silent;
+            *silent = is_silent;
+            changed
+        });
     }
 
     /// Shows why no host runs, until somebody asks for something; where waiting may help, it is tried again by itself.
@@ -340,7 +432,6 @@ fn cause_of(fault: WorldFault) -> Cause {
 
 #[cfg(test)]
 mod tests {
-    use ecto_core::exposure::Exposure;
     use ecto_core::tailnet::NodeChoice;
     use ecto_host::report::WorldKind;
 

@@ -10,6 +10,10 @@ use ecto_platform::clipboard::CopyFault;
 use ecto_platform::folders::FolderFault;
 use serde::Serialize;
 
+/// Said of a host that is there and says nothing. What was shown last may no longer be so.
+pub const HOST_SILENT: &str =
+    "The Ecto that runs in a terminal does not answer, so nobody knows whether the door is open.";
+
 /// Why something was not done: a stable code, and the sentences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusal {
@@ -130,8 +134,8 @@ impl From<ClientFault> for Refusal {
             ),
             ClientFault::Silent => Self::new(
                 "host_silent",
-                "The Ecto that runs in a terminal does not answer.",
-                "End it there, then connect again.",
+                HOST_SILENT,
+                "End it there, which closes the door. After Ctrl-Z, type fg there first.",
             ),
             ClientFault::NotUnderstood { .. } => Self::other_version(),
         }

@@ -123,7 +123,7 @@ fn change(
 
 fn looks_of(view: &AppView) -> (Mood, String, Menu) {
     (
-        Mood::of(&view.report.snapshot.exposure),
+        view.mood(),
         menu::tooltip(view),
         Menu::of(view, std::process::id()),
     )

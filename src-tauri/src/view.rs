@@ -33,6 +33,8 @@ pub struct AppView {
     pub tray: bool,
     /// Whether no host has reported yet.
     pub starting: bool,
+    /// Whether a host in a terminal does not answer: the report may no longer be so.
+    pub silent: bool,
     /// Whether nobody has chosen anything yet.
     pub first_run: bool,
     /// What was chosen in the menu and refused, where the desktop could not be told.
@@ -48,6 +50,15 @@ pub struct AppView {
 }
 
 impl AppView {
+    /// The mood of what is known.
+    pub fn mood(&self) -> Mood {
+        match (self.silent, self.starting) {
+            (true, _) => Mood::Failed,
+            (false, true) => Mood::Working,
+            (false, false) => Mood::of(&self.report.snapshot.exposure),
+        }
+    }
+
     /// Takes over a report, in the words of the app.
     pub fn take_report(&mut self, report: Report) {
         let exposure = &report.snapshot.exposure;
@@ -355,6 +366,7 @@ pub mod tests {
             notifications: NotificationStanding::Shown,
             tray: true,
             starting: false,
+            silent: false,
             first_run: false,
             refusal: None,
             settings_aside: None,

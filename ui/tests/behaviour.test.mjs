@@ -395,6 +395,15 @@ test("before the first report nothing is claimed, and the switch can be used alr
   await p.getByRole("heading", { name: "Getting ready" }).waitFor();
 });
 
+test("a host that does not answer is not said to be open or closed, and can be asked to close", async (t) => {
+  const p = await page(t, { state: "host-silent" });
+  await p.getByRole("heading", { name: "No answer" }).waitFor();
+  assert.doesNotMatch(await p.locator("main").innerText(), /Private|Public|https:/);
+  await p.getByRole("button", { name: "Close the door" }).click();
+  const asked = await p.evaluate(() => window.standIn.calls.map(([name]) => name));
+  assert.ok(asked.includes("disconnect"), asked.join());
+});
+
 test("an answer that is older than what was told meanwhile is not shown", async (t) => {
   const p = await page(t, { state: "private" });
   await p.evaluate(() => {

@@ -6,6 +6,7 @@ use ecto_core::step::Step;
 use ecto_core::words;
 use serde::Serialize;
 
+use crate::refusal::HOST_SILENT;
 use crate::view::{AppView, LINK_IS_INSIDE, LoginItem, Mood, without_link};
 
 const CONNECT: &str = "Connect";
@@ -121,13 +122,14 @@ impl Menu {
             label: label.to_owned(),
         };
         let exposure = &view.report.snapshot.exposure;
-        let mut entries = vec![Entry::State(state(exposure)), Entry::Separator];
+        let mut entries = vec![Entry::State(title(view)), Entry::Separator];
         let trouble = view.report.trouble.as_ref();
         let waits_for_connect = trouble.is_some_and(|trouble| trouble.remedy == Remedy::Ask);
         if view.report.snapshot.wanted.is_public() && waits_for_connect {
             entries.push(item(Action::Connect, CONNECT_AGAIN));
         }
         entries.push(match exposure {
+            _ if view.silent => item(Action::Disconnect, DISCONNECT),
             Exposure::Private => item(Action::Connect, CONNECT),
             Exposure::Preparing { .. } => item(Action::Disconnect, CANCEL),
             Exposure::Public { .. } | Exposure::Closing => item(Action::Disconnect, DISCONNECT),
@@ -165,7 +167,7 @@ impl Menu {
 }
 
 fn quit(view: &AppView, process: u32) -> &'static str {
-    let elsewhere = view.report.host.is_some_and(|host| host != process);
+    let elsewhere = view.silent || view.report.host.is_some_and(|host| host != process);
     let closed = match view.report.snapshot.exposure {
         Exposure::Private
         | Exposure::Blocked {
@@ -187,8 +189,17 @@ fn quit(view: &AppView, process: u32) -> &'static str {
     }
 }
 
+/// What is known, in a few words.
+fn title(view: &AppView) -> String {
+    match (view.silent, view.starting) {
+        (true, _) => "No answer".to_owned(),
+        (false, true) => "Starting".to_owned(),
+        (false, false) => state(&view.report.snapshot.exposure),
+    }
+}
+
 /// How it is, in a few words.
-pub fn state(exposure: &Exposure) -> String {
+fn state(exposure: &Exposure) -> String {
     let doing = |step: &Step| {
         let line = words::step(*step);
         let mut characters = line.chars();
@@ -226,7 +237,13 @@ pub fn state(exposure: &Exposure) -> String {
 /// look on.
 pub fn tooltip(view: &AppView) -> String {
     let exposure = &view.report.snapshot.exposure;
-    let title = state(exposure);
+    let title = title(view);
+    if view.silent {
+        return format!("Ecto: {title}. {HOST_SILENT}");
+    }
+    if view.starting {
+        return format!("Ecto: {title}");
+    }
     let detail = match exposure {
         Exposure::Preparing {
             waiting: Some(waiting),
@@ -294,6 +311,26 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said_to_be_private() {
+        let mut view = view_of("private");
+        let mut told = Vec::new();
+        for (silent, starting) in [(true, true), (true, false), (false, true)] {
+            (view.silent, view.starting) = (silent, starting);
+            assert_ne!(view.mood(), Mood::Private);
+            let (menu, tooltip) = (lines(&Menu::of(&view, 7)), tooltip(&view));
+            told.push(format!("{menu}\n  {tooltip}"));
+        }
+        insta::assert_snapshot!(told.join("\n"), @r"
+        (No answer) | - | Disconnect | - | Open Ecto | [ ] Open at Login | Settings… | - | Quit (Ecto in the Terminal Goes On)
+          Ecto: No answer. The Ecto that runs in a terminal does not answer, so nobody knows whether the door is open.
+        (No answer) | - | Disconnect | - | Open Ecto | [ ] Open at Login | Settings… | - | Quit (Ecto in the Terminal Goes On)
+          Ecto: No answer. The Ecto that runs in a terminal does not answer, so nobody knows whether the door is open.
+        (Starting) | - | Connect | - | Open Ecto | [ ] Open at Login | Settings… | - | Quit
+          Ecto: Starting
+        ");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The host in the app, and one in another process.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ecto_tests::desktop::{Child, LIMIT, Output, Screen, ScriptedHost, TrayHost};
+use ecto_tests::desktop::{App, Child, Display, LIMIT, Output, Screen, ScriptedHost, TrayHost};
 use rustix::process::Signal;
+use serde_json::json;
 
-use super::{Running, desktop, dismiss, picture, says, wait_for};
+use super::{Opened, Running, ask, desktop, dismiss, picture, says, wait_for};
 
 #[tokio::test]
 async fn a_second_start_shows_the_first_as_a_window() {
@@ -79,8 +80,11 @@ async fn quit_closes_the_door_and_it_stays_so_while_a_kill_does_not_change_what_
 
     let _last = running.app.start(&running.display).unwrap();
     let item = running.tray.item().await.unwrap();
-    let menu = item.wait_for_menu(|menu| says(menu, "Quit")).await.unwrap();
-    assert!(says(&menu, "Private"), "{:?}", menu.labels());
+    let first = item
+        .wait_for_menu(|menu| says(menu, "Quit") && !says(menu, "Starting"))
+        .await
+        .unwrap();
+    assert!(says(&first, "Private"), "{:?}", first.labels());
 }
 
 #[tokio::test]
@@ -88,19 +92,7 @@ async fn a_host_in_a_terminal_is_followed_and_taken_over_from_when_it_dies() {
     let Some((display, app)) = desktop().await else {
         return;
     };
-    let mut command = Child::start(
-        app.program(),
-        ["connect", "--sandbox"],
-        app.environment(&display),
-        &display.folder().join("connect.txt"),
-        Output::Logged,
-    )
-    .unwrap();
-    let begun = std::time::Instant::now();
-    while !app.sandbox().join("run/ecto.sock").exists() {
-        assert!(begun.elapsed() < LIMIT, "{}", command.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let mut command = in_terminal(&display, &app).await;
     let running = Running::start(display, app).await;
     let menu = running
         .item
@@ -118,4 +110,85 @@ async fn a_host_in_a_terminal_is_followed_and_taken_over_from_when_it_dies() {
         says(menu, "Public") && says(menu, "Quit and Close the Door")
     };
     running.item.wait_for_menu(is_own).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stopped_host_in_a_terminal_is_said_not_to_answer_until_it_goes_on() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let command = in_terminal(&display, &app).await;
+    let opened = Opened::start(display, app).await;
+    wait_for(&opened.item, "Public").await;
+    opened.title("Public").await;
+
+    command.signal(Signal::STOP).unwrap();
+    let asked = Instant::now();
+    let refused = ask(&opened.session, "disconnect", json!({}))
+        .await
+        .unwrap_err();
+    assert_eq!(refused["code"], "host_silent");
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    opened.title("No answer").await;
+    let menu = opened
+        .item
+        .wait_for_menu(|menu| says(menu, "No answer"))
+        .await
+        .unwrap();
+    assert!(!says(&menu, "Private") && !says(&menu, "Public"));
+    assert!(says(&menu, "Disconnect"), "{:?}", menu.labels());
+    for (name, argument) in [("look", json!({})), ("connect", json!({ "minutes": 15 }))] {
+        let refused = ask(&opened.session, name, argument).await.unwrap_err();
+        assert_eq!(refused["code"], "host_silent", "{name}");
+    }
+
+    // It still finds what would close it, and nothing that would open it.
+    command.signal(Signal::CONT).unwrap();
+    opened.title("Private").await;
+    wait_for(&opened.item, "Private").await;
+}
+
+#[tokio::test]
+async fn beside_a_stopped_host_the_app_claims_nothing_from_its_start() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let command = in_terminal(&display, &app).await;
+    command.signal(Signal::STOP).unwrap();
+    let mut tray = TrayHost::start(&display).await.unwrap();
+    let process = app.start(&display).unwrap();
+    let item = tray.item().await.unwrap();
+    let begun = Instant::now();
+    loop {
+        let menu = item.menu().await.unwrap();
+        assert!(!says(&menu, "Private"), "{:?}", menu.labels());
+        let tooltip = item.tooltip().await.unwrap().text;
+        assert!(!tooltip.contains("Private"), "{tooltip}");
+        if says(&menu, "No answer") {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "{:?}", menu.labels());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    command.signal(Signal::CONT).unwrap();
+    wait_for(&item, "Public").await;
+    drop(process);
+}
+
+/// A host in a terminal, as soon as it can be asked.
+async fn in_terminal(display: &Display, app: &App) -> Child {
+    let command = Child::start(
+        app.program(),
+        ["connect", "--sandbox"],
+        app.environment(display),
+        &display.folder().join("connect.txt"),
+        Output::Logged,
+    )
+    .unwrap();
+    let begun = Instant::now();
+    while !app.sandbox().join("run/ecto.sock").exists() {
+        assert!(begun.elapsed() < LIMIT, "{}", command.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    command
 }

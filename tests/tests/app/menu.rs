@@ -14,6 +14,7 @@ async fn the_menu_connects_and_disconnects_and_quits() {
     let mut host = TrayHost::start(&display).await.unwrap();
     let mut process = app.start(&display).unwrap();
     let item = host.item().await.unwrap();
+    wait_for(&item, "Private").await;
     assert!(
         item.tooltip()
             .await
