@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ecto_tests::desktop::LIMIT;
 use serde_json::{Value, json};
 
-use super::{Opened, ask, desktop_for, picture};
+use super::{Opened, ask, desktop_for, picture, wait_for};
 
 #[tokio::test]
 async fn a_request_is_seen_in_the_window_as_it_comes() {
@@ -66,6 +66,8 @@ async fn a_route_is_allowed_in_the_window_and_forbidden_in_a_terminal() {
         .wait_for_text(|text| text.contains(has_no_hooks))
         .await;
     picture(&opened.display, "app-hooks-off.png");
+    // The window may know it a moment before the door is open.
+    wait_for(&opened.item, "Disconnect").await;
     opened.item.click("Disconnect").await.unwrap();
     // The window follows what is done elsewhere, although nothing is public.
     opened.route(&["forbid", "hooks"]).await;
