@@ -23,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 
+use crate::copied::Copied;
 use crate::diagnostics;
 use crate::hosting::{Hosting, Quit};
 use crate::keys::{NewKey, key_name};
@@ -159,8 +160,7 @@ pub struct Application {
     preferences: PreferencesFile,
     login: Login,
     board: Board,
-    /// What was copied last and is to be kept from whoever comes next.
-    copied: Mutex<Option<SecretString>>,
+    copied: Arc<Copied>,
     /// The diagnostics as they were shown, so that just these are saved.
     diagnosed: Mutex<Option<String>>,
     uninstall: watch::Sender<Uninstall>,
@@ -200,7 +200,7 @@ impl Application {
             preferences,
             login,
             board: Board::default(),
-            copied: Mutex::default(),
+            copied: Arc::default(),
             diagnosed: Mutex::default(),
             uninstall: watch::Sender::default(),
             unsettled: Notify::new(),
@@ -382,11 +382,14 @@ impl Application {
         self.board
             .copy_secret(System::current(), environment, secret.clone())
             .await?;
-        *locked(&self.copied) = Some(secret.clone());
-        let board = self.board.clone();
+        let number = self.copied.remember(secret.clone());
+        let (board, copied) = (self.board.clone(), Arc::clone(&self.copied));
         let kept = Duration::from_secs(self.launch.options.secret_kept);
         tokio::spawn(async move {
             tokio::time::sleep(kept).await;
+            if copied.is_copied_again(number, &secret) {
+                return;
+            }
             if let Err(fault) = board.clear_secret(secret).await {
                 tracing::warn!(%fault, "the clipboard was not cleared");
             }
@@ -396,7 +399,7 @@ impl Application {
 
     /// Empties the clipboard of a secret that is still in it, since nobody does that once the app has ended.
     pub async fn clear_copied(&self) {
-        let Some(secret) = locked(&self.copied).take() else {
+        let Some(secret) = self.copied.take() else {
             return;
         };
         if let Err(fault) = self.board.clear_secret(secret).await {

@@ -6,6 +6,7 @@
 
 mod application;
 mod commands;
+mod copied;
 mod desktop;
 mod diagnostics;
 mod hosting;

@@ -96,6 +96,24 @@ async fn a_copied_key_goes_from_the_clipboard_by_itself_and_nothing_else_does() 
 }
 
 #[tokio::test]
+async fn a_key_that_is_copied_again_stays_as_long_as_the_first_time() {
+    const KEPT: Duration = Duration::from_secs(4);
+    let Some((display, app)) = desktop_for(&["--sandbox", "--secret-kept", "4"]).await else {
+        return;
+    };
+    let opened = Opened::start(display, app).await;
+    opened.connect().await;
+    let clipboard = Clipboard::of(&opened.display).unwrap();
+    let what = json!({ "what": "key" });
+    ask(&opened.session, "copy", what.clone()).await.unwrap();
+    tokio::time::sleep(KEPT / 4).await;
+    let again = std::time::Instant::now();
+    ask(&opened.session, "copy", what).await.unwrap();
+    clipboard.wait_for(str::is_empty).await.unwrap();
+    assert!(again.elapsed() >= KEPT, "{:?}", again.elapsed());
+}
+
+#[tokio::test]
 async fn the_codes_in_the_page_are_read_as_address_and_key() {
     let Some((display, app)) = desktop().await else {
         return;
