@@ -31,7 +31,7 @@ use crate::launch::Launch;
 use crate::login::Login;
 use crate::qr;
 use crate::refusal::Refusal;
-use crate::view::{self, AppView, NotificationStanding, SystemName, report_at_start};
+use crate::view::{self, AppView, LoginItem, NotificationStanding, SystemName, report_at_start};
 
 /// How long a host that was asked to end may take to be seen to end.
 const HOST_ENDS: Duration = Duration::from_secs(1);
@@ -523,10 +523,20 @@ impl Application {
     }
 
     /// Takes Ecto off this machine, by the command that does the same in a terminal; the app ends afterwards.
+    ///
+    /// Its login item goes first: whoever quits meanwhile ends the app, while the command goes on by itself.
     pub async fn uninstall(&self) -> Result<Vec<String>, Refusal> {
         self.uninstall.send_replace(Uninstall::UnderWay);
-        let done = self.take_off().await;
+        let opened_at_login = self.login.state() == LoginItem::On;
+        let login = self.login.set(false);
+        let mut done = self.take_off().await;
+        if let (Ok(lines), Err(refusal)) = (&mut done, login) {
+            lines.push(refusal.to_string());
+        }
         if done.is_err() {
+            if opened_at_login && let Err(refusal) = self.login.set(true) {
+                tracing::warn!(%refusal, "Ecto no longer opens at login");
+            }
             // How far it came is not known.
             self.unsettled.notify_one();
             if let Err(fault) = self.launch.folders.create() {
@@ -564,14 +574,10 @@ impl Application {
             let first = first.unwrap_or("it said nothing");
             return Err(not_done(first.trim_end_matches('.').to_owned()));
         }
-        let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout)
+        Ok(String::from_utf8_lossy(&output.stdout)
             .lines()
             .map(str::to_owned)
-            .collect();
-        if let Err(refusal) = self.login.set(false) {
-            lines.push(refusal.to_string());
-        }
-        Ok(lines)
+            .collect())
     }
 
     /// Whether Ecto is being taken off this machine. Its host ends on the way, and the app does not.

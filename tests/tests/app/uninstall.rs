@@ -163,6 +163,10 @@ async fn where_the_key_cannot_be_removed_it_says_so_and_the_app_goes_on_until_it
     std::fs::rename(&kept, &aside).unwrap();
     std::fs::create_dir(&kept).unwrap();
 
+    let at_login = json!({ "on": true });
+    ask(&opened.session, "set_launch_at_login", at_login)
+        .await
+        .unwrap();
     opened.click("[data-key=open-settings]").await;
     opened.click("[data-key=open-uninstall]").await;
     // As a removal does that fails after it removed them.
@@ -179,8 +183,9 @@ async fn where_the_key_cannot_be_removed_it_says_so_and_the_app_goes_on_until_it
             .await
             .contains("The secret store does not answer")
     );
-    let report = opened.report().await;
-    assert_eq!(report["wanted"]["wanted"], "private", "{report}");
+    let view = ask(&opened.session, "view", json!({})).await.unwrap();
+    assert_eq!(view["report"]["wanted"]["wanted"], "private", "{view}");
+    assert_eq!(view["launch_at_login"], "on", "as it was before");
     // Started once more, it is this one that shows itself, although its files were gone meanwhile.
     dismiss(&opened.display, &opened.screen, opened.pid).await;
     let mut again = opened.app.start(&opened.display).unwrap();
