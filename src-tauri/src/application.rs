@@ -9,7 +9,7 @@ use ecto_core::Timestamp;
 use ecto_core::cause::Cause;
 use ecto_core::gateway::RestoredKey;
 use ecto_core::ports::RequestLine;
-use ecto_core::snapshot::KeyView;
+use ecto_core::snapshot::{KeyState, KeyView};
 use ecto_core::tailnet::Link;
 use ecto_core::words;
 use ecto_host::preferences::{AtSleep, Found, OpenFor, Preferences, PreferencesFile};
@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::copied::Copied;
 use crate::diagnostics;
-use crate::hosting::{Hosting, Quit};
+use crate::hosting::{Hosting, Noticed, Quit};
 use crate::keys::{NewKey, key_name};
 use crate::launch::Launch;
 use crate::login::Login;
@@ -225,7 +225,11 @@ impl Application {
         let notices = self.hosting.notices();
         self.change(|view| {
             view.take_report(report);
-            view.vault_notices = notices.iter().map(in_words_of_the_app).collect();
+            let keys = &view.report.snapshot.keys;
+            let in_force = notices.iter().filter(|noticed| !is_over(noticed, keys));
+            view.vault_notices = in_force
+                .map(|noticed| in_words_of_the_app(&noticed.notice))
+                .collect();
             view.starting = false;
         });
     }
@@ -629,7 +633,23 @@ fn in_words_of_the_app(notice: &VaultNotice) -> String {
             "No secret store answers here, so the key is kept in {}, which only you can read.",
             path.display()
         ),
-        VaultNotice::OpenToOthers { .. } => format!("{notice} The settings have a button for it."),
+        VaultNotice::OpenToOthers { .. } => {
+            format!("{notice} They are under Keys in the settings.")
+        }
+    }
+}
+
+/// Whether nobody has to know it any more. What others may have read is of no use to them once no key is good that was there.
+fn is_over(noticed: &Noticed, keys: &[KeyView]) -> bool {
+    let is_of_no_use = |key: &KeyView| match key.state {
+        KeyState::Expired => true,
+        KeyState::Good => {
+            key.made.is_some_and(|made| made > noticed.at) && key.earlier_until.is_none()
+        }
+    };
+    match noticed.notice {
+        VaultNotice::FileInstead { .. } => false,
+        VaultNotice::OpenToOthers { .. } => !keys.is_empty() && keys.iter().all(is_of_no_use),
     }
 }
 
@@ -664,6 +684,8 @@ fn no_link() -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use ecto_core::key::Key;
+
     use super::*;
 
     fn application(home: &std::path::Path) -> Arc<Application> {
@@ -714,7 +736,7 @@ mod tests {
         .map(|notice| in_words_of_the_app(&notice));
         insta::assert_snapshot!(told.join("\n"), @r"
         No secret store answers here, so the key is kept in /home/ada/.openclaw/ecto-credentials.json, which only you can read.
-        Other users can read /home/ada/.openclaw/ecto-credentials.json until Ecto next uses it, which closes it to them. If somebody else uses this machine, make a new key. The settings have a button for it.
+        Other users can read /home/ada/.openclaw/ecto-credentials.json until Ecto next uses it, which closes it to them. If somebody else uses this machine, replace every key. They are under Keys in the settings.
         ");
     }
 
@@ -728,6 +750,29 @@ mod tests {
         let answered = app.keep_preferences(Preferences::default()).unwrap();
         app.take_tray(false);
         assert!(first.order < answered.order && answered.order < app.view().order);
+    }
+
+    #[test]
+    fn that_others_could_read_the_keys_is_told_until_each_was_replaced() {
+        let at = "2026-11-22T10:00:00Z".parse().unwrap();
+        let later = "2026-11-22T10:00:01Z".parse().unwrap();
+        let noticed = |notice| Noticed { at, notice };
+        let path = std::path::PathBuf::from("/home/ada/.openclaw/ecto-credentials.json");
+        let open = noticed(VaultNotice::OpenToOthers { path: path.clone() });
+        let key = |made| Key::first("ecto_made-up".into(), made).view(later, None);
+        assert!(!is_over(&open, &[]), "the keys are not read");
+        assert!(!is_over(&open, &[key(Some(later)), key(Some(at))]));
+        assert!(!is_over(&open, &[key(Some(later)), key(None)]));
+        assert!(is_over(&open, &[key(Some(later)), key(Some(later))]));
+        let mut key_before_is_good = key(Some(later));
+        key_before_is_good.earlier_until = Some(later);
+        assert!(!is_over(&open, &[key_before_is_good]));
+        let mut expired = key(Some(at));
+        expired.state = KeyState::Expired;
+        assert!(is_over(&open, &[key(Some(later)), expired]));
+        let detail = "nobody answers".into();
+        let file = noticed(VaultNotice::FileInstead { path, detail });
+        assert!(!is_over(&file, &[key(Some(later))]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ecto_core::Timestamp;
 use ecto_core::cause::{Cause, Remedy};
 use ecto_core::exposure::Exposure;
 use ecto_core::settings::Settings;
@@ -62,6 +63,15 @@ enum Reached {
     Other(Client),
 }
 
+/// Something about the secret store, and when it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noticed {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub notice: VaultNotice,
+}
+
 /// How the app is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quit {
@@ -84,7 +94,7 @@ pub struct Hosting {
     /// Is told when something is asked of such a host, so that nobody waits for the next look.
     doubted: Notify,
     failures: AtomicU64,
-    notices: Mutex<Vec<VaultNotice>>,
+    notices: Mutex<Vec<Noticed>>,
 }
 
 impl Hosting {
@@ -156,7 +166,7 @@ impl Hosting {
     }
 
     /// What a person should be told about where the host in this process keeps its secrets.
-    pub fn notices(&self) -> Vec<VaultNotice> {
+    pub fn notices(&self) -> Vec<Noticed> {
         let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         notices.clone()
     }
@@ -280,7 +290,10 @@ impl Hosting {
         for notice in &world.notices {
             tracing::warn!(%notice, "about the secret store");
         }
-        *self.notices.lock().unwrap_or_else(PoisonError::into_inner) = world.notices;
+        let at = Timestamp::now();
+        let noticed = world.notices.into_iter();
+        *self.notices.lock().unwrap_or_else(PoisonError::into_inner) =
+            noticed.map(|notice| Noticed { at, notice }).collect();
         let settings = Settings {
             // A stand-in's link leads nowhere.
             open_links: launch.world == WorldChoice::Real,

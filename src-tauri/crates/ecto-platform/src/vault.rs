@@ -73,7 +73,7 @@ impl fmt::Display for VaultNotice {
             ),
             Self::OpenToOthers { path } => write!(
                 formatter,
-                "Other users can read {} until Ecto next uses it, which closes it to them. If somebody else uses this machine, make a new key.",
+                "Other users can read {} until Ecto next uses it, which closes it to them. If somebody else uses this machine, replace every key.",
                 path.display()
             ),
         }
