@@ -223,7 +223,7 @@ async fn take_reports(
     let mut before = reports.borrow_and_update().clone();
     while reports.changed().await.is_ok() {
         let after = reports.borrow_and_update().clone();
-        let wanted = application.view().preferences.notifications && !popover::is_seen(&app);
+        let wanted = application.view().preferences.notifications && !popover::is_looked_at(&app);
         if let Some(told) = notice::between(&before, &after)
             && wanted
         {

@@ -409,6 +409,14 @@ pub fn is_seen(app: &AppHandle) -> bool {
         .is_some_and(|window| window.is_visible().unwrap_or(false))
 }
 
+/// Whether somebody looks at it. A window may be behind others or on another workspace; only with the focus is it looked at.
+pub fn is_looked_at(app: &AppHandle) -> bool {
+    let is_window = app.state::<Popover>().is_window.load(Ordering::SeqCst);
+    app.get_webview_window(LABEL).is_some_and(|window| {
+        window.is_visible().unwrap_or(false) && (!is_window || window.is_focused().unwrap_or(false))
+    })
+}
+
 /// Hides it when it loses the focus, and hides it in place of closing it.
 pub fn on_window_event(window: &Window, event: &WindowEvent) {
     if window.label() != LABEL {

@@ -1,9 +1,11 @@
 //! What the desktop is told.
 
+use std::time::Duration;
+
 use ecto_core::cause::{Cause, ReachCause};
 use ecto_core::exposure::{Exposure, Reach};
 use ecto_core::snapshot::Notice;
-use ecto_tests::desktop::{App, Display, Notifications, ScriptedHost};
+use ecto_tests::desktop::{App, Display, LIMIT, Notifications, OtherWindow, ScriptedHost};
 use serde_json::json;
 
 use super::{Opened, Running, desktop, dismiss, picture, wait_for};
@@ -98,6 +100,31 @@ async fn what_goes_wrong_is_told_to_those_who_do_not_look() {
         assert_eq!(notifications.next().await.unwrap().title, title);
     }
     assert_eq!(notifications.rest(), []);
+}
+
+#[tokio::test]
+async fn a_window_behind_another_does_not_count_as_looked_at() {
+    let Some((display, app, host)) = scripted(desktop().await) else {
+        return;
+    };
+    let mut notifications = Notifications::start(&display).await.unwrap();
+    let running = Running::start(display, app).await;
+    let mut again = running.app.start(&running.display).unwrap();
+    assert!(again.ended(LIMIT).await.unwrap().success());
+    let pid = running.process.pid();
+    running.screen.wait_for_text(pid).await.unwrap();
+    let _other = OtherWindow::open(&running.display).unwrap();
+    // As long as the focus takes to settle.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(running.screen.window(pid).unwrap().is_some());
+    go_wrong(&host, &running.item).await;
+    for title in [
+        "Public",
+        "Not reachable from the internet",
+        "The door closed unexpectedly",
+    ] {
+        assert_eq!(notifications.next().await.unwrap().title, title);
+    }
 }
 
 #[tokio::test]
