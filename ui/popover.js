@@ -151,7 +151,8 @@ function open(panel, opener) {
   focusOn(null);
   if (panel === "diagnostics") void readDiagnostics();
   if (panel === "code") void draw("url");
-  if (panel === "keys") void readKeys();
+  // Where the keys cannot be read, more than one is replaced.
+  if (panel === "keys" || (panel === "regenerate" && view?.report.keys.length === 0)) void readKeys();
   if (panel === "requests") void readRequests();
 }
 

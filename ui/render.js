@@ -64,7 +64,7 @@ function panel(view, local, now) {
     case "settings":
       return settings(view, local);
     case "regenerate":
-      return withRefusal(regenerate(local), local);
+      return withRefusal(regenerate(view.report, local), local);
     case "restart":
       return withRefusal(restart(local), local);
     case "restore":

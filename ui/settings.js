@@ -5,8 +5,12 @@ import { icon, spinner } from "./icons.js";
 import { button, choice, doorway, doorwayRow, group, prose, question, refusal, row, settingName, switchRow, titleBar, wayOut } from "./parts.js";
 import * as words from "./words.js";
 
+/** @import { Report } from "./bindings.js" */
 /** @import { AppView } from "./commands.js" */
 /** @import { Local } from "./render.js" */
+
+/** The code of stored keys that cannot be read. */
+const DAMAGED = "vault_damaged";
 
 /**
  * @param {AppView} view
@@ -55,9 +59,13 @@ export function settings({ report, preferences, system, launch_at_login, notific
   );
 }
 
-/** @param {Local} local */
-export function regenerate(local) {
-  return question({ ...words.regenerate, what: "regenerate_key", busy: local.busy });
+/**
+ * @param {Report} report
+ * @param {Local} local
+ */
+export function regenerate({ exposure, vault }, { failure, busy }) {
+  const damaged = (exposure.state === "blocked" && exposure.cause.code === DAMAGED) || failure?.code === DAMAGED;
+  return question({ ...(damaged ? words.startAnew(vault) : words.regenerate), what: "regenerate_key", busy });
 }
 
 /** @param {Local} local */

@@ -298,6 +298,13 @@ export const states = {
       what: "Tailscale blocks incoming connections on this machine, and with them Funnel.",
       next: "Turn that off with `tailscale set --shields-up=false`. Ecto goes on by itself after that.",
     }, { command: "tailscale set --shields-up=false" }),
+  "blocked-damaged": () => {
+    const view = blocked({ code: "vault_damaged", detail: "not JSON" }, { severity: "problem", remedy: "ask" }, {
+      what: "What is in the secret store cannot be read: not JSON. It was left as it is.",
+      next: "Make a new default key here. That gives up every key that was stored, and whatever uses one needs a new one.",
+    });
+    return { ...view, report: { ...view.report, key: null, keys: [] } };
+  },
   "blocked-act-restart": () =>
     blocked({ code: "gateway_token_refused" }, { severity: "problem", remedy: "act" }, {
       what: "The OpenClaw gateway refuses the token in its own configuration.",

@@ -421,6 +421,28 @@ export const regenerate = {
   sentence: "A new key takes its place, and the old one stops working at once. Whoever uses the old one needs the new one.",
   confirm: "Replace",
 };
+/**
+ * The same where the keys that are stored cannot be read.
+ * @param {VaultPlace} place
+ */
+export const startAnew = (place) => ({
+  title: "Make a new default key?",
+  sentence: `What is stored cannot be read, so this gives up every key, not the default one alone. Whoever uses one needs a new one. ${putAside(place)}`.trim(),
+  confirm: "Make a new key",
+});
+/** @param {VaultPlace} place */
+function putAside(place) {
+  switch (place.kind) {
+    case "keychain":
+      return "What was stored stays in the Keychain, as “keys (damaged)”.";
+    case "secret_service":
+      return "What was stored stays in the secret store of this desktop, as “keys (damaged)”.";
+    case "file":
+      return "What was stored stays beside the file, in one with “damaged” in its name.";
+    case "memory":
+      return "";
+  }
+}
 
 export const keys = {
   open: "Keys",

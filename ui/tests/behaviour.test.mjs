@@ -501,6 +501,7 @@ test("every cause has one thing to do", async (t) => {
     "blocked-act-missing": ["Open link", "open_link"],
     "blocked-act-command": ["Copy command", "copy"],
     "blocked-act-shields": ["Copy command", "copy"],
+    "blocked-damaged": ["Make a new key…", "read_keys"],
     "blocked-act-restart": ["Restart OpenClaw", "restart_gateway"],
     "blocked-ask": ["Connect again", "connect"],
     "blocked-quiet": ["Connect again", "connect"],
@@ -679,6 +680,23 @@ test("once it is uninstalled, one button ends it", async (t) => {
   await p.getByRole("heading", { name: "Ecto is uninstalled" }).waitFor();
   await p.getByRole("button", { name: "Quit Ecto" }).click();
   assert.equal((await lastCall(p))[0], "hide");
+});
+
+test("where the stored keys cannot be read, a new one is said to give up all of them", async (t) => {
+  const p = await page(t, { state: "blocked-damaged" });
+  await p.getByRole("button", { name: "Make a new key…" }).click();
+  await p.getByRole("heading", { name: "Make a new default key?" }).waitFor();
+  const told = await p.locator("main").innerText();
+  assert.match(told, /gives up every key/);
+  assert.match(told, /“keys \(damaged\)”/);
+  await p.getByRole("button", { name: "Make a new key" }).click();
+  assert.ok((await calls(p)).includes("regenerate_key"));
+
+  // Where nobody has read them yet, it is found out before it is asked.
+  const unread = await page(t, { state: "private-keys-unread" });
+  for (const name of ["open-settings", "open-regenerate"]) await unread.locator(`[data-key='${name}']`).click();
+  await unread.getByRole("heading", { name: "Replace the default key?" }).waitFor();
+  assert.ok((await calls(unread)).includes("read_keys"));
 });
 
 test("nothing that cannot be undone happens at the first click", async (t) => {

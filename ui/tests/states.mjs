@@ -31,6 +31,7 @@ export const looks = [
   { name: "settings-refused", query: { state: "private-refused" }, clicks: settings },
   { name: "settings-open", query: { state: "public" }, clicks: settings },
   { name: "new-key", query: { state: "private" }, clicks: [...settings, "open-regenerate"] },
+  { name: "new-key-damaged", query: { state: "blocked-damaged" }, clicks: ["single-open"] },
   { name: "keys", query: { state: "private" }, clicks: keys },
   { name: "keys-hostile", query: { state: "hostile" }, clicks: ["open-keys"] },
   { name: "keys-refused", query: { state: "private-keys-unread", refuse: "read_keys" }, clicks: keys },

@@ -554,7 +554,7 @@ pub fn cause(cause: &Cause) -> Message {
                 "What is in the secret store cannot be read: {}. It was left as it is.",
                 clause(detail)
             ),
-            "Make a new key with `ecto token --regenerate`.",
+            "Make a new default key with `ecto token --regenerate`. That gives up every key that was stored, and whatever uses one needs a new one.",
         ),
         Cause::KeyNotFound { name } => Message::new(
             format!("There is no key named \"{name}\"."),

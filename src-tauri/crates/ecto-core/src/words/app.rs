@@ -76,7 +76,9 @@ fn next(cause: &Cause) -> Option<String> {
         Cause::ProofFailed { .. } => {
             "Connect again to retry; Diagnostics in the settings shows more."
         }
-        Cause::VaultDamaged { .. } => "Make a new key here.",
+        Cause::VaultDamaged { .. } => {
+            "Make a new default key here. That gives up every key that was stored, and whatever uses one needs a new one."
+        }
         Cause::KeyNotFound { .. } => "See which there are under Keys in the settings.",
         Cause::TooManyKeys { .. } => {
             "Revoke one that nobody uses; each tells when it was last used."
