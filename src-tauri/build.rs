@@ -42,6 +42,7 @@ mod app {
         "diagnostics",
         "save_diagnostics",
         "uninstall",
+        "quit",
         "hide",
         "resize",
     ];

@@ -94,6 +94,8 @@ export interface Commands {
   diagnostics(): string;
   save_diagnostics(): string;
   uninstall(): string[];
+  /** Closes the door and ends the app. */
+  quit(): null;
   hide(): null;
   /** Tells how high the page is, in CSS pixels; the window follows between its limits. */
   resize(argument: { height: number }): null;

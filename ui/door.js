@@ -126,7 +126,7 @@ export function door(view, local, now) {
     ...view.vault_notices.map((notice, index) => banner(`vault-${index}`, prose(notice))),
     view.settings_aside !== null && banner("settings-aside", prose(words.settingsAside(view.settings_aside))),
     ...body(view, local, now),
-    !view.tray && element("p", { class: "foot", "data-key": "no-tray" }, words.sentences.noTray),
+    ...(view.tray ? [] : [element("p", { class: "foot", "data-key": "no-tray" }, words.sentences.noTray), element("div", { class: "choices", "data-key": "way-out" }, button("quit", words.quit))]),
   );
 }
 

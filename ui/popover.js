@@ -389,6 +389,7 @@ const actions = {
     open(panel, control.dataset["key"] ?? null);
   },
   open_link: (control) => attempt("open_link", () => host.ask("open_link", { what: /** @type {OpenWhat} */ (control.dataset["what"] ?? "link") })),
+  quit: () => attempt("quit", () => host.ask("quit")),
   read_diagnostics: readDiagnostics,
   read_keys: readKeys,
   read_requests: () => {

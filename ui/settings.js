@@ -16,7 +16,7 @@ const DAMAGED = "vault_damaged";
  * @param {AppView} view
  * @param {Local} local
  */
-export function settings({ report, preferences, system, launch_at_login, notifications }, local) {
+export function settings({ report, preferences, system, launch_at_login, notifications, tray }, local) {
   return element(
     "main",
     { class: "panel", "data-key": "settings" },
@@ -32,7 +32,7 @@ export function settings({ report, preferences, system, launch_at_login, notific
         disabled: launch_at_login === "unavailable",
       }),
       launch_at_login === "refused" && wayOut("login_settings", words.openLoginSettings),
-      switchRow({ what: "notifications", label: words.notifications, detail: words.notificationsDetail[notifications], on: preferences.notifications }),
+      switchRow({ what: "notifications", label: words.notifications, detail: notifications === "unavailable" && !tray ? words.notificationsNowhere : words.notificationsDetail[notifications], on: preferences.notifications }),
       notifications === "refused" && wayOut("notification_settings", words.openNotificationSettings),
       row({
         key: "sleep",
@@ -161,6 +161,6 @@ export function uninstall({ system }, local) {
     element("header", { class: "bar" }, element("h1", { tabindex: "-1" }, words.uninstall.done)),
     element("ul", { class: "prose" }, ...local.farewell.map((line) => element("li", {}, ...prose(line)))),
     element("p", { class: "prose" }, system === "mac" ? words.uninstall.farewell : words.uninstall.farewellElsewhere),
-    element("div", { class: "choices" }, button("hide", words.uninstall.quit, { class: "button primary" })),
+    element("div", { class: "choices" }, button("hide", words.quit, { class: "button primary" })),
   );
 }

@@ -231,7 +231,7 @@ export const states = {
     }),
   "private-settings-aside": () => make({}, { settings_aside: "~/Library/Application Support/Ecto/settings.json.bad" }),
   "private-keys-unread": () => make({ keys: [] }),
-  "private-no-tray": () => make({ vault: { kind: "secret_service" } }, { tray: false, system: "linux" }),
+  "private-no-tray": () => make({ vault: { kind: "secret_service" } }, { tray: false, system: "linux", notifications: "unavailable" }),
   "private-refused": () => make({}, { launch_at_login: "refused", notifications: "refused" }),
   sandbox: () => make({ world: "sandbox", vault: { kind: "memory" } }),
   preparing: () => preparing(5, { waiting: { for: "gateway" } }),
@@ -499,6 +499,7 @@ export function standIn(query) {
     diagnostics: () => DIAGNOSTICS,
     save_diagnostics: () => "~/Downloads/Ecto diagnostics.txt",
     uninstall: () => ["The door is closed.", "2 settings of OpenClaw are as they were before.", "The key, the logs and the settings are removed."],
+    quit: () => null,
     hide: () => null,
     resize: () => null,
   };

@@ -42,6 +42,7 @@ export const cancel = "Cancel";
 export const dismiss = "Dismiss";
 export const tryAgain = "Try again";
 export const closeDoor = "Close the door";
+export const quit = "Quit Ecto";
 export const copied = "Copied";
 export const oneMoment = "One moment…";
 
@@ -73,7 +74,7 @@ export const sentences = {
   public: "Whoever has a key can reach your OpenClaw.",
   held: "The door is open, but nobody gets through.",
   closing: "The door closes, and every request under way is cut.",
-  noTray: "This desktop has no place for the ghost, so Ecto stays in this window.",
+  noTray: "This desktop has no place for the ghost. Closing this window leaves the door as it is; start Ecto again to see it.",
 };
 
 /** @type {Record<Step, string>} */
@@ -380,6 +381,7 @@ export const notificationsDetail = {
   refused: "Switched off in System Settings, under Notifications. Allow Ecto there.",
   unavailable: "Nothing here shows notifications. The ghost tells the same.",
 };
+export const notificationsNowhere = "Nothing here shows notifications. Open this window to see how it is.";
 export const openNotificationSettings = "Notifications in System Settings";
 export const openLoginSettings = "Login Items in System Settings";
 export const sleep = "At sleep";
@@ -600,7 +602,6 @@ export const uninstall = {
   done: "Ecto is uninstalled",
   farewell: "Ecto quits when you close this. Then drag it to the Trash.",
   farewellElsewhere: "Ecto quits when you close this. Then remove its package, if you installed one.",
-  quit: "Quit Ecto",
 };
 
 /**

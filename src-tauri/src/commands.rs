@@ -14,6 +14,7 @@ use tauri::ipc::Invoke;
 use tauri::{Manager, State, WebviewWindow};
 
 use crate::application::{Application, CodeWhat, CopyWhat, OpenWhat};
+use crate::hosting::Quit;
 use crate::keys::{Grace, NewKey, key_name};
 use crate::popover;
 use crate::refusal::Refusal;
@@ -50,6 +51,7 @@ pub fn handler() -> impl Fn(Invoke) -> bool + Send + Sync + 'static {
         diagnostics,
         save_diagnostics,
         uninstall,
+        quit,
         hide,
         resize,
     ]
@@ -212,6 +214,11 @@ async fn uninstall(app: App<'_>, window: WebviewWindow) -> Result<Vec<String>, R
 }
 
 #[tauri::command]
+fn quit(app: App<'_>) {
+    app.quit(Quit::Person);
+}
+
+#[tauri::command]
 fn hide(window: WebviewWindow) {
     popover::hide(&window);
 }
@@ -232,7 +239,7 @@ mod tests {
     use super::*;
 
     /// All that the page can call. Whoever adds one says so here.
-    const AGREED: [&str; 28] = [
+    const AGREED: [&str; 29] = [
         "view",
         "look",
         "connect",
@@ -259,6 +266,7 @@ mod tests {
         "diagnostics",
         "save_diagnostics",
         "uninstall",
+        "quit",
         "hide",
         "resize",
     ];

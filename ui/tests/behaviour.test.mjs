@@ -682,6 +682,24 @@ test("once it is uninstalled, one button ends it", async (t) => {
   assert.equal((await lastCall(p))[0], "hide");
 });
 
+test("where there is no tray the page can quit Ecto, and speaks of no ghost that would tell", async (t) => {
+  const p = await page(t, { state: "private-no-tray" });
+  const quit = p.getByRole("button", { name: "Quit Ecto" });
+  await quit.click();
+  assert.equal((await lastCall(p))[0], "quit");
+  await p.evaluate(() => window.standIn.show("public"));
+  await p.getByRole("heading", { name: "Public" }).waitFor();
+  assert.equal(await quit.count(), 1, "while the door is open too");
+  await p.locator("[data-key='open-settings']").click();
+  const told = await p.locator("main").innerText();
+  assert.match(told, /Nothing here shows notifications/);
+  assert.doesNotMatch(told, /ghost/);
+
+  const other = await page(t, { state: "private" });
+  await other.getByRole("heading", { name: "Private" }).waitFor();
+  assert.equal(await other.getByRole("button", { name: "Quit Ecto" }).count(), 0, "there the menu quits");
+});
+
 test("where the stored keys cannot be read, a new one is said to give up all of them", async (t) => {
   const p = await page(t, { state: "blocked-damaged" });
   await p.getByRole("button", { name: "Make a new key…" }).click();

@@ -29,6 +29,7 @@ export const looks = [
   { name: "settings", query: { state: "private" }, clicks: settings },
   { name: "settings-public", query: { state: "sandbox" }, clicks: settings },
   { name: "settings-refused", query: { state: "private-refused" }, clicks: settings },
+  { name: "settings-no-tray", query: { state: "private-no-tray" }, clicks: settings },
   { name: "settings-open", query: { state: "public" }, clicks: settings },
   { name: "new-key", query: { state: "private" }, clicks: [...settings, "open-regenerate"] },
   { name: "new-key-damaged", query: { state: "blocked-damaged" }, clicks: ["single-open"] },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ecto_tests::desktop::{Entry, LIMIT, Screen, TrayHost};
+use ecto_tests::desktop::{Driver, Entry, LIMIT, Screen, TrayHost, processes};
 
 use super::{Running, desktop, dismiss, picture, says, wait_for};
 
@@ -142,6 +142,41 @@ async fn without_a_tray_there_is_a_window_and_the_icon_comes_when_there_is_one()
     let item = host.item().await.unwrap();
     item.click("Quit").await.unwrap();
     assert!(process.ended(LIMIT).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn without_a_tray_the_window_quits_the_app_and_closes_the_door() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let driver = Driver::start(&display, &app).await.unwrap();
+    let session = driver.open(&app).await.unwrap();
+    session
+        .wait_for("[data-do=connect]")
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
+    session.wait_for("[data-mood=public]").await.unwrap();
+    let runs = || {
+        processes(driver.pid()).unwrap().into_iter().any(|process| {
+            // One that ended and that nobody waits for has none.
+            std::fs::read_to_string(format!("/proc/{process}/cmdline"))
+                .is_ok_and(|command| command.contains("ecto-app"))
+        })
+    };
+    assert!(runs());
+    let quit = session.wait_for("[data-do=quit]").await.unwrap();
+    // The page may be gone before the driver has its answer.
+    let _ = quit.click().await;
+    let begun = std::time::Instant::now();
+    while runs() {
+        assert!(begun.elapsed() < LIMIT, "the app stays");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let wanted = std::fs::read_to_string(app.sandbox().join("wanted.json")).unwrap();
+    assert!(!wanted.contains("public"), "{wanted}");
 }
 
 #[tokio::test]
