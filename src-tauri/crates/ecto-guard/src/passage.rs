@@ -82,6 +82,25 @@ impl Shared {
         };
         head.headers.contains_key(EXPECT) || !hear_out(body, self.limits.farewell).await
     }
+
+    /// Refuses a request once the rest of its body was heard out, without the places that it held.
+    async fn refuse_heard(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        refusal: Refusal,
+        details: RefusalDetails,
+        line: Line,
+        mut turn: Turn,
+    ) -> Response<AnswerBody> {
+        turn.give_back();
+        let body_unread = self.leaves_unread(head, body).await;
+        let details = RefusalDetails {
+            body_unread,
+            ..details
+        };
+        refuse(refusal, &details, line, turn)
+    }
 }
 
 /// Takes the requests of one connection.
@@ -167,9 +186,9 @@ async fn answer(
                 refusal = Refusal::TooManyWrongKeys;
                 details.retry = Some(retry);
             }
-            turn.give_back();
-            details.body_unread = shared.leaves_unread(&head, body).await;
-            return refuse(refusal, &details, line, turn);
+            return shared
+                .refuse_heard(&head, body, refusal, details, line, turn)
+                .await;
         }
     };
     if !is_own {
@@ -177,9 +196,9 @@ async fn answer(
             Ok(visit) => turn.keep_visit(visit),
             Err((refusal, retry)) => {
                 details.retry = retry;
-                turn.give_back();
-                details.body_unread = shared.leaves_unread(&head, body).await;
-                return refuse(refusal, &details, line, turn);
+                return shared
+                    .refuse_heard(&head, body, refusal, details, line, turn)
+                    .await;
             }
         }
     }
@@ -199,9 +218,9 @@ async fn answer(
             let held = announced.and_then(|bytes| usize::try_from(bytes).ok());
             let held = held.map_or(MOST_HELD, |bytes| bytes.min(MOST_HELD));
             let Some(room) = shared.room.take(held) else {
-                turn.give_back();
-                details.body_unread = shared.leaves_unread(&head, body).await;
-                return refuse(Refusal::TooBusy, &details, line, turn);
+                return shared
+                    .refuse_heard(&head, body, Refusal::TooBusy, details, line, turn)
+                    .await;
             };
             Some(room)
         }
@@ -209,9 +228,9 @@ async fn answer(
     // Last, so that what is refused uses up nothing of what the key may do.
     if !is_own && let Err(refused) = admitted.key.count(&*shared.clock, line.began_at()) {
         details.retry = refused.retry;
-        turn.give_back();
-        details.body_unread = shared.leaves_unread(&head, body).await;
-        return refuse(refused.refusal, &details, line, turn);
+        return shared
+            .refuse_heard(&head, body, refused.refusal, details, line, turn)
+            .await;
     }
     let body = match room {
         None => RequestBody::none(),

@@ -95,9 +95,10 @@ impl Offers {
             self.store(&offer, &mut followed).await?;
         }
         self.lock().clone_from(&offer);
-        let told = match followed.told == offer {
-            true => Ok(()),
-            false => tell(offer.clone()).await,
+        let told = if followed.told == offer {
+            Ok(())
+        } else {
+            tell(offer.clone()).await
         };
         if told.is_ok() {
             followed.told.clone_from(&offer);

@@ -119,10 +119,10 @@ async fn a_client_that_leaves_during_a_stream_ends_it_at_the_gateway() {
     stream.broke_off().await;
 }
 
-#[tokio::test]
-async fn a_client_that_leaves_before_the_answer_ends_the_run() {
-    let (tell, mut ended) = tokio::sync::mpsc::unbounded_channel::<()>();
-    let mut gateway = TinyGateway::start(move |_| {
+/// A gateway that never answers, and what tells that a run of it was given up.
+async fn never_answering() -> (TinyGateway, tokio::sync::mpsc::UnboundedReceiver<()>) {
+    let (tell, ended) = tokio::sync::mpsc::unbounded_channel();
+    let gateway = TinyGateway::start(move |_| {
         let tell = tell.clone();
         async move {
             let _told_when_dropped = TellWhenDropped(tell);
@@ -130,6 +130,12 @@ async fn a_client_that_leaves_before_the_answer_ends_the_run() {
         }
     })
     .await;
+    (gateway, ended)
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_ends_the_run() {
+    let (mut gateway, mut ended) = never_answering().await;
     let setting = Setting::new(gateway.address, Limits::default()).await;
     let mut activity = setting.guard.activity();
     let mut client = setting.connect().await;
@@ -148,15 +154,7 @@ async fn a_client_that_leaves_before_the_answer_ends_the_run() {
 /// What a client sends behind its request does not hide that it left.
 #[tokio::test]
 async fn a_client_that_has_sent_more_and_leaves_ends_the_run() {
-    let (tell, mut ended) = tokio::sync::mpsc::unbounded_channel::<()>();
-    let mut gateway = TinyGateway::start(move |_| {
-        let tell = tell.clone();
-        async move {
-            let _told_when_dropped = TellWhenDropped(tell);
-            std::future::pending().await
-        }
-    })
-    .await;
+    let (mut gateway, mut ended) = never_answering().await;
     let setting = Setting::new(gateway.address, Limits::default()).await;
     let whole = request("POST /v1/responses", &[], "{}");
     let next = request("GET /v1/models", &[], "");

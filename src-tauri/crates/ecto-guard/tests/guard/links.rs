@@ -25,24 +25,32 @@ async fn read_head(stream: &mut TcpStream) -> Option<Vec<u8>> {
     }
 }
 
-/// Gives every request without a body this answer, byte for byte, and counts the connections on which they come.
-async fn answering(answer: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+/// Serves each connection like this, and counts them.
+async fn serving<F: Future<Output = ()> + Send + 'static>(
+    serve: impl Fn(TcpStream) -> F + Send + 'static,
+) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = connections.clone();
     tokio::spawn(async move {
         loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
             counted.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(async move {
-                while read_head(&mut stream).await.is_some() {
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                }
-            });
+            tokio::spawn(serve(stream));
         }
     });
     (address, connections)
+}
+
+/// Gives every request without a body this answer, byte for byte, and counts the connections on which they come.
+async fn answering(answer: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+    serving(move |mut stream| async move {
+        while read_head(&mut stream).await.is_some() {
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+    .await
 }
 
 #[tokio::test]
@@ -118,25 +126,15 @@ async fn a_connection_is_used_again_after_every_answer_that_has_an_end() {
 
 /// A gateway that answers the head of a request, piece by piece and whole, whatever becomes of the body.
 async fn answering_early() -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let connections = Arc::new(AtomicUsize::new(0));
-    let counted = connections.clone();
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            counted.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(async move {
-                while read_head(&mut stream).await.is_some() {
-                    let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst";
-                    stream.write_all(head.as_bytes()).await.unwrap();
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                    let _ = stream.write_all(b" half").await;
-                }
-            });
+    serving(|mut stream| async move {
+        while read_head(&mut stream).await.is_some() {
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let _ = stream.write_all(b" half").await;
         }
-    });
-    (address, connections)
+    })
+    .await
 }
 
 #[tokio::test]
