@@ -20,13 +20,30 @@ mod settings;
 mod sleep;
 mod uninstall;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ecto_sandbox::Sandbox;
 use ecto_tests::desktop::{
     App, Child, Display, Driver, Entry, Item, LIMIT, Output, Screen, Session, TrayHost,
     missing_programs, program,
 };
 use serde_json::{Value, json};
+
+/// Stand-ins that the app takes for the lab, so that its secrets are kept as everywhere but in the sandbox; and the file
+/// that names them.
+async fn stand_ins_for_the_lab(folder: &Path) -> (Sandbox, PathBuf) {
+    let stand_ins = Sandbox::builder().start(folder).await.unwrap();
+    let places = folder.join("lab.json");
+    let text = json!({
+        "tailscaled_socket": stand_ins.tailnet().socket(),
+        "resolvers": stand_ins.edge().resolvers(),
+        "root_certificate": stand_ins.root_certificate(),
+        "edge": stand_ins.edge().address(),
+    });
+    std::fs::write(&places, text.to_string()).unwrap();
+    (stand_ins, places)
+}
 
 /// A desktop with the app prepared; `None` where this machine has none, or the app is not built.
 async fn desktop() -> Option<(Display, App)> {

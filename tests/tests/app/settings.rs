@@ -1,10 +1,9 @@
 //! What a person chose, and a file that cannot be read.
 
-use ecto_sandbox::Sandbox;
 use ecto_tests::desktop::Notifications;
 use serde_json::json;
 
-use super::{Opened, ask, desktop, desktop_for, picture};
+use super::{Opened, ask, desktop, desktop_for, picture, stand_ins_for_the_lab};
 
 #[tokio::test]
 async fn a_settings_file_that_is_damaged_or_newer_is_kept_aside_and_the_safe_choices_hold() {
@@ -84,15 +83,7 @@ async fn a_login_item_that_is_refused_says_so_and_nothing_is_lost() {
 #[tokio::test]
 async fn without_a_secret_store_the_app_says_where_the_key_is() {
     let folder = tempfile::Builder::new().prefix("e").tempdir().unwrap();
-    let stand_ins = Sandbox::builder().start(folder.path()).await.unwrap();
-    let places = folder.path().join("lab.json");
-    let text = json!({
-        "tailscaled_socket": stand_ins.tailnet().socket(),
-        "resolvers": stand_ins.edge().resolvers(),
-        "root_certificate": stand_ins.root_certificate(),
-        "edge": stand_ins.edge().address(),
-    });
-    std::fs::write(&places, text.to_string()).unwrap();
+    let (stand_ins, places) = stand_ins_for_the_lab(folder.path()).await;
     let Some((display, app)) = desktop_for(&["--lab", places.to_str().unwrap()]).await else {
         return;
     };

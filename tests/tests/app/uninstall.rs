@@ -3,11 +3,10 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use ecto_sandbox::Sandbox;
 use ecto_tests::desktop::LIMIT;
 use serde_json::json;
 
-use super::{Opened, ask, desktop, desktop_for, dismiss, picture, wait_for};
+use super::{Opened, ask, desktop, desktop_for, dismiss, picture, stand_ins_for_the_lab, wait_for};
 
 #[tokio::test]
 async fn uninstall_closes_the_door_leaves_nothing_behind_and_ends_when_it_was_read() {
@@ -143,15 +142,7 @@ async fn diagnostics_are_shown_and_what_was_shown_is_saved_for_its_owner_alone()
 #[tokio::test]
 async fn where_the_key_cannot_be_removed_it_says_so_and_the_app_goes_on_until_it_is_quit() {
     let folder = tempfile::Builder::new().prefix("e").tempdir().unwrap();
-    let stand_ins = Sandbox::builder().start(folder.path()).await.unwrap();
-    let places = folder.path().join("lab.json");
-    let text = json!({
-        "tailscaled_socket": stand_ins.tailnet().socket(),
-        "resolvers": stand_ins.edge().resolvers(),
-        "root_certificate": stand_ins.root_certificate(),
-        "edge": stand_ins.edge().address(),
-    });
-    std::fs::write(&places, text.to_string()).unwrap();
+    let (stand_ins, places) = stand_ins_for_the_lab(folder.path()).await;
     let Some((display, app)) = desktop_for(&["--lab", places.to_str().unwrap()]).await else {
         return;
     };
