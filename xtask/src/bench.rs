@@ -62,6 +62,11 @@ pub fn run(workspace: &Workspace, subject: &Subject) -> Result<ExitCode> {
             {
                 let program = bundle::build_program(workspace)?;
                 arguments.extend(["--app".to_owned(), program.display().to_string()]);
+                // Other systems than Debian measure the program alone.
+                if which::which("dpkg-deb").is_ok() {
+                    let package = bundle::debian(workspace, &program)?;
+                    arguments.extend(["--bundle".to_owned(), package.display().to_string()]);
+                }
             }
             measure(workspace, "bench-app", &arguments)
         }

@@ -1,6 +1,4 @@
-//! Makes what people install: on a Mac the app and its disk image, on Linux a Debian package.
-//!
-//! What is there of the app decides: until its package is part of the workspace there is nothing to bundle.
+//! Makes what people install: on a Mac the app and its disk image, on Linux a Debian package, and an AppImage if asked.
 
 use std::{
     env, fs,
@@ -60,18 +58,6 @@ pub struct Wanted {
 
 /// Makes the bundles of this system.
 pub fn make(workspace: &Workspace, wanted: &Wanted) -> Result<ExitCode> {
-    let metadata = workspace.metadata()?;
-    let Some(version) = metadata
-        .packages
-        .iter()
-        .find(|package| package.name == PACKAGE)
-        .map(|package| package.version.as_str())
-    else {
-        eprintln!(
-            "There is no app to bundle yet; `cargo build --release -p ecto-cli` makes the `ecto` command."
-        );
-        return Ok(ExitCode::from(2));
-    };
     if !requirements::web_view() {
         // It has said what to install.
         return Ok(ExitCode::from(2));
@@ -80,7 +66,7 @@ pub fn make(workspace: &Workspace, wanted: &Wanted) -> Result<ExitCode> {
         mac(workspace, wanted)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let package = debian(workspace, version)?;
+    let package = debian(workspace, &build_program(workspace)?)?;
     println!("{}", package.display());
     if wanted.app_image {
         app_image(workspace)?;
@@ -142,21 +128,27 @@ pub fn build_program(workspace: &Workspace) -> Result<PathBuf> {
     Ok(workspace.target.join("release").join(PROGRAM))
 }
 
-/// Puts the files where Debian has them, and lets its own tool make a package of them.
-fn debian(workspace: &Workspace, version: &str) -> Result<PathBuf> {
+/// Puts the files where Debian has them, lets its own tool make a package of them, and says where that is.
+pub fn debian(workspace: &Workspace, program: &Path) -> Result<PathBuf> {
     which::which("dpkg-deb").context(
         "There is no dpkg-deb on this system, so no Debian package can be made; the release workflow makes one.",
     )?;
-    let program = build_program(workspace)?;
+    let metadata = workspace.metadata()?;
+    let version = metadata
+        .packages
+        .iter()
+        .find(|package| package.name == PACKAGE)
+        .map(|package| package.version.to_string())
+        .context("The app's package is not in the workspace.")?;
     let folder = workspace.target.join("bundle");
     let tree = folder.join("deb");
     if tree.exists() {
         fs::remove_dir_all(&tree)?;
     }
     let place = Place(tree.join("usr"));
-    place.copy(&program, "bin/ecto", 0o755)?;
+    place.copy(program, "bin/ecto", 0o755)?;
     for (shell, _, path) in SHELLS {
-        let text = completions(&mut Command::new(&program), &[], shell)?;
+        let text = completions(&mut Command::new(program), &[], shell)?;
         place.write(path, &text)?;
     }
     let packaging = workspace.root.join("packaging/linux");
@@ -185,7 +177,7 @@ fn debian(workspace: &Workspace, version: &str) -> Result<PathBuf> {
     let kilobytes = size(&tree)?.div_ceil(1024);
     Place(tree.clone()).write(
         "DEBIAN/control",
-        control(version, architecture, kilobytes).as_bytes(),
+        control(&version, architecture, kilobytes).as_bytes(),
     )?;
     let package = folder.join(format!("ecto_{version}_{architecture}.deb"));
     run(Command::new("dpkg-deb")

@@ -69,6 +69,9 @@ mod bench {
         /// The app's program; by default the one built beside this.
         #[arg(long)]
         app: Option<PathBuf>,
+        /// The package that people install, for its size.
+        #[arg(long)]
+        bundle: Option<PathBuf>,
         /// Measures the peers alone.
         #[arg(long)]
         peers: bool,
@@ -98,6 +101,44 @@ mod bench {
     struct Row {
         what: String,
         cells: Vec<String>,
+        aim: Option<String>,
+    }
+
+    /// A figure, and what Ecto means to stay under.
+    struct Cell {
+        text: String,
+        figure: f64,
+        under: Option<f64>,
+    }
+
+    impl Cell {
+        /// A figure with so many digits after its point.
+        fn of(figure: f64, digits: usize) -> Self {
+            Self {
+                text: format!("{figure:.digits$}"),
+                figure,
+                under: None,
+            }
+        }
+
+        fn milliseconds(time: Duration) -> Self {
+            Self::of(time.as_secs_f64() * 1000.0, 0)
+        }
+
+        fn told(self, text: String) -> Self {
+            Self { text, ..self }
+        }
+
+        fn under(self, aim: f64) -> Self {
+            let under = Some(aim);
+            Self { under, ..self }
+        }
+
+        fn aim(&self) -> Option<String> {
+            let under = self.under?;
+            let standing = if self.figure < under { "met" } else { "missed" };
+            Some(format!("under {under}, {standing}"))
+        }
     }
 
     #[derive(Default)]
@@ -106,27 +147,29 @@ mod bench {
     }
 
     impl Table {
-        fn put(&mut self, column: usize, what: &str, cell: String) {
+        fn put(&mut self, column: usize, what: &str, cell: Cell, aim: Option<String>) {
             let found = self.rows.iter().position(|row| row.what == what);
             let row = found.unwrap_or_else(|| {
                 self.rows.push(Row {
                     what: what.to_owned(),
                     cells: Vec::new(),
+                    aim,
                 });
                 self.rows.len() - 1
             });
             if let Some(row) = self.rows.get_mut(row) {
                 row.cells.resize(column, "–".to_owned());
-                row.cells.push(cell);
+                row.cells.push(cell.text);
             }
         }
 
         fn print(mut self, names: &[&str]) {
-            println!("| | {} |", names.join(" | "));
-            println!("|---|{}", "---|".repeat(names.len()));
+            println!("| | {} | Ecto's aim |", names.join(" | "));
+            println!("|---|{}---|", "---|".repeat(names.len()));
             for row in &mut self.rows {
                 row.cells.resize(names.len(), "–".to_owned());
-                println!("| {} | {} |", row.what, row.cells.join(" | "));
+                let aim = row.aim.as_deref().unwrap_or("–");
+                println!("| {} | {} | {aim} |", row.what, row.cells.join(" | "));
             }
         }
     }
@@ -138,10 +181,11 @@ mod bench {
         let subjects = subjects(&arguments, &display)?;
         let mut table = Table::default();
         for (column, subject) in subjects.iter().enumerate() {
-            let mut put = |what: &str, cell: String| {
+            let mut put = |what: &str, cell: Cell| {
+                let aim = cell.aim().filter(|_| subject.is_app);
                 // An hour's measurement that breaks off has told what it found.
-                eprintln!("{}: {what}: {cell}", subject.name);
-                table.put(column, what, cell);
+                eprintln!("{}: {what}: {}", subject.name, cell.text);
+                table.put(column, what, cell, aim);
             };
             let mut tray = TrayHost::start(&display).await?;
             put(
@@ -218,7 +262,7 @@ mod bench {
         tray: &mut TrayHost,
         subject: &Subject,
         count: usize,
-    ) -> Result<String> {
+    ) -> Result<Cell> {
         let mut times = Vec::new();
         for _ in 0..count {
             let (child, item) = start(display, tray, subject).await?;
@@ -230,14 +274,15 @@ mod bench {
         let (Some(first), Some(middle), Some(last)) =
             (times.first(), times.get(times.len() / 2), times.last())
         else {
-            return Ok("–".to_owned());
+            bail!("nothing was started");
         };
-        Ok(format!(
+        let told = format!(
             "{} / {} / {}",
             first.as_millis(),
             middle.as_millis(),
             last.as_millis()
-        ))
+        );
+        Ok(Cell::milliseconds(*middle).told(told).under(150.0))
     }
 
     async fn measure(
@@ -245,12 +290,15 @@ mod bench {
         tray: &mut TrayHost,
         subject: &Subject,
         arguments: &Arguments,
-        put: &mut impl FnMut(&str, String),
+        put: &mut impl FnMut(&str, Cell),
     ) -> Result<()> {
         let (child, item) = start(display, tray, subject).await?;
         let pid = child.pid();
         tokio::time::sleep(REST).await;
-        put("memory at rest, PSS MiB", mebibytes(pid)?);
+        put(
+            "memory at rest, PSS MiB",
+            Cell::of(mebibytes(pid)?, 0).under(90.0),
+        );
         idle(pid, arguments.idle, "at rest", put).await?;
         if subject.is_app {
             let screen = Screen::of(display)?;
@@ -259,19 +307,26 @@ mod bench {
             tokio::time::sleep(Duration::from_secs(arguments.later)).await;
             put(
                 &format!("memory {} s after the popover, PSS MiB", arguments.later),
-                mebibytes(pid)?,
+                Cell::of(mebibytes(pid)?, 0).under(110.0),
             );
             if arguments.changes > 0 {
                 let count = change(&item, Duration::from_secs(arguments.changes))
                     .await
                     .with_context(|| child.log())?;
                 tokio::time::sleep(REST).await;
+                let memory = mebibytes(pid)?;
                 put(
                     &format!("memory after {} s of changes, PSS MiB", arguments.changes),
-                    format!("{} ({count} times connected)", mebibytes(pid)?),
+                    Cell::of(memory, 0).told(format!("{memory:.0} ({count} times connected)")),
                 );
             }
-            put("program, MB", megabytes(&subject.program)?);
+            put(
+                "program, MB",
+                Cell::of(megabytes(&subject.program)?, 1).under(10.0),
+            );
+            if let Some(bundle) = &arguments.bundle {
+                put("package, MB", Cell::of(megabytes(bundle)?, 1));
+            }
         }
         drop(child);
         item.gone().await
@@ -282,16 +337,16 @@ mod bench {
         screen: &Screen,
         item: &Item,
         pid: u32,
-        put: &mut impl FnMut(&str, String),
+        put: &mut impl FnMut(&str, Cell),
     ) -> Result<()> {
         let (shown, painted) = open(screen, item, pid).await?;
-        put("first click to shown, ms", shown.as_millis().to_string());
+        put("first click to shown, ms", Cell::milliseconds(shown));
         put(
             "first click to painted, ms",
-            painted.as_millis().to_string(),
+            Cell::milliseconds(painted).under(600.0),
         );
         tokio::time::sleep(REST).await;
-        put("memory while open, PSS MiB", mebibytes(pid)?);
+        put("memory while open, PSS MiB", Cell::of(mebibytes(pid)?, 0));
         close(display, screen, pid).await?;
         let mut times = Vec::new();
         for _ in 0..LATER_OPENINGS {
@@ -304,10 +359,13 @@ mod bench {
         let middle = times.get(times.len() / 2).copied().unwrap_or_default();
         put(
             "later clicks to painted, median ms",
-            middle.as_millis().to_string(),
+            Cell::milliseconds(middle).under(120.0),
         );
         tokio::time::sleep(REST).await;
-        put("memory after closing it, PSS MiB", mebibytes(pid)?);
+        put(
+            "memory after closing it, PSS MiB",
+            Cell::of(mebibytes(pid)?, 0),
+        );
         Ok(())
     }
 
@@ -330,7 +388,7 @@ mod bench {
         pid: u32,
         seconds: u64,
         when: &str,
-        put: &mut impl FnMut(&str, String),
+        put: &mut impl FnMut(&str, Cell),
     ) -> Result<()> {
         let before = usage(pid)?;
         let begin = Instant::now();
@@ -340,11 +398,12 @@ mod bench {
         let processor = after.processor_since(&before).as_secs_f64();
         put(
             &format!("processor {when}, %"),
-            format!("{:.2}", processor / elapsed * 100.0),
+            // Told as 0.0 where it is below.
+            Cell::of(processor / elapsed * 100.0, 2).under(0.05),
         );
         put(
             &format!("wake-ups a second {when}"),
-            format!("{:.1}", after.wake_ups_since(&before) as f64 / elapsed),
+            Cell::of(after.wake_ups_since(&before) as f64 / elapsed, 1).under(1.0),
         );
         Ok(())
     }
@@ -368,11 +427,11 @@ mod bench {
         Ok(count)
     }
 
-    fn mebibytes(pid: u32) -> Result<String> {
-        Ok(format!("{:.0}", memory(pid)?.proportional as f64 / 1024.0))
+    fn mebibytes(pid: u32) -> Result<f64> {
+        Ok(memory(pid)?.proportional as f64 / 1024.0)
     }
 
-    fn megabytes(file: &Path) -> Result<String> {
-        Ok(format!("{:.1}", fs::metadata(file)?.len() as f64 / 1e6))
+    fn megabytes(file: &Path) -> Result<f64> {
+        Ok(fs::metadata(file)?.len() as f64 / 1e6)
     }
 }
