@@ -2,6 +2,8 @@
 //!
 //! Requests with a good key and wrong keys are counted apart, so that whoever tries keys behind the same router starves
 //! nobody who has one: a good key passes however many wrong ones came from its address.
+//!
+//! An address is forgotten soon after all it may take up is its own again: who comes back is as good as new either way.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,9 +12,16 @@ use std::time::Duration;
 
 use ecto_core::ports::Clock;
 use ecto_core::refusal::Refusal;
+use tokio::sync::Notify;
 
 use crate::limits::Limits;
 use crate::rate::{Allowance, Pace, RetryAfter};
+
+/// How often addresses are forgotten while there are any: seldom enough that it costs a request nothing.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+
+/// How long it is not tried again to make room where there was none to make: each try looks at every address.
+const NO_ROOM: Duration = Duration::from_secs(1);
 
 /// What is known of every address that is not forgotten yet.
 #[derive(Clone)]
@@ -22,7 +31,16 @@ pub(crate) struct Addresses {
     under_way: usize,
     most: usize,
     clock: Arc<dyn Clock>,
-    known: Arc<Mutex<HashMap<IpAddr, Account>>>,
+    known: Arc<Mutex<Known>>,
+    /// The first address is known where none was.
+    first: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    accounts: HashMap<IpAddr, Account>,
+    /// Until when there is no room to be made.
+    full_until: Duration,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +53,10 @@ struct Account {
 impl Account {
     fn is_idle(&self, now: Duration) -> bool {
         self.under_way == 0 && self.requests.is_full(now)
+    }
+
+    fn is_as_new(&self, now: Duration) -> bool {
+        self.is_idle(now) && self.wrong_keys.is_full(now)
     }
 }
 
@@ -60,29 +82,69 @@ impl Addresses {
             most: limits.addresses,
             clock,
             known: Arc::default(),
+            first: Arc::default(),
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<IpAddr, Account>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for one more. First goes who is as good as new, then who has nothing but wrong keys to show: to forget
-    /// those costs nothing but a 401 in place of a 429.
-    fn make_room(
+    /// Forgets who is as good as new, every [`FORGET_EVERY`] while anybody is known. Goes on until it is dropped.
+    pub async fn keep_forgetting(&self) {
+        loop {
+            if self.forget() {
+                tokio::time::sleep(FORGET_EVERY).await;
+            } else {
+                self.first.notified().await;
+            }
+        }
+    }
+
+    /// Forgets who is as good as new, and gives the memory back. Returns whether anybody is left.
+    fn forget(&self) -> bool {
+        let now = self.clock.uptime();
+        let accounts = &mut self.known().accounts;
+        accounts.retain(|_, account| !account.is_as_new(now));
+        accounts.shrink_to(accounts.len().saturating_mul(2));
+        !accounts.is_empty()
+    }
+
+    /// How many addresses are known.
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.known().accounts.len()
+    }
+
+    /// The account of this network, where there is one or room for one more. To make room, first goes who is as good as
+    /// new, then who has nothing but wrong keys to show: to forget those costs nothing but a 401 in place of a 429.
+    fn account<'a>(
         &self,
-        known: &mut HashMap<IpAddr, Account>,
+        known: &'a mut Known,
         network: IpAddr,
         now: Duration,
-    ) -> bool {
-        if known.len() < self.most || known.contains_key(&network) {
-            return true;
+    ) -> Option<&'a mut Account> {
+        let Known {
+            accounts,
+            full_until,
+        } = known;
+        if accounts.len() >= self.most && !accounts.contains_key(&network) {
+            if now < *full_until {
+                return None;
+            }
+            accounts.retain(|_, account| !account.is_as_new(now));
+            if accounts.len() >= self.most {
+                accounts.retain(|_, account| !account.is_idle(now));
+            }
+            if accounts.len() >= self.most {
+                *full_until = now.saturating_add(NO_ROOM);
+                return None;
+            }
         }
-        known.retain(|_, account| !account.is_idle(now) || !account.wrong_keys.is_full(now));
-        if known.len() >= self.most {
-            known.retain(|_, account| !account.is_idle(now));
+        if accounts.is_empty() {
+            self.first.notify_one();
         }
-        known.len() < self.most
+        Some(accounts.entry(network).or_default())
     }
 
     /// Counts a request with a good key. Where more addresses are busy than are counted, the others are not limited:
@@ -96,10 +158,9 @@ impl Addresses {
         };
         let now = self.clock.uptime();
         let mut known = self.known();
-        if !self.make_room(&mut known, network, now) {
+        let Some(account) = self.account(&mut known, network, now) else {
             return Ok(None);
-        }
-        let account = known.entry(network).or_default();
+        };
         if account.under_way >= self.under_way {
             return Err((Refusal::AddressBusy, None));
         }
@@ -122,11 +183,10 @@ impl Addresses {
         };
         let now = self.clock.uptime();
         let mut known = self.known();
-        if !self.make_room(&mut known, network, now) {
-            return Ok(());
+        match self.account(&mut known, network, now) {
+            Some(account) => account.wrong_keys.take(&self.wrong_keys, now),
+            None => Ok(()),
         }
-        let account = known.entry(network).or_default();
-        account.wrong_keys.take(&self.wrong_keys, now)
     }
 }
 
@@ -138,7 +198,7 @@ pub(crate) struct Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        if let Some(account) = self.addresses.known().get_mut(&self.network) {
+        if let Some(account) = self.addresses.known().accounts.get_mut(&self.network) {
             account.under_way = account.under_way.saturating_sub(1);
         }
     }
@@ -149,8 +209,10 @@ mod tests {
     use std::num::NonZeroU32;
 
     use ecto_core::Timestamp;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::paused::Paused;
 
     struct Hand(Mutex<Duration>);
 
@@ -164,6 +226,7 @@ mod tests {
         }
     }
 
+    const SECOND: Duration = Duration::from_secs(1);
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn addresses() -> (Addresses, Arc<Hand>) {
@@ -246,7 +309,7 @@ mod tests {
         let held = addresses.enter(at("203.0.113.1")).unwrap();
         for last in 2..=255 {
             let _ = addresses.count_wrong_key(at(&format!("203.0.113.{last}")));
-            assert!(addresses.known().len() <= 3);
+            assert!(addresses.count() <= 3);
         }
         assert_eq!(
             refusal(&addresses, "203.0.113.1"),
@@ -255,10 +318,94 @@ mod tests {
         let _others: Vec<_> = (1..9)
             .map(|last| addresses.enter(at(&format!("198.51.100.{last}"))).unwrap())
             .collect();
-        assert_eq!(addresses.known().len(), 3);
+        assert_eq!(addresses.count(), 3);
         drop((held, _others));
         *clock.0.lock().unwrap() += MINUTE * 2;
         assert_eq!(refusal(&addresses, "192.0.2.1"), None);
-        assert_eq!(addresses.known().len(), 1);
+        assert_eq!(addresses.count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_is_forgotten_soon_after_it_is_as_good_as_new() {
+        let clock = Arc::new(Paused::begin());
+        let addresses = Addresses::new(&Limits::default(), clock);
+        let forgetting = addresses.clone();
+        tokio::spawn(async move { forgetting.keep_forgetting().await });
+        // It rests where there is nobody to forget, and is told of the first.
+        tokio::time::sleep(MINUTE).await;
+        for third in 0..100 {
+            for _ in 0..=30 {
+                let _ = addresses.count_wrong_key(at(&format!("198.51.{third}.1")));
+            }
+            drop(addresses.enter(at(&format!("203.0.{third}.1"))));
+        }
+        let held = addresses.enter(at("2001:db8::1")).unwrap();
+        assert_eq!(addresses.count(), 201);
+        tokio::time::sleep(FORGET_EVERY + SECOND).await;
+        assert_eq!(addresses.count(), 101, "those who tried keys have to wait");
+        addresses.count_wrong_key(at("198.51.7.1")).unwrap();
+        tokio::time::sleep(FORGET_EVERY).await;
+        assert_eq!(addresses.count(), 2, "one tried again, and one is busy");
+        tokio::time::sleep(MINUTE * 60).await;
+        assert_eq!(addresses.count(), 1, "what is under way is not forgotten");
+        drop(held);
+        tokio::time::sleep(FORGET_EVERY + SECOND).await;
+        assert_eq!(addresses.count(), 0);
+        assert_eq!(addresses.known().accounts.capacity(), 0);
+    }
+
+    #[test]
+    fn where_there_is_no_room_to_be_made_it_is_not_tried_at_each_request() {
+        let (addresses, clock) = addresses();
+        let mut held: Vec<_> = (1..=3)
+            .map(|last| addresses.enter(at(&format!("203.0.113.{last}"))).unwrap())
+            .collect();
+        assert!(addresses.enter(at("203.0.113.4")).unwrap().is_none());
+        held.clear();
+        *clock.0.lock().unwrap() += MINUTE;
+        assert!(addresses.enter(at("203.0.113.4")).unwrap().is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn many_networks_take_up_no_more_than_said_and_nothing_in_the_end(
+            calls in prop::collection::vec((0u128..12, any::<u64>(), 0u8..4, 0u64..20), 1..200),
+        ) {
+            let (addresses, clock) = addresses();
+            let mut held = Vec::new();
+            for (network, host, what, seconds) in calls {
+                let bits = (0x2001_0db8_u128 << 96) | (network << 64) | u128::from(host);
+                let caller = Some(IpAddr::V6(Ipv6Addr::from_bits(bits)));
+                let place = bits >> 64;
+                match what {
+                    0 => drop(addresses.count_wrong_key(caller)),
+                    1 => match addresses.enter(caller) {
+                        Ok(visit) => {
+                            let counted = visit.is_some();
+                            let same = held.iter().any(|(other, is_counted, _)| *other == place && *is_counted);
+                            prop_assert!(!(counted && same), "two of one network at once");
+                            held.push((place, counted, visit));
+                        }
+                        Err((Refusal::AddressBusy, _)) => prop_assert!(
+                            held.iter().any(|(other, counted, _)| *other == place && *counted)
+                        ),
+                        Err((refusal, _)) => prop_assert_eq!(refusal, Refusal::AddressRateReached),
+                    },
+                    2 => drop(held.pop()),
+                    _ => *clock.0.lock().unwrap() += Duration::from_secs(seconds),
+                }
+                prop_assert!(addresses.count() <= 3);
+                for (network, counted, _) in &held {
+                    let bits = network << 64;
+                    let network = IpAddr::V6(Ipv6Addr::from_bits(bits));
+                    let is_known = addresses.known().accounts.contains_key(&network);
+                    prop_assert!(is_known || !counted, "one that is busy was forgotten");
+                }
+            }
+            held.clear();
+            *clock.0.lock().unwrap() += MINUTE * 2;
+            prop_assert!(!addresses.forget());
+            prop_assert_eq!(addresses.known().accounts.capacity(), 0);
+        }
     }
 }

@@ -183,21 +183,9 @@ mod tests {
     use ecto_core::gateway::GatewayFingerprint;
     use ecto_core::key::ValidDigest;
     use secrecy::SecretString;
-    use tokio::time::Instant;
 
     use super::*;
-
-    struct Paused(Instant);
-
-    impl Clock for Paused {
-        fn now(&self) -> Timestamp {
-            Timestamp::UNIX_EPOCH + self.uptime()
-        }
-
-        fn uptime(&self) -> Duration {
-            self.0.elapsed()
-        }
-    }
+    use crate::paused::Paused;
 
     fn key(name: &str) -> GuardKey {
         GuardKey::with_all_routes(name.parse().unwrap(), &SecretString::from(name))
@@ -216,7 +204,7 @@ mod tests {
             fingerprint: GatewayFingerprint("one".to_owned()),
         };
         let gate = Arc::new(Gate::new());
-        let clock = Arc::new(Paused(Instant::now()));
+        let clock = Arc::new(Paused::begin());
         let mut guest = key("guest");
         guest.grant.expires = Some(second(3600));
         let keys = vec![key("default"), guest.clone()];

@@ -98,6 +98,8 @@ impl Guard for LoopbackGuard {
         beside.spawn(async move { shared.gate.cut_what_ends(&*shared.clock).await });
         let shared = Arc::clone(&self.shared);
         beside.spawn(async move { shared.gate.close_what_rests().await });
+        let addresses = self.shared.addresses.clone();
+        beside.spawn(async move { addresses.keep_forgetting().await });
         let register = self.shared.register.clone();
         beside.spawn(async move { register.keep_telling().await });
         *running = Some(Running {
@@ -156,5 +158,40 @@ impl Guard for LoopbackGuard {
 
     fn activity(&self) -> watch::Receiver<Activity> {
         self.shared.register.watch()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ecto_core::gateway::GatewayFingerprint;
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::paused::Paused;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guard_that_runs_forgets_who_called() {
+        let clock = Arc::new(Paused::begin());
+        let mut random = StdRng::seed_from_u64(1);
+        let guard = LoopbackGuard::new(Limits::default(), clock, &mut random).unwrap();
+        let access = GatewayAccess {
+            address: ([127, 0, 0, 1], 1).into(),
+            token: SecretString::from("token"),
+            hooks: None,
+            fingerprint: GatewayFingerprint("one".to_owned()),
+        };
+        guard.start(access, Vec::new()).await.unwrap();
+        let addresses = &guard.shared.addresses;
+        for last in 0..=255 {
+            let _ = addresses.count_wrong_key(Some([203, 0, 113, last].into()));
+        }
+        assert_eq!(addresses.count(), 256);
+        tokio::time::sleep(Duration::from_secs(62)).await;
+        assert_eq!(addresses.count(), 0);
+        guard.stop().await;
     }
 }

@@ -27,6 +27,8 @@ mod key;
 mod limits;
 mod listener;
 mod passage;
+#[cfg(test)]
+mod paused;
 mod prover;
 mod rate;
 mod room;

@@ -32,7 +32,8 @@ pub struct Limits {
     pub under_way_bytes: usize,
     /// The most connections at once.
     pub connections: usize,
-    /// The most addresses that are remembered, each in about 200 bytes.
+    /// The most addresses that are remembered, each in about 200 bytes, and until half a minute after there is nothing
+    /// more to remember of it.
     pub addresses: usize,
     /// How often one address (IPv6: one /64) may send requests with a good key. For several people behind one router.
     pub address_requests: Pace,
