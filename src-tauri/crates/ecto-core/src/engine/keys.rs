@@ -123,11 +123,16 @@ impl Engine {
         revoked
     }
 
-    /// The keys that the guard is to let in: those that were read, but for those that are about to go.
+    /// The keys that the guard is to know: those that were read. One that is about to go opens nothing any more; it stays
+    /// known, so that it comes back as it was where the vault does not let go of it.
     pub(super) fn guard_keys(&self) -> Vec<GuardKey> {
         let ring = self.keys.as_ref();
         let mut keys = ring.map_or_else(Vec::new, KeyRing::for_the_guard);
-        keys.retain(|key| !self.revoking.contains(&key.name));
+        for key in &mut keys {
+            if self.revoking.contains(&key.name) {
+                key.digests.clear();
+            }
+        }
         keys
     }
 
@@ -183,8 +188,8 @@ impl Engine {
         self.take_keys(ring).await
     }
 
-    /// Takes from the guard the keys that are not among these any more. One that only gets another secret stays until that
-    /// is stored.
+    /// Has the guard let nobody in with the keys that are not among these any more. One that only gets another secret stays
+    /// until that is stored.
     fn cut_revoked(&self, ring: &KeyRing) {
         let next = ring.for_the_guard();
         let stays = |key: &GuardKey| {
@@ -196,11 +201,16 @@ impl Engine {
                 other.name == key.name || other.digests.iter().any(shared)
             })
         };
-        let known = self.guard_keys();
-        let mut staying = known.clone();
-        staying.retain(stays);
-        if staying.len() < known.len() {
-            self.ports.guard.set_keys(staying);
+        let mut known = self.guard_keys();
+        let mut is_less = false;
+        for key in &mut known {
+            if !key.digests.is_empty() && !stays(key) {
+                key.digests.clear();
+                is_less = true;
+            }
+        }
+        if is_less {
+            self.ports.guard.set_keys(known);
         }
     }
 

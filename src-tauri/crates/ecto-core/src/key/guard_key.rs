@@ -63,7 +63,7 @@ pub struct ValidDigest {
 pub struct GuardKey {
     /// Its name.
     pub name: KeyName,
-    /// What opens the lock in its name: the key, and for a while the one before it.
+    /// What opens the lock in its name: the key, and for a while the one before it; nothing while it is being revoked.
     pub digests: Vec<ValidDigest>,
     /// What its holder may do.
     pub grant: KeyGrant,

@@ -239,6 +239,35 @@ async fn revoking_cuts_the_streams_of_that_key_and_of_no_other() {
     assert_eq!(models(&setting, 2, &[]).await.code(), "invalid_api_key");
 }
 
+#[tokio::test]
+async fn a_key_that_could_not_be_revoked_goes_on_where_it_was() {
+    let gateway = TinyGateway::ordinary().await;
+    let twice = limited("tablet", 2, |grant| {
+        grant.rate = Some("2/hour".parse().unwrap());
+    });
+    let setting = setting(&gateway, vec![twice.clone()]).await;
+    assert_eq!(models(&setting, 2, &[]).await.status, 200);
+    assert_eq!(models(&setting, 2, &[]).await.status, 200);
+    let uses = setting.guard.key_uses();
+    let mut revoked = twice.clone();
+    revoked.digests.clear();
+    setting.guard.set_keys(vec![key("phone", 1), revoked]);
+    assert_eq!(models(&setting, 2, &[]).await.code(), "invalid_api_key");
+    assert_eq!(setting.guard.key_uses(), uses);
+    setting.guard.set_keys(vec![key("phone", 1), twice.clone()]);
+    let refused = models(&setting, 2, &[]).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (429, "key_rate_reached")
+    );
+    assert_eq!(setting.guard.key_uses(), uses);
+
+    // One that was revoked, and made anew under the same name, is another.
+    setting.guard.set_keys(vec![key("phone", 1)]);
+    setting.guard.set_keys(vec![key("phone", 1), twice]);
+    assert_eq!(models(&setting, 2, &[]).await.status, 200);
+}
+
 const PUBLIC: &str = r#"{"id":"openclaw/public","object":"model"}"#;
 
 fn pinned(seed: u64) -> GuardKey {

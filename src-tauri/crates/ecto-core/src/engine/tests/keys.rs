@@ -296,6 +296,37 @@ async fn a_key_that_cannot_be_taken_out_of_the_vault_goes_on_and_that_is_said() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_the_vault_does_not_let_go_of_was_never_forgotten_by_the_guard() {
+    let story = Story::public(World::ready()).await;
+    story.handle.add_key(name("phone"), pinned()).await.unwrap();
+    let known = |story: &Story| {
+        let state = story.world.state();
+        let keys = state.guard.as_ref().unwrap().keys.iter();
+        keys.map(|key| (key.name.as_str().to_owned(), key.digests.len()))
+            .collect::<Vec<_>>()
+    };
+    let both = [("default".to_owned(), 1), ("phone".to_owned(), 1)];
+    let barred = [("default".to_owned(), 1), ("phone".to_owned(), 0)];
+    assert_eq!(known(&story), both);
+    let world = &story.world;
+    world.fail(Call::StartGateway, 1, Fault::Slow(Duration::from_secs(60)));
+    world.fail(Call::StoreSecrets, 1, Fault::Hang);
+    world.state().vault_fault = Some(VaultFault::Denied);
+    let handle = story.handle.clone();
+    let restarting = tokio::spawn(async move { handle.restart_gateway().await });
+    story.pass(Duration::from_secs(1)).await;
+    let handle = story.handle.clone();
+    let revoking = tokio::spawn(async move { handle.revoke_key(name("phone")).await });
+    story.pass(Duration::from_secs(1)).await;
+    assert_eq!(known(&story), barred, "while something else is done");
+    restarting.await.unwrap().unwrap();
+    story.pass(Duration::from_secs(30)).await;
+    assert_eq!(known(&story), barred, "while the vault takes its time");
+    revoking.await.unwrap().unwrap_err();
+    assert_eq!(known(&story), both);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_taken_away_ends_at_once_whatever_else_is_being_done() {
     let story = Story::public(World::ready()).await;
     story.handle.add_key(name("phone"), pinned()).await.unwrap();
