@@ -89,7 +89,7 @@ async fn openclaw_takes_what_is_allowed_for_what_it_is() {
     .unwrap();
     let state = tempfile::TempDir::new().unwrap();
     let adapter = adapter(&binaries, &gateway, &state);
-    let access = adapter.access().await.unwrap();
+    let access = adapter.access(&offered(&[Route::Hooks])).await.unwrap();
     let hooks = access.hooks.clone().unwrap();
     assert_eq!(hooks.path, "/intake/events");
     assert_eq!(hooks.token.expose_secret(), HOOKS_TOKEN);

@@ -12,6 +12,7 @@ use std::{
 use ecto_core::{
     cause::Cause,
     gateway::{GatewayView, ReadyGateway, RestoreOutcome},
+    offer::Offer,
     ports::Gateway as _,
     step::Reporter,
 };
@@ -90,7 +91,7 @@ async fn keys_are_set_and_undone_and_every_other_byte_stays() {
     println!("set up by the file in {:?}", start.elapsed());
     let first = until_ready(&adapter).await;
     assert!(read().contains("// No endpoints yet.\n"));
-    let access = adapter.access().await.unwrap();
+    let access = adapter.access(&Offer::default()).await.unwrap();
     assert_eq!(access.token.expose_secret(), gateway.token());
     adapter.refuses_without_token(&access).await.unwrap();
     let mut looks: Vec<Duration> = Vec::new();
@@ -130,7 +131,15 @@ async fn keys_are_set_and_undone_and_every_other_byte_stays() {
     adapter.set_up(Reporter::silent()).await.unwrap();
     println!("first token taken in {:?}", start.elapsed());
     until_ready(&adapter).await;
-    assert_eq!(adapter.access().await.unwrap().token.expose_secret(), MADE);
+    assert_eq!(
+        adapter
+            .access(&Offer::default())
+            .await
+            .unwrap()
+            .token
+            .expose_secret(),
+        MADE
+    );
     restore(&adapter).await;
     assert_eq!(read(), without_auth(&before));
 

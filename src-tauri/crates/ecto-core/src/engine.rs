@@ -491,6 +491,10 @@ impl Engine {
         self.proof = None;
         self.proven = None;
         self.ports.guard.hold();
+        // What a check finds that was under way meanwhile says nothing of what is proven next.
+        if self.outside.take().is_some() {
+            self.next_check = Some(Instant::now());
+        }
         if let Some(door) = &mut self.door {
             door.held.get_or_insert(Cause::LockUnproven);
         }

@@ -81,7 +81,7 @@ pub struct GatewayAccess {
     pub address: SocketAddr,
     /// Its own token, which never leaves the machine.
     pub token: SecretString,
-    /// How its hooks are reached, where they are enabled.
+    /// How its hooks are reached, where they are enabled and offered.
     pub hooks: Option<HooksAccess>,
     /// The state it was read in.
     pub fingerprint: GatewayFingerprint,

@@ -81,8 +81,9 @@ pub trait Gateway: Send + Sync {
     /// Starts the gateway where it does not run, restarts it where it does, and waits until it is ready.
     async fn start(&self, reporter: Reporter) -> Result<(), Cause>;
 
-    /// How the guard reaches it, token included.
-    async fn access(&self) -> Result<GatewayAccess, Cause>;
+    /// How the guard reaches it, token included. Its hooks and their token are looked for only where they are offered:
+    /// a program may have to be asked for it.
+    async fn access(&self, offer: &Offer) -> Result<GatewayAccess, Cause>;
 
     /// Asks the gateway itself for the models without a token. `Ok` when it refuses as it should.
     async fn refuses_without_token(&self, access: &GatewayAccess) -> Result<(), Cause>;
@@ -103,7 +104,8 @@ pub trait Guard: Send + Sync {
     async fn start(&self, access: GatewayAccess, keys: Vec<GuardKey>) -> Result<SocketAddr, Cause>;
 
     /// Takes over the keys at once, where it runs. Whoever has a key that is not among them is cut off; nobody else
-    /// notices, and nothing is held.
+    /// notices, and nothing is held. A key without a secret lets nobody in, and what was used of it stays used: given its
+    /// secret again, it goes on where it was.
     fn set_keys(&self, keys: Vec<GuardKey>);
 
     /// Takes over what is offered beside what always is, at once. What is in flight for a route that is not offered any

@@ -37,7 +37,7 @@ pub(crate) struct Gateway {
     fingerprint: GatewayFingerprint,
     /// How it is addressed.
     pub headers: GatewayHeaders,
-    /// How its hooks are reached, where they are enabled.
+    /// How its hooks are reached, where they are enabled and offered.
     pub hooks: Option<Hooks>,
     limits: Arc<Limits>,
     /// Those that rested the longest come first. `None` once another gateway has taken its place.

@@ -13,7 +13,8 @@ use ecto_core::cause::Cause;
 use ecto_core::gateway::{
     GatewayAccess, GatewayFingerprint, GatewayView, HooksAccess, ReadyGateway, RestoredKey,
 };
-use ecto_core::key::{AgentId, NoRandomness};
+use ecto_core::key::{AgentId, NoRandomness, Route};
+use ecto_core::offer::Offer;
 use ecto_core::ports::Gateway;
 use ecto_core::step::Reporter;
 use secrecy::SecretString;
@@ -483,7 +484,7 @@ impl Gateway for OpenClaw {
         self.start_or_restart(&reporter).await
     }
 
-    async fn access(&self) -> Result<GatewayAccess, Cause> {
+    async fn access(&self, offer: &Offer) -> Result<GatewayAccess, Cause> {
         let (gateway, token) = match self.look().await {
             Ok(found) => found,
             Err(view) => return Err(self.why_no_access(view).await),
@@ -492,7 +493,11 @@ impl Gateway for OpenClaw {
             tracing::warn!("the gateway's own token is shorter than OpenClaw advises");
         }
         // Read after the fingerprint was taken: where the configuration changed meanwhile, the next look tells.
-        let hooks = self.hooks().await?;
+        let hooks = if offer.has(Route::Hooks) {
+            self.hooks().await?
+        } else {
+            None
+        };
         Ok(GatewayAccess {
             address: gateway.address,
             token,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ecto_core::cause::Cause;
 use ecto_core::gateway::RestoreOutcome;
+use ecto_core::offer::Offer;
 use ecto_core::ports::Gateway as _;
 use ecto_core::step::Reporter;
 use ecto_openclaw::config::Config;
@@ -503,7 +504,10 @@ async fn the_token_is_in_no_error_and_no_debug_text() {
     let home = Home::with_config(whole(""));
     let adapter = home.adapter();
     let view = adapter.observe().await;
-    let access = adapter.access().await.expect_err("nothing runs");
+    let access = adapter
+        .access(&Offer::default())
+        .await
+        .expect_err("nothing runs");
     let agents = home.path().join("agents");
     fs::create_dir(&agents).unwrap();
     fs::write(agents.join("ai.openclaw.gateway.plist"), AGENT).unwrap();

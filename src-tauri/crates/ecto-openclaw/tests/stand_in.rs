@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use ecto_core::cause::Cause;
 use ecto_core::gateway::{GatewayView, ReadyGateway};
+use ecto_core::key::Route;
+use ecto_core::offer::Offer;
 use ecto_core::ports::Gateway as _;
 use ecto_core::step::Reporter;
 use ecto_openclaw::OpenClaw;
@@ -75,6 +77,17 @@ async fn observe_until(adapter: &OpenClaw, wanted: impl Fn(&GatewayView) -> bool
     timeout(LIMIT, look).await.unwrap()
 }
 
+fn offered(route: Route) -> Offer {
+    Offer {
+        routes: [route].into(),
+        ..Offer::default()
+    }
+}
+
+fn with_hooks() -> Offer {
+    offered(Route::Hooks)
+}
+
 fn is_ready(view: &GatewayView) -> bool {
     matches!(view, GatewayView::Ready(_))
 }
@@ -95,7 +108,7 @@ async fn a_ready_gateway_is_seen_as_such_and_costs_no_model_turn() {
     assert_eq!(first.version.as_ref().unwrap().as_str(), VERSION);
     assert_eq!(ready(&adapter).await, first);
 
-    let access = adapter.access().await.unwrap();
+    let access = adapter.access(&Offer::default()).await.unwrap();
     assert_eq!(access.token.expose_secret(), TOKEN);
     assert_eq!(access.fingerprint, first.fingerprint);
     adapter.refuses_without_token(&access).await.unwrap();
@@ -223,7 +236,15 @@ async fn a_gateway_without_a_token_gets_one_and_takes_it() {
     let view = observe_until(&adapter, is_ready).await;
     assert!(is_ready(&view));
     assert_eq!(gateway.token().unwrap().expose_secret(), MADE);
-    assert_eq!(adapter.access().await.unwrap().token.expose_secret(), MADE);
+    assert_eq!(
+        adapter
+            .access(&Offer::default())
+            .await
+            .unwrap()
+            .token
+            .expose_secret(),
+        MADE
+    );
 }
 
 #[tokio::test]
@@ -263,7 +284,7 @@ async fn what_the_gateway_does_wrong_has_a_name_each() {
         answer(429, &[("retry-after", "300")], ""),
     );
     let adapter = home.adapter();
-    let access = adapter.access().await.unwrap();
+    let access = adapter.access(&Offer::default()).await.unwrap();
     assert_eq!(
         adapter.refuses_without_token(&access).await,
         Err(Cause::GatewayLockedOut { seconds: 300 })
@@ -475,7 +496,7 @@ async fn a_gateway_whose_rpc_is_of_another_kind_is_asked_over_http() {
 async fn hooks_that_are_enabled_while_it_runs_are_seen_as_something_else_to_prove() {
     let (home, _gateway) = ready_one().await;
     let adapter = home.adapter();
-    let before = adapter.access().await.unwrap();
+    let before = adapter.access(&with_hooks()).await.unwrap();
     assert!(before.hooks.is_none());
     let text = fs::read_to_string(home.config()).unwrap();
     let enable = |hooks: &str| {
@@ -483,15 +504,48 @@ async fn hooks_that_are_enabled_while_it_runs_are_seen_as_something_else_to_prov
         fs::write(home.config(), text).unwrap();
     };
     enable("enabled: true, token: 'of-the-hooks-0123456789abcdef'");
-    let enabled = adapter.access().await.unwrap();
+    let enabled = adapter.access(&with_hooks()).await.unwrap();
     let hooks = enabled.hooks.unwrap();
     assert_eq!(hooks.path, "/hooks");
     assert_eq!(hooks.token.expose_secret(), "of-the-hooks-0123456789abcdef");
     assert_ne!(enabled.fingerprint, before.fingerprint);
     enable("enabled: true, token: 'of-the-hooks-0123456789abcdef', path: '/events'");
-    let moved = adapter.access().await.unwrap();
+    let moved = adapter.access(&with_hooks()).await.unwrap();
     assert_eq!(moved.hooks.unwrap().path, "/events");
     assert_ne!(moved.fingerprint, enabled.fingerprint);
+}
+
+/// Nobody's program is run for a token that nobody needs.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_hooks_own_token_is_asked_for_only_where_they_are_offered() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (home, _gateway) = ready_one().await;
+    let (program, runs) = (home.path().join("vault"), home.path().join("runs"));
+    let answer = r#"{"protocolVersion":1,"values":{"hooks":"of-the-hooks-0123456789abcdef"}}"#;
+    let script = format!(
+        "#!/bin/sh\necho run >> '{}'\ncat >/dev/null\necho '{answer}'\n",
+        runs.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let text = fs::read_to_string(home.config()).unwrap();
+    let with = format!(
+        "{{ hooks: {{ enabled: true, token: {{ source: 'exec', provider: 'vault', id: 'hooks' }} }}, \
+         secrets: {{ providers: {{ vault: {{ source: 'exec', command: '{}' }} }} }},",
+        program.display()
+    );
+    fs::write(home.config(), text.replacen('{', &with, 1)).unwrap();
+    let adapter = home.adapter();
+    for offer in [Offer::default(), offered(Route::Embeddings)] {
+        let access = adapter.access(&offer).await.unwrap();
+        assert!(access.hooks.is_none() && ready(&adapter).await.hooks);
+    }
+    assert!(!runs.exists(), "it was asked for although nobody needs it");
+    let access = adapter.access(&with_hooks()).await.unwrap();
+    let hooks = access.hooks.unwrap();
+    assert_eq!(hooks.token.expose_secret(), "of-the-hooks-0123456789abcdef");
+    assert_eq!(fs::read_to_string(runs).unwrap(), "run\n");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cause::Cause;
 use crate::gateway::RestoredKey;
-use crate::key::{KeyGrant, KeyName};
+use crate::key::{KeyGrant, KeyName, Route};
 use crate::offer::Offer;
 use crate::snapshot::{KeyView, Snapshot};
 use crate::tailnet::NodeChoice;
@@ -288,6 +288,11 @@ impl Engine {
 
     /// Hands over what is offered at once, whatever else is being done: what is forbidden must not wait for a vault.
     fn set_offer(&mut self, offer: Offer) {
+        let had_hooks = self.ports.guard.offer().has(Route::Hooks);
+        if had_hooks != offer.has(Route::Hooks) {
+            // It is started anew with what it needs for them, or without that.
+            self.guard = None;
+        }
         self.ports.guard.set_offer(offer);
         self.void_proof();
         self.show_public();

@@ -320,7 +320,7 @@ impl Engine {
         let guard = Arc::clone(&self.ports.guard);
         let keys = self.guard_keys();
         let start = async move {
-            let access = gateway.access().await?;
+            let access = gateway.access(&guard.offer()).await?;
             let listener = guard.start(access.clone(), keys).await?;
             Ok(RunningGuard { listener, access })
         };

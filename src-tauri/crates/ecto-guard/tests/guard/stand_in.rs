@@ -28,9 +28,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// How long anything may take before the test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -79,6 +80,7 @@ pub struct TinyGateway {
     pub address: SocketAddr,
     pub seen: mpsc::UnboundedReceiver<Seen>,
     pub connections: Arc<AtomicUsize>,
+    end: CancellationToken,
     accepting: JoinHandle<()>,
 }
 
@@ -104,10 +106,12 @@ impl TinyGateway {
         let counted = connections.clone();
         let answer: Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync> =
             Arc::new(move |request| Box::pin(answer(request)));
+        let end = CancellationToken::new();
+        let ending = end.clone();
         let accepting = tokio::spawn(async move {
             let mut open = tokio::task::JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
+            while let Some(accepted) = ending.run_until_cancelled(listener.accept()).await {
+                let (stream, _) = accepted.unwrap();
                 stream.set_nodelay(true).unwrap();
                 counted.fetch_add(1, Ordering::SeqCst);
                 let (tell, answer) = (tell.clone(), answer.clone());
@@ -126,11 +130,14 @@ impl TinyGateway {
                         .await;
                 });
             }
+            drop(listener);
+            open.shutdown().await;
         });
         Self {
             address,
             seen,
             connections,
+            end,
             accepting,
         }
     }
@@ -188,10 +195,12 @@ impl TinyGateway {
         self.halt().await;
     }
 
-    /// Ends; what it saw can still be read.
+    /// Ends with all its connections; what it saw can still be read.
     pub async fn halt(&mut self) {
-        self.accepting.abort();
-        let _ = (&mut self.accepting).await;
+        self.end.cancel();
+        soon("the end of the gateway", &mut self.accepting)
+            .await
+            .unwrap();
     }
 }
 
@@ -350,9 +359,18 @@ impl Answer {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = soon("a connection", TcpStream::connect(address))
-            .await
-            .unwrap();
+        Self::on(soon("a connection", TcpStream::connect(address)).await)
+    }
+
+    /// A client whose system is asked to hold so many bytes for it and no more.
+    pub async fn connect_holding(address: SocketAddr, bytes: u32) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
+        Self::on(soon("a connection", socket.connect(address)).await)
+    }
+
+    fn on(stream: io::Result<TcpStream>) -> Self {
+        let stream = stream.unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
@@ -458,7 +476,7 @@ impl ecto_core::ports::Gateway for RefusesWithoutToken {
         unreachable!()
     }
 
-    async fn access(&self) -> Result<GatewayAccess, Cause> {
+    async fn access(&self, _: &ecto_core::offer::Offer) -> Result<GatewayAccess, Cause> {
         unreachable!()
     }
 

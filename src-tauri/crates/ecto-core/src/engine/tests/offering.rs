@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::cause::ReachCause;
+use crate::exposure::{Exposure, Reach};
+use crate::gateway::GatewayView;
 use crate::key::Route;
 use crate::offer::Offer;
+use crate::ports::{Clock as _, OutsideFinding};
 
 use super::story::{Story, is_public};
 use super::world::{Call, Fault, World};
@@ -67,4 +71,87 @@ async fn a_choice_on_the_way_breaks_off_nothing_that_does_not_rest_on_it() {
         .unwrap();
     story.until(is_public).await;
     assert_eq!(story.world.calls(Call::Install), 1);
+}
+
+/// A check from outside that asks while the guard is held is told to come back, and takes that for a machine that cannot
+/// be reached.
+#[tokio::test(start_paused = true)]
+async fn a_check_that_ran_while_the_offer_changed_says_nothing_and_is_made_again() {
+    let story = Story::public(World::ready()).await;
+    let reach = || match story.exposure() {
+        Exposure::Public { reach, .. } => reach,
+        other => panic!("{other:?}"),
+    };
+    story
+        .until(|now| {
+            matches!(
+                &now.exposure,
+                Exposure::Public {
+                    reach: Reach::Reachable { .. },
+                    ..
+                }
+            )
+        })
+        .await;
+    let checks = story.world.calls(Call::Check);
+    story
+        .world
+        .fail(Call::Check, 1, Fault::Slow(Duration::from_secs(20)));
+    story.world.state().finding = OutsideFinding::Unreachable(ReachCause::NotAnswering);
+    story.handle.check_outside().await;
+    story.pass(Duration::from_secs(1)).await;
+    assert_eq!(story.world.calls(Call::Check), checks + 1);
+    story.world.state().finding = OutsideFinding::Reachable;
+    story
+        .handle
+        .set_offer(offer(&[Route::Embeddings]))
+        .await
+        .unwrap();
+    story.until(is_public).await;
+    let proven = story.world.now();
+    story.pass(Duration::from_secs(1)).await;
+    assert_eq!(story.world.calls(Call::Check), checks + 2);
+    let Reach::Reachable { at } = reach() else {
+        panic!("{:?}", reach());
+    };
+    assert!(at >= proven, "that is an older finding");
+    for _ in 0..60 {
+        story.pass(Duration::from_secs(1)).await;
+        assert_eq!(reach(), Reach::Reachable { at });
+    }
+}
+
+/// A program may have to be asked for the token of OpenClaw's hooks.
+#[tokio::test(start_paused = true)]
+async fn what_the_hooks_need_is_fetched_when_they_are_allowed_and_let_go_of_when_they_are_not() {
+    let world = World::ready();
+    if let GatewayView::Ready(ready) = &mut world.state().gateway {
+        ready.hooks = true;
+    }
+    let story = Story::public(world).await;
+    let hooks = || {
+        let state = story.world.state();
+        state.guard.as_ref().unwrap().access.hooks.is_some()
+    };
+    assert!(!hooks());
+    for (routes, there) in [
+        (&[Route::Embeddings][..], false),
+        (&Route::OPTIONAL, true),
+        (&[Route::Hooks], true),
+        (&[], false),
+    ] {
+        let accesses = story.world.calls(Call::Access);
+        let before = hooks();
+        story.handle.set_offer(offer(routes)).await.unwrap();
+        story.until(is_public).await;
+        assert!(story.world.lets_callers_in());
+        assert_eq!(hooks(), there, "{routes:?}");
+        let asked = story.world.calls(Call::Access) - accesses;
+        assert_eq!(asked, usize::from(before != there), "{routes:?}");
+    }
+    assert_eq!(
+        story.shown_but("public"),
+        ["held lock_unproven"; 4].map(str::to_owned)
+    );
+    assert_eq!(story.world.calls(Call::Close), 0);
 }

@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 use crate::step::Step;
 use crate::tailnet::NodeChoice;
 
-use super::world::{KEY_MARK, TOKEN, World};
+use super::world::{HOOKS_TOKEN, KEY_MARK, TOKEN, World};
 
 /// No story takes longer than this on the paused clock.
 const LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
@@ -160,7 +160,10 @@ async fn watch(
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
         let text = serde_json::to_string(&snapshot).unwrap() + &format!("{snapshot:?}");
-        if text.contains(KEY_MARK) || text.contains(TOKEN) {
+        if [KEY_MARK, TOKEN, HOOKS_TOKEN]
+            .iter()
+            .any(|secret| text.contains(secret))
+        {
             world
                 .state()
                 .violations

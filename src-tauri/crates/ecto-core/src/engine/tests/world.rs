@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use crate::cause::Cause;
 use crate::engine::{Engine, Ports};
 use crate::gateway::{
-    GatewayAccess, GatewayFingerprint, GatewayView, ReadyGateway, RestoreOutcome, RestoredKey,
+    GatewayAccess, GatewayFingerprint, GatewayView, HooksAccess, ReadyGateway, RestoreOutcome,
+    RestoredKey,
 };
 use crate::key::{AgentId, GuardKey, Key, KeyDigest, KeyName, KeyRing, Route};
 use crate::offer::Offer;
@@ -34,6 +35,7 @@ use crate::tailnet::{
 };
 
 pub const TOKEN: &str = "gateway-token-7c1f";
+pub const HOOKS_TOKEN: &str = "hooks-token-19ab";
 pub const KEY_MARK: &str = "ecto_secret";
 pub const CONFIG: &str = "/home/person/.openclaw/openclaw.json";
 
@@ -742,14 +744,18 @@ impl Gateway for World {
         reported(after)
     }
 
-    async fn access(&self) -> Result<GatewayAccess, Cause> {
+    async fn access(&self, offer: &Offer) -> Result<GatewayAccess, Cause> {
         let after = self.meet(Call::Access).await?;
         reported(after)?;
+        let hooks = offer.has(Route::Hooks).then(|| HooksAccess {
+            path: "/hooks".to_owned(),
+            token: SecretString::from(HOOKS_TOKEN),
+        });
         match &self.state().gateway {
             GatewayView::Ready(ready) => Ok(GatewayAccess {
                 address: ready.address,
                 token: SecretString::from(TOKEN),
-                hooks: None,
+                hooks: hooks.filter(|_| ready.hooks),
                 fingerprint: ready.fingerprint.clone(),
             }),
             _ => Err(Cause::GatewayNotReady { log: None }),
@@ -918,7 +924,8 @@ impl Guard for World {
             ProofQuestion::UnlistedRoute(key) if known(key) => refusing(Refusal::UnknownRoute),
             ProofQuestion::RightKey(key) if known(key) => listing(),
             ProofQuestion::OptionalRoute(route, given) => {
-                let is_there = *route != Route::Hooks && offer.has(*route);
+                let has_hooks = guard.access.hooks.is_some();
+                let is_there = (*route != Route::Hooks || has_hooks) && offer.has(*route);
                 match given {
                     _ if !is_there => refusing(Refusal::UnknownRoute),
                     Some(_) => refusing(Refusal::GatewayAway),
@@ -944,8 +951,9 @@ impl Guard for World {
 #[async_trait]
 impl Outside for World {
     async fn check(&self, _address: &PublicAddress, _key: &SecretString) -> OutsideFinding {
+        let finding = self.state().finding.clone();
         let _ = self.meet(Call::Check).await;
-        self.state().finding.clone()
+        finding
     }
 }
 
