@@ -17,7 +17,7 @@ pub enum Exit {
     NeedsPerson,
     /// 4: something may be reachable that should not be.
     Danger,
-    /// 130: interrupted.
+    /// 130: interrupted before it was done.
     Interrupted,
 }
 

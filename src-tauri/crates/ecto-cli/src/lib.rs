@@ -8,6 +8,7 @@ pub mod client_example;
 mod commands;
 pub mod exit;
 mod failure;
+mod interrupt;
 pub mod logging;
 mod progress;
 mod session;

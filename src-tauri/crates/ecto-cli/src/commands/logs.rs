@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::logging::PREFIX;
 use crate::session::Session;
 
@@ -18,6 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Shows the end of the newest log, and goes on as it grows where that is asked for.
 pub async fn run(follow: bool, session: &Session) -> Result<Exit, Failure> {
+    let mut interrupt = follow.then(Interrupt::listen);
     let folder = session.folders.logs();
     session
         .terminal
@@ -48,12 +50,13 @@ pub async fn run(follow: bool, session: &Session) -> Result<Exit, Failure> {
             }
             shown = Some((newest, from + length));
         }
-        if !follow {
+        let Some(interrupt) = &mut interrupt else {
             break;
-        }
+        };
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            // That is how one ends what goes on.
+            () = interrupt.came() => return Ok(Exit::Done),
         }
     }
     if shown.is_none() {

@@ -7,15 +7,25 @@ use ecto_core::Timestamp;
 use ecto_core::ports::RequestLine;
 use ecto_core::words::Message;
 use ecto_host::record::{self, Tail, Wanted};
+use ecto_host::report::SCHEMA;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 use crate::arguments::Requests;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::session::Session;
 
 /// Nothing tells when a file grows in a way that every system shares.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    line: &'a RequestLine,
+}
 
 /// Shows the requests that are wanted, and goes on as they come where that is asked for. Reads the record's files, so it
 /// works whether or not a host runs.
@@ -28,6 +38,7 @@ pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure>
         key: requests.key,
         limit: requests.last,
     };
+    let mut interrupt = requests.follow.then(Interrupt::listen);
     let mut tail = Tail::new(&folder, wanted);
     let lines = tail.read().map_err(|fault| unreadable(&folder, &fault))?;
     if lines.is_empty() && !requests.follow {
@@ -37,13 +48,14 @@ pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure>
     }
     let zone = TimeZone::system();
     show(session, &lines, &zone);
-    if !requests.follow {
+    let Some(interrupt) = &mut interrupt else {
         return Ok(Exit::Done);
-    }
+    };
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            // That is how one ends what goes on.
+            () = interrupt.came() => return Ok(Exit::Done),
         }
         let lines = tail.read().map_err(|fault| unreadable(&folder, &fault))?;
         show(session, &lines, &zone);
@@ -67,7 +79,10 @@ fn unreadable(folder: &Path, fault: &std::io::Error) -> Failure {
 fn show(session: &Session, lines: &[RequestLine], zone: &TimeZone) {
     for line in lines {
         if session.terminal.is_json() {
-            session.terminal.print_json(line);
+            session.terminal.print_json(&Document {
+                schema: SCHEMA,
+                line,
+            });
         } else {
             session.terminal.print(&words(line, zone));
         }

@@ -15,6 +15,7 @@ use ecto_host::wanted_file::WantedFile;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::progress;
 use crate::session::Session;
 
@@ -27,6 +28,7 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
 
 /// Goes on telling until it is interrupted or the host ends.
 pub async fn watch(session: &Session) -> Result<Exit, Failure> {
+    let mut interrupt = Interrupt::listen();
     let Some(client) = session.find_host().await? else {
         return run(session).await;
     };
@@ -39,7 +41,8 @@ pub async fn watch(session: &Session) -> Result<Exit, Failure> {
                 Err(ClientFault::Ended) => None,
                 report => report?,
             },
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            // That is how one ends what goes on.
+            () = interrupt.came() => return Ok(Exit::Done),
         };
         match report {
             Some(report) => {

@@ -8,11 +8,11 @@ use ecto_host::client::ClientFault;
 use ecto_host::report::SCHEMA;
 use ecto_host::request::Request;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{restore, skill};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::session::{Session, Turn};
 
 /// What Ecto keeps in its state folder.
@@ -115,8 +115,8 @@ async fn ask(session: &Session) -> Result<Agreement, Failure> {
             "Run: ecto uninstall --yes",
         ));
     }
-    // Heard from before the question on, also where a shell has the signal ignored.
-    let mut interrupt = signal(SignalKind::interrupt()).ok();
+    // Heard from before the question on.
+    let mut interrupt = Interrupt::listen();
     session.terminal.tell(
         "This closes the door, undoes what Ecto changed in OpenClaw, and removes the key, the skill and the logs.",
     );
@@ -127,15 +127,9 @@ async fn ask(session: &Session) -> Result<Agreement, Failure> {
         let _ = io::stdin().lock().read_line(&mut answer);
         answer
     });
-    let interrupted = async {
-        match &mut interrupt {
-            Some(interrupt) => interrupt.recv().await,
-            None => std::future::pending().await,
-        }
-    };
     let answer = tokio::select! {
         answer = reading => answer.unwrap_or_default(),
-        _ = interrupted => return Ok(Agreement::Interrupted),
+        () = interrupt.came() => return Ok(Agreement::Interrupted),
     };
     Ok(match answer.trim() {
         "y" | "Y" | "yes" => Agreement::Given,

@@ -6,17 +6,14 @@ use std::os::unix::net::UnixStream;
 use serde_json::Value;
 
 use crate::keys::send;
-use crate::machine::{Machine, wait_until};
+use crate::machine::{Machine, documents, wait_until};
 
 fn lines(machine: &Machine, arguments: &[&str]) -> Vec<Value> {
     let mut all = vec!["requests", "--sandbox", "--json"];
     all.extend(arguments);
     let told = machine.run(&all);
     assert_eq!(told.code, 0, "{told:?}");
-    told.stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    told.lines()
 }
 
 fn scrape(machine: &Machine, path: &str) -> String {
@@ -74,6 +71,83 @@ fn who_called_is_told_with_and_without_a_host_and_never_what_was_said() {
         "{shown:?}"
     );
     assert!(!shown.stdout.contains("ecto_"), "{shown:?}");
+}
+
+/// The keys in what a follower printed, `-` for none.
+fn keys_in(printed: &str) -> Vec<String> {
+    let key = |line: Value| line["key"].as_str().unwrap_or("-").to_owned();
+    documents(printed).into_iter().map(key).collect()
+}
+
+#[test]
+fn requests_are_followed_as_they_come_until_ctrl_c() {
+    let machine = Machine::new();
+    let host = machine.connected();
+    let reveal = |name: &str| {
+        let shown = machine.run(&["key", "show", name, "--sandbox"]);
+        shown.stdout.trim().to_owned()
+    };
+    assert_eq!(machine.run(&["key", "add", "phone", "--sandbox"]).code, 0);
+    let (default, phone) = (reveal("default"), reveal("phone"));
+    assert_eq!(send(&machine, &phone).0, "200");
+    assert_eq!(send(&machine, &default).0, "200");
+
+    let follow = |more: &[&str]| {
+        let mut all = vec!["requests", "-f", "--sandbox"];
+        all.extend(more);
+        machine.start(&all)
+    };
+    let words = follow(&[]);
+    let all = follow(&["--json"]);
+    let of_phone = follow(&["--json", "--key", "phone"]);
+    words.stdout.wait_for("  default ");
+    all.stdout.wait_for("\"default\"");
+    of_phone.stdout.wait_for("\"phone\"");
+
+    // Older than what is asked for by then, so that only what comes later is shown.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let late = follow(&["--json", "--since", "1s"]);
+    let mut sent = 0;
+    wait_until("the last follower goes on", || {
+        assert_eq!(send(&machine, &default).0, "200");
+        sent += 1;
+        late.stdout.now().contains("\"default\"").then_some(())
+    });
+    assert_eq!(send(&machine, &phone).0, "200");
+    for (follower, count) in [(&all, 2), (&of_phone, 2), (&late, 1)] {
+        wait_until("what the phone sent later", || {
+            let seen = follower.stdout.now().matches("\"phone\"").count();
+            (seen == count).then_some(())
+        });
+    }
+    assert_eq!(send(&machine, "nobody-knows-this-key").0, "401");
+    words.stdout.wait_for("  401  ");
+    for follower in [&all, &late] {
+        follower.stdout.wait_for("\"status\":401");
+    }
+
+    let ended = [words, all, of_phone, late].map(|follower| follower.interrupt());
+    for follower in &ended {
+        assert_eq!(follower.code, 0, "{follower:?}");
+        let mut told = follower.stderr.lines();
+        let is_of_sandbox = |line: &str| line.starts_with("[sandbox:");
+        assert!(told.all(is_of_sandbox), "{follower:?}");
+    }
+    let [words, all, of_phone, late] = ended.map(|follower| follower.stdout);
+    let mut expected = vec!["phone", "default"];
+    expected.extend(std::iter::repeat_n("default", sent));
+    expected.extend(["phone", "-"]);
+    assert_eq!(keys_in(&all), expected);
+    assert_eq!(words.lines().count(), expected.len(), "{words}");
+    assert_eq!(keys_in(&of_phone), ["phone", "phone"]);
+    let late = keys_in(&late);
+    assert!(
+        late.len() <= sent + 2 && late.ends_with(&["phone".to_owned(), "-".to_owned()]),
+        "{late:?}"
+    );
+    assert_eq!(late.iter().filter(|key| *key == "phone").count(), 1);
+    assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
+    host.end();
 }
 
 #[test]
