@@ -125,6 +125,24 @@ async fn answers_that_nobody_reads_have_a_bound_together_and_arrive_whole_when_r
     drop(serving);
 }
 
+/// Whatever room there is: what hyper buffers, and what is read from the gateway at once.
+#[tokio::test]
+async fn of_one_answer_that_nobody_reads_no_more_is_taken_than_two_buffers_hold() {
+    let limits = Limits {
+        write_silence: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let counter = Arc::new(Counter::default());
+    let recorder: Arc<dyn Recorder> = counter.clone();
+    let (shared, key) = share(talking_gateway().await, limits, Some(recorder));
+    let (serving, _clients) = ask(&shared, &key).await;
+    serving.join_all().await;
+    assert_eq!(counter.lines.load(Ordering::SeqCst), CLIENTS);
+    let taken = counter.bytes.load(Ordering::SeqCst) / CLIENTS;
+    let most = BUFFER + 16 * 1024 + 64;
+    assert!((BUFFER..=most).contains(&taken), "{taken} of {most}");
+}
+
 /// A gateway that takes a connection and then does nothing: it reads only what is asked for.
 async fn hanging_gateway(reads: usize) -> (std::net::SocketAddr, JoinSet<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
