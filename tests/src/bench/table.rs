@@ -52,10 +52,20 @@ impl Table {
     }
 }
 
-/// Three digits where there are that many, thousands in full.
+/// Three digits where there are that many, thousands in full, and a minus sign that is not a hyphen.
 fn short(figure: f64) -> String {
-    let size = figure.abs();
-    if size >= 100.0 || figure.fract() == 0.0 {
+    let digits = short_size(figure.abs());
+    // What is rounded to nothing has no sign.
+    let is_nothing = digits.chars().all(|digit| matches!(digit, '0' | '.'));
+    if figure < 0.0 && !is_nothing {
+        format!("−{digits}")
+    } else {
+        digits
+    }
+}
+
+fn short_size(size: f64) -> String {
+    if size >= 100.0 || size.fract() == 0.0 {
         let digits = format!("{size:.0}");
         let mut text = String::new();
         for (place, digit) in digits.chars().enumerate() {
@@ -64,16 +74,12 @@ fn short(figure: f64) -> String {
             }
             text.push(digit);
         }
-        return if figure < 0.0 {
-            format!("−{text}")
-        } else {
-            text
-        };
+        return text;
     }
     if size >= 10.0 {
-        format!("{figure:.1}")
+        format!("{size:.1}")
     } else {
-        format!("{figure:.2}")
+        format!("{size:.2}")
     }
 }
 
@@ -99,6 +105,30 @@ mod tests {
     fn figures_are_short() {
         assert_eq!(short(1_234_567.8), "1,234,568");
         assert_eq!(short(0.123), "0.12");
-        assert_eq!(short(-150.0), "−150");
+    }
+
+    #[test]
+    fn whatever_is_less_than_nothing_has_the_same_sign() {
+        for (figure, text) in [
+            (-1234.5, "−1,234"),
+            (-365.0, "−365"),
+            (-10.3, "−10.3"),
+            (-3.0, "−3"),
+            (-2.5, "−2.50"),
+            (-0.12, "−0.12"),
+            (-0.001, "0.00"),
+            (-0.0, "0"),
+        ] {
+            assert_eq!(short(figure), text, "{figure}");
+        }
+        let mut table = Table::default();
+        for figure in [-365.2, -10.3, 4.0] {
+            table.put("added", 0, figure);
+        }
+        assert!(
+            table
+                .markdown(&["a".to_owned()])
+                .contains("| added | −10.3 (−365–4) |")
+        );
     }
 }
