@@ -1,5 +1,6 @@
 //! Requests at a steady pace or as fast as answers come, each with a nonce that the answer has to echo.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,6 +31,27 @@ pub enum Asking {
     WithWrongKey,
 }
 
+/// Where requests come from, as tailscaled would tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// All from this address.
+    One(&'static str),
+    /// One after the other, each from the next of [`NETWORKS`]: more than the guard remembers.
+    Many,
+}
+
+/// How many networks of IPv6 there are to come from, each a customer's own.
+pub const NETWORKS: u64 = 1 << 16;
+
+impl Callers {
+    fn address(self, number: u64) -> Cow<'static, str> {
+        match self {
+            Self::One(address) => Cow::Borrowed(address),
+            Self::Many => Cow::Owned(format!("2001:db8:1:{:x}::1", number % NETWORKS)),
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Clone)]
 pub struct Calls {
@@ -39,8 +61,8 @@ pub struct Calls {
     pub key: String,
     /// What is asked.
     pub asking: Asking,
-    /// The caller's address as tailscaled would tell it.
-    pub caller: &'static str,
+    /// Where they come from.
+    pub callers: Callers,
     /// Over how many connections.
     pub connections: usize,
     /// When.
@@ -145,7 +167,7 @@ impl Calls {
         Ok(round.called)
     }
 
-    fn request(&self, nonce: u64) -> String {
+    fn request(&self, nonce: u64, number: u64) -> String {
         let (line, body) = match self.asking {
             Asking::Completion => (
                 "POST /v1/chat/completions",
@@ -155,7 +177,7 @@ impl Calls {
             ),
             Asking::WithWrongKey => ("GET /v1/models", String::new()),
         };
-        request(line, &self.key, self.caller, &body)
+        request(line, &self.key, &self.callers.address(number), &body)
     }
 }
 
@@ -221,9 +243,10 @@ impl<'a> Round<'a> {
     }
 
     fn send(&mut self, number: usize, due: u64) {
-        let nonce = self.first_nonce + self.called.sent;
+        let before = self.called.sent;
+        let nonce = self.first_nonce + before;
         self.called.sent += 1;
-        let request = self.calls.request(nonce);
+        let request = self.calls.request(nonce, before);
         if let (Some(wire), Some(asked)) =
             (self.wires.wires.get_mut(number), self.asked.get_mut(number))
         {
@@ -310,6 +333,19 @@ fn judge(asking: Asking, nonce: u64, status: u16, body: &[u8]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn callers_are_one_or_each_time_another_of_many() {
+        let one = Callers::One("203.0.113.9");
+        assert_eq!(one.address(1), one.address(2));
+        let all: std::collections::BTreeSet<_> = (0..NETWORKS)
+            .map(|number| Callers::Many.address(number))
+            .collect();
+        assert_eq!(all.len() as u64, NETWORKS);
+        let are_addresses = |address: &Cow<str>| address.parse::<std::net::Ipv6Addr>().is_ok();
+        assert!(all.iter().all(are_addresses));
+        assert_eq!(Callers::Many.address(NETWORKS), Callers::Many.address(0));
+    }
 
     #[test]
     fn an_answer_is_good_for_the_request_that_it_echoes_alone() {

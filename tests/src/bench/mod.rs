@@ -7,6 +7,7 @@
 
 mod answer;
 mod calls;
+mod key_timing;
 mod process;
 mod streams;
 mod subject;
@@ -14,7 +15,8 @@ mod table;
 mod upstream;
 mod wires;
 
-pub use calls::{Asking, Called, Calls, Pace};
+pub use calls::{Asking, Called, Callers, Calls, NETWORKS, Pace};
+pub use key_timing::KeyTiming;
 pub use process::{Pinned, processor_time, raise_open_files, streams_within};
 pub use streams::{Listened, Streams, hold_quiet_streams};
 pub use subject::{Kind, Secrets, Subject, guard_process};

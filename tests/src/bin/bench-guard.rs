@@ -24,9 +24,9 @@ mod bench {
     use anyhow::{Result, bail};
     use clap::{Parser, Subcommand, ValueEnum};
     use ecto_tests::bench::{
-        Asking, Called, Calls, Kind, Pace, Pinned, Secrets, Streams, Subject, Table, Upstream,
-        guard_process, hold_quiet_streams, percentile, processor_time, raise_open_files,
-        streams_within, upstream_process,
+        Asking, Called, Callers, Calls, KeyTiming, Kind, NETWORKS, Pace, Pinned, Secrets, Streams,
+        Subject, Table, Upstream, guard_process, hold_quiet_streams, percentile, processor_time,
+        raise_open_files, streams_within, upstream_process,
     };
     use ecto_tests::desktop::memory;
 
@@ -35,6 +35,9 @@ mod bench {
 
     /// A flood that leaves the proxies time to spare, in requests a second.
     const STEADY_FLOOD: u32 = 5_000;
+
+    /// How many wrong keys of each kind are searched for.
+    const LOOKUPS: usize = 100_000;
 
     /// How long a program comes to rest before its memory is looked at.
     const REST: Duration = Duration::from_secs(2);
@@ -85,6 +88,8 @@ mod bench {
         Streams,
         Memory,
         Flood,
+        /// Without requests: how long the guard searches for keys that are none.
+        KeyTiming,
     }
 
     /// The processes of the measurement; started by it.
@@ -103,6 +108,9 @@ mod bench {
             key: String,
             rate: u32,
             seconds: f64,
+            /// Each request from another address.
+            #[arg(long)]
+            many: bool,
         },
     }
 
@@ -117,7 +125,16 @@ mod bench {
                 key,
                 rate,
                 seconds,
-            }) => flood_process(address, key, rate, Duration::from_secs_f64(seconds)),
+                many,
+            }) => {
+                let callers = if many {
+                    Callers::Many
+                } else {
+                    Callers::One(FLOODER)
+                };
+                let time = Duration::from_secs_f64(seconds);
+                flood_process(address, key, rate, callers, time)
+            }
             None => Bench::new(arguments, open_files)?.run(),
         }
     }
@@ -206,6 +223,9 @@ mod bench {
                         let Some(kind) = kinds.get(column).copied() else {
                             continue;
                         };
+                        if what == What::KeyTiming && kind != Kind::Guard {
+                            continue;
+                        }
                         let measured = self.measure(what, kind, column, &mut bare);
                         match (measured, kind) {
                             (Ok(()), _) => {}
@@ -280,7 +300,8 @@ mod bench {
                     | What::Throughput
                     | What::Streams
                     | What::Memory
-                    | What::Flood => PROXY_PROCESSOR,
+                    | What::Flood
+                    | What::KeyTiming => PROXY_PROCESSOR,
                 }),
             )?;
             let mut good = 0;
@@ -294,6 +315,7 @@ mod bench {
                 What::Streams => self.streams(&subject, column, &mut good)?,
                 What::Memory => self.memory(&subject, &upstream, column)?,
                 What::Flood => self.flood(&subject, column, &mut good)?,
+                What::KeyTiming => self.key_timing(column)?,
             }
             let (lost, mixed) = (self.wrong.lost - lost, self.wrong.mixed - mixed);
             if lost + mixed > 0 {
@@ -328,7 +350,7 @@ mod bench {
                 address: subject.address(),
                 key: subject.key(&self.secrets).to_owned(),
                 asking: Asking::Completion,
-                caller: CALLER,
+                callers: Callers::One(CALLER),
                 connections,
                 pace,
                 warm_up: Duration::from_millis(if self.arguments.quick { 300 } else { 1_000 }),
@@ -483,13 +505,21 @@ mod bench {
                 column,
                 normal,
             );
-            for (name, rate) in [
-                (
-                    format!("a flood of {STEADY_FLOOD} wrong keys/s"),
-                    STEADY_FLOOD,
-                ),
-                ("an unpaced flood of wrong keys".to_owned(), 0),
+            for (rate, many) in [
+                (STEADY_FLOOD, false),
+                (STEADY_FLOOD, true),
+                (0, false),
+                (0, true),
             ] {
+                let flood = match rate {
+                    0 => "an unpaced flood of wrong keys".to_owned(),
+                    rate => format!("a flood of {rate} wrong keys/s"),
+                };
+                let name = if many {
+                    format!("{flood} from {NETWORKS} addresses")
+                } else {
+                    format!("{flood} from one address")
+                };
                 let flooding = calls.warm_up + calls.measured + Duration::from_secs(1);
                 let child = Command::new(&self.program)
                     .arg("flood")
@@ -497,6 +527,7 @@ mod bench {
                     .arg(Secrets::new()?.key())
                     .arg(rate.to_string())
                     .arg(flooding.as_secs_f64().to_string())
+                    .args(many.then_some("--many"))
                     .stdout(Stdio::piped())
                     .spawn()?;
                 std::thread::sleep(Duration::from_millis(500));
@@ -524,6 +555,18 @@ mod bench {
                 self.table
                     .put(&format!("refusals/s in {name}"), column, flood.per_second());
             }
+            Ok(())
+        }
+
+        fn key_timing(&mut self, column: usize) -> Result<()> {
+            let calls = if self.arguments.quick { 5_000 } else { LOOKUPS };
+            let timing = KeyTiming::measure(calls)?;
+            for (name, median) in timing.medians {
+                let row = format!("median search for a key {name}, ns");
+                self.table.put(&row, column, median);
+            }
+            let row = "Welch's t of no character right against all but the last (aim: within ±4.5)";
+            self.table.put(row, column, timing.t);
             Ok(())
         }
     }
@@ -581,14 +624,20 @@ mod bench {
         eprintln!("{what:?}: round {round} of {rounds}");
     }
 
-    fn flood_process(address: SocketAddr, key: String, rate: u32, time: Duration) -> Result<()> {
+    fn flood_process(
+        address: SocketAddr,
+        key: String,
+        rate: u32,
+        callers: Callers,
+        time: Duration,
+    ) -> Result<()> {
         // The callers whose time is taken go first on the processor that they share.
         rustix::process::setpriority_process(None, 19)?;
         let called = Calls {
             address,
             key,
             asking: Asking::WithWrongKey,
-            caller: FLOODER,
+            callers,
             connections: 64,
             pace: if rate == 0 {
                 Pace::Unpaced

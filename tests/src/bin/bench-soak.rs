@@ -25,7 +25,7 @@ mod soak {
     use anyhow::{Context as _, Result, bail};
     use clap::{Parser, Subcommand};
     use ecto_tests::bench::{
-        Asking, Calls, Kind, Pace, Secrets, Streams, Subject, Upstream, guard_process,
+        Asking, Callers, Calls, Kind, Pace, Secrets, Streams, Subject, Upstream, guard_process,
         hold_quiet_streams, raise_open_files, upstream_process,
     };
     use ecto_tests::desktop::memory;
@@ -177,7 +177,7 @@ mod soak {
                 address: scene.address,
                 key: scene.secrets.key().to_owned(),
                 asking: Asking::Completion,
-                caller: "203.0.113.9",
+                callers: Callers::One("203.0.113.9"),
                 connections: 16,
                 pace: Pace::Even(200),
                 warm_up: Duration::ZERO,
@@ -235,7 +235,7 @@ mod soak {
                 address: scene.address,
                 key: Secrets::new()?.key().to_owned(),
                 asking: Asking::WithWrongKey,
-                caller: "203.0.113.66",
+                callers: Callers::One("203.0.113.66"),
                 connections: 32,
                 pace: Pace::Even(1_000),
                 warm_up: Duration::ZERO,

@@ -26,6 +26,8 @@ mod keep_alive;
 mod key;
 mod limits;
 mod listener;
+#[cfg(feature = "measure")]
+pub mod measure;
 mod passage;
 #[cfg(test)]
 mod paused;
