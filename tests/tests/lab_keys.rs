@@ -1,9 +1,14 @@
 //! A key with an agent, through the guard, on the real OpenClaw of the lab.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::print_stdout,
+    reason = "how OpenClaw refuses a tool is worth reading"
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
@@ -18,14 +23,22 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// A model that asks for a tool once it is offered one, and says what it was offered.
+/// A model that says what it was offered, and uses a tool, offered or not, where the question asks for it.
 #[derive(Clone, Default)]
 struct Offers(Arc<Mutex<Vec<Offer>>>);
 
 /// What one question brought to the model.
 struct Offer {
     tools: Vec<String>,
-    messages: String,
+    messages: Value,
+}
+
+impl Offer {
+    /// What came of the tools that the model used.
+    fn results(&self) -> impl Iterator<Item = &Value> {
+        let messages = self.messages.as_array().unwrap();
+        messages.iter().filter(|message| message["role"] == "tool")
+    }
 }
 
 impl Offers {
@@ -54,8 +67,48 @@ impl Offers {
     fn heard(&self, word: &str) -> bool {
         self.take()
             .iter()
-            .any(|offer| offer.messages.contains(word))
+            .any(|offer| offer.messages.to_string().contains(word))
     }
+
+    /// What the model was told of the tools that it used since it was last asked.
+    fn take_results(&self) -> Vec<String> {
+        self.take()
+            .iter()
+            .flat_map(Offer::results)
+            .map(|result| result["content"].to_string())
+            .collect()
+    }
+}
+
+/// What stands before a use of a tool in a question. The rest of its line is JSON.
+const USE: &str = "Use a tool: ";
+
+/// A question that has the model use a tool.
+fn using(tool: &str, arguments: &Value) -> String {
+    format!("{USE}{}", json!({ "name": tool, "arguments": arguments }))
+}
+
+/// What the last question has the model use, unless it was told already what came of it. OpenClaw adds messages of its
+/// own after the question.
+fn wanted_use(messages: &Value) -> Option<Value> {
+    let messages = messages.as_array()?;
+    let is_answer = |message: &Value| message["role"] == "assistant" || message["role"] == "tool";
+    let asked = messages
+        .iter()
+        .rev()
+        .take_while(|message| !is_answer(message));
+    let text: String = asked.map(text_of).collect();
+    let (_, wanted) = text.split_once(USE)?;
+    serde_json::from_str(wanted.lines().next()?).ok()
+}
+
+fn text_of(message: &Value) -> String {
+    let content = &message["content"];
+    if let Some(text) = content.as_str() {
+        return text.to_owned();
+    }
+    let parts = content.as_array().into_iter().flatten();
+    parts.filter_map(|part| part["text"].as_str()).collect()
 }
 
 async fn complete(
@@ -72,7 +125,7 @@ async fn complete(
     let text = format!("I was offered: {}.", names.join(" "));
     offers.0.lock().unwrap().push(Offer {
         tools: names,
-        messages: request["messages"].to_string(),
+        messages: request["messages"].clone(),
     });
     let event = |delta: Value, end: Option<&str>| {
         let chunk = json!({
@@ -81,9 +134,22 @@ async fn complete(
         });
         format!("data: {chunk}\n\n")
     };
+    let (said, end) = match wanted_use(&request["messages"]) {
+        None => (json!({ "role": "assistant", "content": text }), "stop"),
+        Some(wanted) => {
+            let function =
+                json!({ "name": wanted["name"], "arguments": wanted["arguments"].to_string() });
+            let call =
+                json!({ "index": 0, "id": "call_lab", "type": "function", "function": function });
+            (
+                json!({ "role": "assistant", "tool_calls": [call] }),
+                "tool_calls",
+            )
+        }
+    };
     let body = [
-        event(json!({ "role": "assistant", "content": text }), None),
-        event(json!({}), Some("stop")),
+        event(said, None),
+        event(json!({}), Some(end)),
         "data: [DONE]\n\n".to_owned(),
     ]
     .concat();
@@ -132,6 +198,19 @@ impl Caller {
 const AGENTS: &str =
     r#"entries: { main: { default: true }, public: { tools: { profile: "minimal" } } }, defaults:"#;
 
+/// Every way in which OpenClaw takes an agent, and what would be another session of another agent.
+const FORGED: [(&str, &str); 5] = [
+    ("x-openclaw-agent-id", "main"),
+    ("x-openclaw-agent", "main"),
+    ("x-openclaw-session-key", "agent:main:main"),
+    ("x-openclaw-model", "lab/lab-model"),
+    ("x-openclaw-scopes", "operator.admin"),
+];
+
+fn chat(model: &str, question: &str) -> Value {
+    json!({ "model": model, "messages": [{ "role": "user", "content": question }] })
+}
+
 #[tokio::test]
 async fn a_pinned_key_never_gets_beyond_its_agent() {
     let binaries = Binaries::ready().await.unwrap();
@@ -167,23 +246,27 @@ async fn a_pinned_key_never_gets_beyond_its_agent() {
         key: key.clone(),
     };
     let (free, pinned) = (caller(&free), caller(&pinned));
-    let chat = |model: &str| json!({"model": model, "messages": [{"role": "user", "content": "What may you do?"}]});
 
+    is_offered_no_tool_of_another_agent(&offers, &free, &pinned).await;
+    is_refused_the_tools_of_another_agent(&offers, &gateway.home(), &free, &pinned).await;
+    knows_one_model(&pinned).await;
+    goes_on_with_no_conversation_of_another_agent(&offers, &free, &pinned).await;
+    guard.stop().await;
+}
+
+async fn is_offered_no_tool_of_another_agent(offers: &Offers, free: &Caller, pinned: &Caller) {
+    let question = "What may you do?";
     let (status, _) = free
-        .post("/v1/chat/completions", &chat("openclaw/main"), &[])
+        .post(
+            "/v1/chat/completions",
+            &chat("openclaw/main", question),
+            &[],
+        )
         .await;
     assert_eq!(status, 200);
     let main_tools = offers.take_tools();
     assert!(main_tools.contains(&"exec".to_owned()), "{main_tools:?}");
 
-    // Every way in which OpenClaw takes an agent, and what would be another session of another agent.
-    let forged = [
-        ("x-openclaw-agent-id", "main"),
-        ("x-openclaw-agent", "main"),
-        ("x-openclaw-session-key", "agent:main:main"),
-        ("x-openclaw-model", "lab/lab-model"),
-        ("x-openclaw-scopes", "operator.admin"),
-    ];
     let mut seen = BTreeMap::new();
     for model in [
         "openclaw",
@@ -195,14 +278,14 @@ async fn a_pinned_key_never_gets_beyond_its_agent() {
         "openclaw/public",
     ] {
         let (status, _) = pinned
-            .post("/v1/chat/completions", &chat(model), &forged)
+            .post("/v1/chat/completions", &chat(model, question), &FORGED)
             .await;
         assert_eq!(status, 200, "{model}");
         let (status, _) = pinned
             .post(
                 "/v1/responses",
-                &json!({"model": model, "input": "What may you do?", "user": "agent:main:main"}),
-                &forged,
+                &json!({"model": model, "input": question, "user": "agent:main:main"}),
+                &FORGED,
             )
             .await;
         assert_eq!(status, 200, "{model}");
@@ -214,8 +297,56 @@ async fn a_pinned_key_never_gets_beyond_its_agent() {
         }
         assert!(tools.len() < main_tools.len(), "{model}: {tools:?}");
     }
+}
+
+/// A model that uses what it was not offered leaves no trace on the machine, and is told that there is no such tool. The
+/// same uses by the agent that may do so leave one, so that it would show.
+async fn is_refused_the_tools_of_another_agent(
+    offers: &Offers,
+    folder: &Path,
+    free: &Caller,
+    pinned: &Caller,
+) {
+    for (who, caller, may) in [("main", free, true), ("public", pinned, false)] {
+        for route in ["chat", "responses"] {
+            for tool in ["exec", "write"] {
+                let file = folder.join(format!("{who}-{route}-{tool}"));
+                let arguments = match tool {
+                    "exec" => json!({ "command": format!("touch '{}'", file.display()) }),
+                    _ => json!({ "path": file, "content": "written" }),
+                };
+                let question = using(tool, &arguments);
+                let (path, body) = match route {
+                    "chat" => ("/v1/chat/completions", chat("openclaw/main", &question)),
+                    _ => (
+                        "/v1/responses",
+                        json!({ "model": "openclaw/main", "input": question }),
+                    ),
+                };
+                let forged: &[_] = if may { &[] } else { &FORGED };
+                let (status, answer) = caller.post(path, &body, forged).await;
+                let results = offers.take_results();
+                println!("{who}, {route}, {tool}: the model was told {results:?}");
+                assert_eq!(status, 200, "{answer}");
+                assert_eq!(results.len(), 1, "{results:?}");
+                let is_refused = results[0].contains(&format!("Tool {tool} not found"));
+                assert_eq!(
+                    (file.exists(), is_refused),
+                    (may, !may),
+                    "{who}, {route}, {tool}: {results:?}"
+                );
+            }
+        }
+    }
+}
+
+async fn knows_one_model(pinned: &Caller) {
     let (status, refused) = pinned
-        .post("/v1/chat/completions", &chat("gpt-9"), &[])
+        .post(
+            "/v1/chat/completions",
+            &chat("gpt-9", "What may you do?"),
+            &[],
+        )
         .await;
     assert_eq!(status, 400, "{refused}");
 
@@ -234,8 +365,14 @@ async fn a_pinned_key_never_gets_beyond_its_agent() {
         (status, refused["error"]["code"].as_str()),
         (404, Some("model_not_found"))
     );
+}
 
-    // A conversation of another agent's is not gone on with, by its answer's name or by its user's.
+/// By its answer's name or by its user's.
+async fn goes_on_with_no_conversation_of_another_agent(
+    offers: &Offers,
+    free: &Caller,
+    pinned: &Caller,
+) {
     let said =
         json!({"model": "openclaw/main", "input": "The word is Rumpelstiltskin.", "user": "ada"});
     let (status, answer) = free.post("/v1/responses", &said, &[]).await;
@@ -248,5 +385,4 @@ async fn a_pinned_key_never_gets_beyond_its_agent() {
         assert_eq!(free.post("/v1/responses", question, &[]).await.0, 200);
         assert!(offers.heard("Rumpelstiltskin"), "{question}");
     }
-    guard.stop().await;
 }
