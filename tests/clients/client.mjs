@@ -8,6 +8,23 @@ function tell(said) {
   process.stdout.write(`${JSON.stringify(said)}\n`);
 }
 
+// The classes of an error, from its own to the library's most general one.
+function classesOf(error) {
+  const classes = [];
+  for (let kind = error.constructor; kind.name && kind !== Error; kind = Object.getPrototypeOf(kind)) classes.push(kind.name);
+  return classes;
+}
+
+function tellError(error) {
+  tell({
+    error: classesOf(error),
+    status: error.status ?? null,
+    code: error.code ?? null,
+    retry_after: error.headers?.get("retry-after") ?? null,
+    message: error.message,
+  });
+}
+
 const actions = {
   async chat(client, text) {
     const answer = await client.chat.completions.create({
@@ -49,18 +66,25 @@ const actions = {
     for await (const model of client.models.list()) models.push(model.id);
     tell({ models });
   },
+
+  // Uses up what the key may do, says how that is refused, and asks once more as the library does by itself.
+  async "too-often"(client) {
+    const hasty = client.withOptions({ maxRetries: 0 });
+    try {
+      for (let count = 0; count < 100; count += 1) await hasty.models.list();
+    } catch (error) {
+      tellError(error);
+    }
+    const begun = performance.now();
+    await client.models.list();
+    tell({ waited: (performance.now() - begun) / 1000 });
+  },
 };
 
-const [action, text] = process.argv.slice(2);
+const [action, text, retries] = process.argv.slice(2);
 try {
-  await actions[action](new OpenAI(), text);
+  await actions[action](new OpenAI(retries ? { maxRetries: Number(retries) } : {}), text);
   tell({ end: "whole" });
 } catch (error) {
-  tell({
-    error: error.constructor.name,
-    is_authentication_error: error instanceof OpenAI.AuthenticationError,
-    status: error.status ?? null,
-    code: error.code ?? null,
-    message: error.message,
-  });
+  tellError(error);
 }

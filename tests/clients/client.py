@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import openai
 
@@ -12,12 +13,21 @@ def tell(**said):
     print(json.dumps(said), flush=True)
 
 
+def classes_of(error):
+    """The classes of an error, from its own to the library's most general one."""
+    classes = type(error).__mro__
+    if isinstance(error, openai.OpenAIError):
+        classes = [found for found in classes if issubclass(found, openai.OpenAIError)]
+    return [found.__name__ for found in classes]
+
+
 def tell_error(error):
+    response = getattr(error, "response", None)
     tell(
-        error=type(error).__name__,
-        is_authentication_error=isinstance(error, openai.AuthenticationError),
+        error=classes_of(error),
         status=getattr(error, "status_code", None),
         code=getattr(error, "code", None),
+        retry_after=response.headers.get("retry-after") if response else None,
         message=str(error),
     )
 
@@ -57,16 +67,32 @@ def models(client, _):
     tell(models=[model.id for model in client.models.list()])
 
 
+def too_often(client, _):
+    """Uses up what the key may do, says how that is refused, and asks once more as the library does by itself."""
+    hasty = client.with_options(max_retries=0)
+    try:
+        for _ in range(100):
+            hasty.models.list()
+    except openai.OpenAIError as error:
+        tell_error(error)
+    begun = time.monotonic()
+    client.models.list()
+    tell(waited=time.monotonic() - begun)
+
+
 ACTIONS = {
     "chat": chat,
     "stream": stream,
     "responses": responses,
     "responses-stream": responses_stream,
     "models": models,
+    "too-often": too_often,
 }
 
+action, text, *retries = sys.argv[1:]
 try:
-    ACTIONS[sys.argv[1]](openai.OpenAI(), sys.argv[2])
+    options = {"max_retries": int(retries[0])} if retries else {}
+    ACTIONS[action](openai.OpenAI(**options), text)
     tell(end="whole")
 except Exception as error:  # noqa: BLE001
     tell_error(error)

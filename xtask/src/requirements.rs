@@ -69,7 +69,10 @@ const PROXIES: [(&str, &str); 3] = [
     ("caddy", "/usr/bin/caddy"),
 ];
 
-/// Fails with what to install where Go, Node or npm is missing; the lab builds with them.
+const PYTHON: &str = "Python, or its module venv, is missing, and OpenAI's library for it is tried in the lab. Install it (`brew install python`, `apt-get install python3-venv`) and run this again.";
+
+/// Fails with what to install where Go, Node, npm or Python is missing: the lab is built with them, and tried with
+/// OpenAI's libraries.
 pub fn language_tools() -> Result<Count> {
     for (program, install) in [
         (
@@ -84,10 +87,17 @@ pub fn language_tools() -> Result<Count> {
             "npm",
             "npm is missing and OpenClaw is installed with it. Install it (`brew install node`, `apt-get install npm`) and run this again.",
         ),
+        ("python3", PYTHON),
     ] {
         if which::which(program).is_err() {
             bail!("{install}");
         }
+    }
+    // Debian keeps the making of environments apart from Python itself.
+    let mut python = Command::new("python3");
+    python.args(["-c", "import venv, ensurepip"]);
+    if !python.stderr(Stdio::null()).status()?.success() {
+        bail!("{PYTHON}");
     }
     Ok(Count::PASSED)
 }

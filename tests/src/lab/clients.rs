@@ -42,23 +42,23 @@ pub struct Clients {
     way: Way,
 }
 
+/// Says that there is no network to install the libraries from, where it is set to something.
+const NO_NETWORK: &str = "ECTO_NO_NETWORK";
+
 impl Clients {
-    /// Installs the libraries where they are not there yet. `None`, after saying so, where they cannot be had.
+    /// Installs the libraries where they are not there yet. `None`, after saying so, where they cannot be had and
+    /// `ECTO_NO_NETWORK` says why.
     ///
     /// # Errors
     ///
-    /// Where the lab has no public side.
+    /// Where they cannot be installed, and where the lab has no public side.
     pub async fn ready(lab: &Lab) -> Result<Option<Self>> {
         let binaries = Binaries::ready().await?;
         let node = binaries.node_folder();
-        let folder = match tokio::task::spawn_blocking(move || install(&node)).await? {
-            Ok(folder) => folder,
-            Err(fault) => {
-                say(&format!(
-                    "OpenAI's client libraries cannot be installed here, so they are not tried: {fault:#}"
-                ));
-                return Ok(None);
-            }
+        let installed = tokio::task::spawn_blocking(move || install(&node)).await?;
+        let no_network = std::env::var_os(NO_NETWORK).is_some_and(|value| !value.is_empty());
+        let Some(folder) = unless_excused(installed, no_network)? else {
+            return Ok(None);
         };
         let own = tempfile::Builder::new().prefix("ecto-clients-").tempdir()?;
         fs::write(own.path().join("root.pem"), lab.authority.root_pem())?;
@@ -71,37 +71,68 @@ impl Clients {
         }))
     }
 
-    /// Starts a program: what it does (see `tests/clients`), and the text that it says to the model.
+    /// A program with a key, which asks again as often as its library does by itself.
+    #[must_use]
+    pub fn client(&self, language: Language, key: &str) -> Client<'_> {
+        Client {
+            clients: self,
+            language,
+            key: key.to_owned(),
+            max_retries: None,
+        }
+    }
+}
+
+/// A program with a key, to be run.
+pub struct Client<'a> {
+    clients: &'a Clients,
+    /// The language that it is written in.
+    pub language: Language,
+    key: String,
+    max_retries: Option<u32>,
+}
+
+impl Client<'_> {
+    /// The same program, which asks once.
+    #[must_use]
+    pub fn without_retries(mut self) -> Self {
+        self.max_retries = Some(0);
+        self
+    }
+
+    /// Starts it: what it does (see `tests/clients`), and the text that it says to the model.
     ///
     /// # Errors
     ///
     /// Where it cannot be started.
-    pub fn start(&self, language: Language, key: &str, act: &str, text: &str) -> Result<Program> {
+    pub fn start(&self, act: &str, text: &str) -> Result<Program> {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
-        let mut command = match language {
+        let clients = self.clients;
+        let mut command = match self.language {
             Language::Python => {
-                let mut command = Command::new(self.folder.join("python/bin/python"));
+                let mut command = Command::new(clients.folder.join("python/bin/python"));
                 command.arg("-B").arg(sources.join("client.py"));
                 command
             }
             Language::JavaScript => {
                 // Node finds packages from where the program is.
-                let program = self.folder.join("javascript/client.mjs");
+                let program = clients.folder.join("javascript/client.mjs");
                 fs::copy(sources.join("client.mjs"), &program)?;
-                let mut command = Command::new(self.node.join("node"));
+                let mut command = Command::new(clients.node.join("node"));
                 command.arg(program);
                 command
             }
         };
-        let root: OsString = self.own.path().join("root.pem").into();
+        let root: OsString = clients.own.path().join("root.pem").into();
         let mut child = command
             .args([act, text])
+            .args(self.max_retries.map(|count| count.to_string()))
             .env_clear()
-            .env("HOME", self.own.path())
+            .env("HOME", clients.own.path())
             .env("PATH", "/usr/bin:/bin")
-            .env("OPENAI_API_KEY", key)
-            .env("OPENAI_BASE_URL", &self.base_url)
-            .env("HTTPS_PROXY", self.way.url())
+            .env("OPENAI_API_KEY", &self.key)
+            .env("OPENAI_BASE_URL", &clients.base_url)
+            .env("HTTPS_PROXY", clients.way.url())
             .env("SSL_CERT_FILE", &root)
             .env("NODE_EXTRA_CA_CERTS", &root)
             .env("NODE_USE_ENV_PROXY", "1")
@@ -114,19 +145,13 @@ impl Clients {
         Ok(Program { child, lines })
     }
 
-    /// Runs a program to its end and gives all that it said.
+    /// Runs it to its end and gives all that it said.
     ///
     /// # Errors
     ///
     /// Where it does not end by itself.
-    pub async fn run(
-        &self,
-        language: Language,
-        key: &str,
-        act: &str,
-        text: &str,
-    ) -> Result<Vec<Value>> {
-        self.start(language, key, act, text)?.rest().await
+    pub async fn run(&self, act: &str, text: &str) -> Result<Vec<Value>> {
+        self.start(act, text)?.rest().await
     }
 }
 
@@ -166,6 +191,23 @@ impl Program {
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(said)
+    }
+}
+
+/// What cannot be installed fails, unless somebody said that there is no network; then that is said.
+fn unless_excused(installed: Result<PathBuf>, no_network: bool) -> Result<Option<PathBuf>> {
+    match installed {
+        Ok(folder) => Ok(Some(folder)),
+        Err(fault) if no_network => {
+            say(&format!(
+                "skipped: OpenAI's client libraries are not installed, and {NO_NETWORK} says that there is no network: {fault:#}"
+            ));
+            Ok(None)
+        }
+        Err(fault) => Err(fault.context(format!(
+            "OpenAI's client libraries cannot be installed, so nothing shows that they work through the guard. They come \
+             from the registries of Python and JavaScript; where there is no network, set {NO_NETWORK}=1 to skip this"
+        ))),
     }
 }
 
@@ -251,4 +293,25 @@ async fn carry(mut client: TcpStream, ingress: SocketAddr) -> Result<()> {
     // Either side may break off; that is the end of both.
     let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn libraries_that_cannot_be_installed_fail_unless_there_is_no_network() {
+        let fault = || Err(anyhow!("pip failed"));
+        let failed = format!("{:#}", unless_excused(fault(), false).unwrap_err());
+        assert!(failed.contains("pip failed"), "{failed}");
+        assert!(failed.contains("set ECTO_NO_NETWORK=1"), "{failed}");
+        assert_eq!(unless_excused(fault(), true).unwrap(), None);
+        let folder = PathBuf::from("clients");
+        for no_network in [false, true] {
+            let installed = unless_excused(Ok(folder.clone()), no_network).unwrap();
+            assert_eq!(installed, Some(folder.clone()));
+        }
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) use binaries::say;
 pub use binaries::Binaries;
 pub use certificates::Authority;
 pub use child::Child;
-pub use clients::{Clients, Language, Program};
+pub use clients::{Client, Clients, Language, Program};
 pub use gateway::{Gateway, GatewayClient};
 pub use localapi::{Answer, Bus, LocalApi};
 pub use model::Model;
