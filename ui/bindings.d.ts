@@ -163,7 +163,7 @@ detail: ForeignText,
 /**
  * Where its log is.
  */
-log: string | null, } | { "code": "gateway_not_ready", 
+log: string | null, } | { "code": "gateway_restart_deferred" } | { "code": "gateway_not_ready", 
 /**
  * Where its log is.
  */

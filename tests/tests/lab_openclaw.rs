@@ -197,6 +197,44 @@ async fn restarts_and_absences_are_noticed_and_void_the_fingerprint() {
     assert_eq!(gateway.model.calls(), 0);
 }
 
+#[tokio::test]
+async fn a_restart_that_waits_for_an_answer_under_way_is_not_said_to_be_done() {
+    let binaries = Binaries::ready().await.unwrap();
+    let gateway = Gateway::start(&binaries).await.unwrap();
+    let state = TempDir::new().unwrap();
+    let adapter = adapter(&binaries, &gateway, &state);
+    let first = until_ready(&adapter).await;
+    gateway.model.stall();
+    let (client, token) = (gateway.client().unwrap(), gateway.token());
+    let question = serde_json::json!({
+        "model": "openclaw", "messages": [{ "role": "user", "content": "ping one" }],
+    });
+    let asked = tokio::spawn(async move {
+        let path = "/v1/chat/completions";
+        let answer = client.post(path, Some(token), &question).await;
+        answer.unwrap().text().await.unwrap()
+    });
+    while gateway.model.calls() == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(
+        adapter.start(Reporter::silent()).await,
+        Err(Cause::GatewayRestartDeferred)
+    );
+    assert_eq!(until_ready(&adapter).await.fingerprint, first.fingerprint);
+    // What was under way is answered; then it restarts by itself.
+    gateway.model.resume();
+    let answer = asked.await.unwrap();
+    assert!(answer.contains("ping one"), "{answer}");
+    let mut changes = adapter.changes();
+    let restarted = async {
+        while until_ready(&adapter).await.fingerprint == first.fingerprint {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(LIMIT, restarted).await.unwrap();
+}
+
 /// The agents that the gateway itself offers as models, and whether it has hooks.
 async fn offered(gateway: &Gateway) -> (Vec<String>, bool) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -201,6 +201,29 @@ impl Gateway {
         Ok(())
     }
 
+    /// Has the gateway do nothing, not even answer, as one whose one thread is busy.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not run.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Has the gateway go on after [`Gateway::freeze`].
+    ///
+    /// # Errors
+    ///
+    /// Where it does not run.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.as_ref().context("the gateway does not run")?;
+        child.signal(signal)
+    }
+
     /// Returns a client that speaks to the gateway from this machine.
     ///
     /// # Errors

@@ -246,6 +246,9 @@ pub enum Cause {
         /// Where its log is.
         log: Option<String>,
     },
+    /// The gateway was told to restart and first ends what it is doing, for up to five minutes (OpenClaw 2026.9.6,
+    /// `src/infra/restart-budget.ts`).
+    GatewayRestartDeferred,
     /// The gateway is up and does not get ready.
     GatewayNotReady {
         /// Where its log is.
@@ -412,6 +415,7 @@ impl Cause {
             | Self::HostRenamed
             | Self::CouldNotClose { .. }
             | Self::ConfigContended { .. }
+            | Self::GatewayRestartDeferred
             | Self::GatewayNotReady { .. }
             | Self::GatewayLockedOut { .. }
             | Self::GatewayUnexpected { .. }

@@ -206,7 +206,7 @@ impl Refusal {
                 "This key may not use this path. Ask its owner for one that may."
             }
             Self::Held => {
-                "Ecto is checking its lock and lets nobody through. Try again in a moment."
+                "Nobody is let through until OpenClaw's gateway answers and Ecto has checked its lock. Try again in a moment."
             }
             Self::BodyTooLarge => "The body is larger than 20 MB. Send a smaller one.",
             Self::BodyTooSlow => {

@@ -479,6 +479,10 @@ pub fn cause(cause: &Cause) -> Message {
                 see_log(log.as_ref())
             ),
         ),
+        Cause::GatewayRestartDeferred => Message::new(
+            "The OpenClaw gateway has not restarted yet: it first ends what it is doing.",
+            "It restarts by itself, five minutes after it was told to at the latest.",
+        ),
         Cause::GatewayNotReady { log } => Message::new(
             "The OpenClaw gateway is not ready.",
             match log {

@@ -28,7 +28,7 @@ use crate::config::shown;
 use crate::environment::Environment;
 use crate::file::{Disk, RealDisk};
 use crate::hooks;
-use crate::probe::{self, Presence};
+use crate::probe::{self, Fault, NoAnswer, Presence};
 use crate::reading::{Reading, Usable};
 use crate::rpc::{RpcFault, Session};
 use crate::token::{self, ProviderAnswers};
@@ -342,7 +342,9 @@ impl OpenClaw {
         }
         let uptime = match presence {
             Presence::Away => return Err(GatewayView::NotRunning { config }),
-            Presence::Starting => return Err(GatewayView::Starting { config }),
+            Presence::Starting | Presence::Silent => {
+                return Err(GatewayView::Starting { config });
+            }
             Presence::Foreign => {
                 return Err(refused(Cause::GatewayPortTaken {
                     port: address.port(),
@@ -353,15 +355,19 @@ impl OpenClaw {
         let Some(token) = usable.effective.token.clone() else {
             return Err(refused(Cause::GatewayTokenRefused));
         };
-        if let Err(cause) = behaves(address).await {
-            if !matches!(cause, Cause::GatewayEndpointMissing { .. }) {
-                return Err(refused(cause));
+        match behaves(address).await {
+            Ok(()) => {}
+            Err(fault) if is_passing(&fault, address).await => {
+                return Err(GatewayView::Starting { config });
             }
-            return Err(if was_just_written(usable) {
-                GatewayView::Starting { config }
-            } else {
-                self.needs_restart(usable, cause)
-            });
+            Err(Fault::Wrong(cause @ Cause::GatewayEndpointMissing { .. })) => {
+                return Err(if was_just_written(usable) {
+                    GatewayView::Starting { config }
+                } else {
+                    self.needs_restart(usable, cause)
+                });
+            }
+            Err(fault) => return Err(refused(fault.into())),
         }
         let (version, instance) = match self.session(address, &token, uptime).await {
             Ok((session, instance)) => (session.version.clone(), instance),
@@ -376,12 +382,15 @@ impl OpenClaw {
             }
             // An RPC that Ecto does not know is no obstacle: what counts is that the token is taken.
             Err(RpcFault::Failed { .. } | RpcFault::Unexpected) => {
-                if let Err(cause) = probe::accepts(address, &token).await {
-                    return Err(if cause == Cause::GatewayTokenRefused {
-                        self.needs_restart(usable, cause)
-                    } else {
-                        refused(cause)
-                    });
+                match probe::accepts(address, &token).await {
+                    Ok(()) => {}
+                    Err(fault) if is_passing(&fault, address).await => {
+                        return Err(GatewayView::Starting { config });
+                    }
+                    Err(Fault::Wrong(cause @ Cause::GatewayTokenRefused)) => {
+                        return Err(self.needs_restart(usable, cause));
+                    }
+                    Err(fault) => return Err(refused(fault.into())),
                 }
                 (None, self.inner.watching.instance(uptime))
             }
@@ -417,9 +426,21 @@ impl OpenClaw {
 }
 
 /// Looks whether the gateway asks for its token and has both endpoints.
-pub(crate) async fn behaves(address: SocketAddr) -> Result<(), Cause> {
+pub(crate) async fn behaves(address: SocketAddr) -> Result<(), Fault> {
     probe::refuses_without_token(address).await?;
     probe::has_endpoints(address).await
+}
+
+/// Whether a fault of a gateway that was ready a moment ago is that of one that is busy, or on its way down or up. One
+/// that ends connections without an answer is so only where it is not ready any more.
+async fn is_passing(fault: &Fault, address: SocketAddr) -> bool {
+    match fault {
+        Fault::NotNow | Fault::Silent(NoAnswer::Late | NoAnswer::Away) => true,
+        Fault::Silent(NoAnswer::Closed) => {
+            !matches!(probe::presence(address).await, Presence::Ready { .. })
+        }
+        Fault::Silent(NoAnswer::Foreign) | Fault::Wrong(_) => false,
+    }
 }
 
 fn refused(cause: Cause) -> GatewayView {
@@ -507,7 +528,7 @@ impl Gateway for OpenClaw {
     }
 
     async fn refuses_without_token(&self, access: &GatewayAccess) -> Result<(), Cause> {
-        probe::refuses_without_token(access.address).await
+        Ok(probe::refuses_without_token(access.address).await?)
     }
 
     async fn agents(&self) -> Option<Vec<AgentId>> {

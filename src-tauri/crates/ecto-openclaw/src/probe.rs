@@ -48,8 +48,52 @@ impl Answer {
 pub enum NoAnswer {
     /// Nobody listens.
     Away,
-    /// Somebody listens and does not speak HTTP, or not in time.
-    Silent,
+    /// Somebody ended the connection without an answer.
+    Closed,
+    /// Somebody took the question and does not answer in time. OpenClaw does everything in one thread, which can be busy
+    /// for longer than that.
+    Late,
+    /// Somebody answers, and not in HTTP.
+    Foreign,
+}
+
+/// What is wrong with a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not answer.
+    Silent(NoAnswer),
+    /// It answers 503, as it does while it starts and ends.
+    NotNow,
+    /// It does not behave as it should.
+    Wrong(Cause),
+}
+
+impl From<Fault> for Cause {
+    fn from(fault: Fault) -> Self {
+        let detail = match fault {
+            Fault::Wrong(cause) => return cause,
+            Fault::NotNow | Fault::Silent(NoAnswer::Late | NoAnswer::Away) => {
+                return Self::GatewayNotReady { log: None };
+            }
+            Fault::Silent(NoAnswer::Closed) => "it ends the connection without an answer",
+            Fault::Silent(NoAnswer::Foreign) => "it does not speak HTTP",
+        };
+        Self::GatewayUnexpected {
+            detail: detail.into(),
+        }
+    }
+}
+
+impl From<NoAnswer> for Fault {
+    fn from(silence: NoAnswer) -> Self {
+        Self::Silent(silence)
+    }
+}
+
+impl From<Cause> for Fault {
+    fn from(cause: Cause) -> Self {
+        Self::Wrong(cause)
+    }
 }
 
 /// Asks one question with `GET`, with the token where one is given.
@@ -60,7 +104,7 @@ pub async fn ask(
 ) -> Result<Answer, NoAnswer> {
     timeout(LIMIT, exchange(address, path, token))
         .await
-        .unwrap_or(Err(NoAnswer::Silent))
+        .unwrap_or(Err(NoAnswer::Late))
 }
 
 async fn exchange(
@@ -74,7 +118,7 @@ async fn exchange(
     let _ = stream.set_nodelay(true);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|_| NoAnswer::Silent)?;
+        .map_err(|fault| no_answer(&fault))?;
     let mut request = Request::builder()
         .method(Method::GET)
         .uri(path)
@@ -88,12 +132,12 @@ async fn exchange(
     }
     let request = request
         .body(Empty::<Bytes>::new())
-        .map_err(|_| NoAnswer::Silent)?;
+        .map_err(|_| NoAnswer::Closed)?;
     let talk = async {
         let response = sender
             .send_request(request)
             .await
-            .map_err(|_| NoAnswer::Silent)?;
+            .map_err(|fault| no_answer(&fault))?;
         let status = response.status();
         let retry_after = response
             .headers()
@@ -128,6 +172,14 @@ async fn exchange(
     }
 }
 
+fn no_answer(fault: &hyper::Error) -> NoAnswer {
+    if fault.is_parse() {
+        NoAnswer::Foreign
+    } else {
+        NoAnswer::Closed
+    }
+}
+
 /// What is on the gateway's port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
@@ -140,14 +192,16 @@ pub enum Presence {
         /// Time since this start, where it tells.
         uptime: Option<Duration>,
     },
+    /// Somebody who does not answer: the gateway where it is busy, coming up or going away.
+    Silent,
     /// Another program.
     Foreign,
 }
 
 impl Presence {
-    /// Whether the gateway is there.
+    /// Whether the gateway is there, as far as can be told.
     pub fn is_gateway(self) -> bool {
-        matches!(self, Self::Starting | Self::Ready { .. })
+        matches!(self, Self::Starting | Self::Ready { .. } | Self::Silent)
     }
 }
 
@@ -156,7 +210,8 @@ pub async fn presence(address: SocketAddr) -> Presence {
     let answer = match ask(address, "/readyz", None).await {
         Ok(answer) => answer,
         Err(NoAnswer::Away) => return Presence::Away,
-        Err(NoAnswer::Silent) => return Presence::Foreign,
+        Err(NoAnswer::Closed | NoAnswer::Late) => return Presence::Silent,
+        Err(NoAnswer::Foreign) => return Presence::Foreign,
     };
     let ready = answer
         .body
@@ -176,42 +231,44 @@ pub async fn presence(address: SocketAddr) -> Presence {
 }
 
 /// Asks for the models without a token: see [`ecto_core::ports::Gateway::refuses_without_token`].
-pub async fn refuses_without_token(address: SocketAddr) -> Result<(), Cause> {
-    let answer = ask(address, MODELS, None).await.map_err(no_answer)?;
+pub async fn refuses_without_token(address: SocketAddr) -> Result<(), Fault> {
+    let answer = ask(address, MODELS, None).await?;
     match answer.status {
         StatusCode::UNAUTHORIZED => Ok(()),
-        StatusCode::NOT_FOUND => Err(missing(MODELS)),
-        StatusCode::TOO_MANY_REQUESTS => Err(locked_out(&answer)),
+        StatusCode::NOT_FOUND => Err(missing(MODELS).into()),
+        StatusCode::SERVICE_UNAVAILABLE => Err(Fault::NotNow),
+        StatusCode::TOO_MANY_REQUESTS => Err(locked_out(&answer).into()),
         StatusCode::FORBIDDEN if answer.error_type() == Some("proxy_attribution_required") => {
-            Err(Cause::GatewayRejectsProxy)
+            Err(Cause::GatewayRejectsProxy.into())
         }
-        status if status.is_success() => Err(Cause::GatewayOpen),
-        status => Err(unexpected(status)),
+        status if status.is_success() => Err(Cause::GatewayOpen.into()),
+        status => Err(unexpected(status).into()),
     }
 }
 
 /// Asks for the models with the token.
-pub async fn accepts(address: SocketAddr, token: &SecretString) -> Result<(), Cause> {
-    let answer = ask(address, MODELS, Some(token)).await.map_err(no_answer)?;
+pub async fn accepts(address: SocketAddr, token: &SecretString) -> Result<(), Fault> {
+    let answer = ask(address, MODELS, Some(token)).await?;
     match answer.status {
         StatusCode::OK => Ok(()),
-        StatusCode::UNAUTHORIZED => Err(Cause::GatewayTokenRefused),
-        StatusCode::NOT_FOUND => Err(missing(MODELS)),
-        StatusCode::TOO_MANY_REQUESTS => Err(locked_out(&answer)),
+        StatusCode::UNAUTHORIZED => Err(Cause::GatewayTokenRefused.into()),
+        StatusCode::NOT_FOUND => Err(missing(MODELS).into()),
+        StatusCode::SERVICE_UNAVAILABLE => Err(Fault::NotNow),
+        StatusCode::TOO_MANY_REQUESTS => Err(locked_out(&answer).into()),
         StatusCode::FORBIDDEN if answer.error_type() == Some("proxy_attribution_required") => {
-            Err(Cause::GatewayRejectsProxy)
+            Err(Cause::GatewayRejectsProxy.into())
         }
-        status => Err(unexpected(status)),
+        status => Err(unexpected(status).into()),
     }
 }
 
 /// Looks whether both endpoints are there. A `GET` on them is answered 405 before anything else is done with it, and 404
 /// where they are off (tried with OpenClaw 2026.9.6).
-pub async fn has_endpoints(address: SocketAddr) -> Result<(), Cause> {
+pub async fn has_endpoints(address: SocketAddr) -> Result<(), Fault> {
     for path in ENDPOINTS {
-        let answer = ask(address, path, None).await.map_err(no_answer)?;
+        let answer = ask(address, path, None).await?;
         if answer.status == StatusCode::NOT_FOUND {
-            return Err(missing(path));
+            return Err(missing(path).into());
         }
     }
     Ok(())
@@ -235,16 +292,6 @@ fn unexpected(status: StatusCode) -> Cause {
             "it answered {} to the question for its models",
             status.as_u16()
         )
-        .into(),
-    }
-}
-
-fn no_answer(fault: NoAnswer) -> Cause {
-    Cause::GatewayUnexpected {
-        detail: match fault {
-            NoAnswer::Away => "nobody listens on its port",
-            NoAnswer::Silent => "it does not answer",
-        }
         .into(),
     }
 }

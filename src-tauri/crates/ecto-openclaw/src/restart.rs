@@ -27,8 +27,32 @@ const COOLDOWN: Duration = Duration::from_secs(30);
 /// How long a gateway that was told to restart may go on as if nothing had been said.
 const DEAF_LIMIT: Duration = Duration::from_secs(45);
 
+/// How long whoever has the gateway's port may say nothing at all before it counts as another program. A gateway listens
+/// for some seconds before it first answers.
+const SILENT_LIMIT: Duration = Duration::from_secs(60);
+
 /// How often it is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// When a gateway that was told to restart says that it will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Promise {
+    /// In a moment.
+    Now,
+    /// Once what it is doing has ended.
+    Deferred,
+}
+
+impl Promise {
+    /// Reads the `status` of `gateway.restart.request`. A restart that it joins to one that is pending (`coalesced`) waits
+    /// as that one does (OpenClaw 2026.9.6, `src/infra/restart-coordinator.ts`).
+    fn of(status: &Value) -> Self {
+        match status.as_str() {
+            Some("deferred" | "coalesced") => Self::Deferred,
+            Some(_) | None => Self::Now,
+        }
+    }
+}
 
 impl OpenClaw {
     pub(crate) async fn start_or_restart(&self, reporter: &Reporter) -> Result<(), Cause> {
@@ -41,7 +65,9 @@ impl OpenClaw {
                     port: address.port(),
                 });
             }
-            Presence::Starting => return self.wait_until_ready(&usable, reporter).await,
+            Presence::Starting | Presence::Silent => {
+                return self.wait_until_ready(&usable, reporter).await;
+            }
             Presence::Ready { uptime } => {
                 if self.was_on_its_way() && !self.needs_restart_after_all().await {
                     return Ok(());
@@ -111,7 +137,10 @@ impl OpenClaw {
         let address = address(usable);
         let asked = Instant::now();
         reporter.progress("Restarting the OpenClaw gateway.");
-        self.ask_to_restart(usable, uptime).await?;
+        let promised = self.ask_to_restart(usable, uptime).await?;
+        if promised == Promise::Deferred {
+            reporter.progress("OpenClaw first ends what it is doing, then it restarts.");
+        }
         *lock(&self.inner.restarted) = Some(Instant::now());
 
         let end = asked + DEAF_LIMIT;
@@ -123,15 +152,22 @@ impl OpenClaw {
                 Presence::Ready {
                     uptime: Some(uptime),
                 } if uptime < asked.elapsed() => return Ok(()),
-                Presence::Ready { .. } | Presence::Foreign => {}
+                Presence::Ready { .. } | Presence::Silent | Presence::Foreign => {}
             }
             sleep(LOOK).await;
+        }
+        if promised == Promise::Deferred {
+            return Err(Cause::GatewayRestartDeferred);
         }
         Err(self.not_started("it was asked to restart and goes on as before", usable))
     }
 
     /// Asks by the RPC, which waits for work in flight; where that is not to be had, by the service, then by the command.
-    async fn ask_to_restart(&self, usable: &Usable, uptime: Option<Duration>) -> Result<(), Cause> {
+    async fn ask_to_restart(
+        &self,
+        usable: &Usable,
+        uptime: Option<Duration>,
+    ) -> Result<Promise, Cause> {
         if let Some(token) = &usable.effective.token
             && let Ok((session, _)) = self.session(address(usable), token, uptime).await
         {
@@ -142,14 +178,16 @@ impl OpenClaw {
                     Duration::from_secs(10),
                 )
                 .await;
-            if answer.is_ok_and(|answer| answer["ok"] != false) {
-                return Ok(());
+            if let Ok(answer) = answer
+                && answer["ok"] != false
+            {
+                return Ok(Promise::of(&answer["status"]));
             }
         }
         if let Some(agent) = &usable.place.agent
             && self.kickstart(agent, &["-k"]).await
         {
-            return Ok(());
+            return Ok(Promise::Now);
         }
         let Some(program) = &usable.place.program else {
             return Err(self.not_started(
@@ -162,7 +200,7 @@ impl OpenClaw {
             &["gateway", "restart", "--json"],
         ] {
             if self.run_openclaw(program, usable, arguments).await.is_ok() {
-                return Ok(());
+                return Ok(Promise::Now);
             }
         }
         Err(self.not_started("`openclaw gateway restart` did not work", usable))
@@ -204,18 +242,28 @@ impl OpenClaw {
         reporter.waiting(Waiting::Gateway);
         let address = address(usable);
         let end = Instant::now() + self.inner.options.ready_limit;
+        let port_taken = || Cause::GatewayPortTaken {
+            port: address.port(),
+        };
         let mut seen = false;
+        let mut silent_since = None;
         while Instant::now() < end {
-            match probe::presence(address).await {
+            let presence = probe::presence(address).await;
+            if presence != Presence::Silent {
+                silent_since = None;
+            }
+            match presence {
                 Presence::Ready { .. } => {
                     self.forget_refusal();
                     return Ok(());
                 }
                 Presence::Starting => seen = true,
-                Presence::Foreign => {
-                    return Err(Cause::GatewayPortTaken {
-                        port: address.port(),
-                    });
+                Presence::Foreign => return Err(port_taken()),
+                Presence::Silent => {
+                    let since = *silent_since.get_or_insert_with(Instant::now);
+                    if !seen && since.elapsed() > SILENT_LIMIT {
+                        return Err(port_taken());
+                    }
                 }
                 Presence::Away => {}
             }

@@ -44,6 +44,7 @@ pub(crate) enum Kind {
     Away,
     Starting,
     Ready,
+    Silent,
     Foreign,
 }
 
@@ -53,6 +54,7 @@ impl From<Presence> for Kind {
             Presence::Away => Self::Away,
             Presence::Starting => Self::Starting,
             Presence::Ready { .. } => Self::Ready,
+            Presence::Silent => Self::Silent,
             Presence::Foreign => Self::Foreign,
         }
     }

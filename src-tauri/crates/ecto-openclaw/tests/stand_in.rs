@@ -310,6 +310,55 @@ async fn a_port_that_answers_200_to_everything_is_not_the_gateway() {
     );
 }
 
+/// OpenClaw does everything in one thread, which can be busy for long.
+#[tokio::test]
+async fn a_gateway_that_does_not_answer_for_a_while_is_waited_for_and_not_taken_for_another_program()
+ {
+    for point in ["GET /readyz", "GET /v1/models", "GET /v1/responses"] {
+        let (home, gateway) = ready_one().await;
+        let adapter = home.adapter();
+        let before = ready(&adapter).await;
+        gateway.faults().fail(point, 1, Fault::Silence);
+        let busy = adapter.observe().await;
+        assert!(
+            matches!(busy, GatewayView::Starting { .. }),
+            "{point}: {busy:?}"
+        );
+        adapter.start(Reporter::silent()).await.unwrap();
+        assert_eq!(gateway.restarts(), 0, "{point}");
+        assert_eq!(
+            ready(&adapter).await.fingerprint,
+            before.fingerprint,
+            "{point}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_on_its_way_down_or_up_is_waited_for() {
+    let (home, gateway) = ready_one().await;
+    let adapter = home.adapter();
+    for (point, fault) in [
+        ("GET /readyz", Fault::Refuse),
+        ("GET /v1/models", Fault::answer(503, "")),
+    ] {
+        gateway.faults().fail(point, 1, fault);
+        let view = adapter.observe().await;
+        assert!(
+            matches!(view, GatewayView::Starting { .. }),
+            "{point}: {view:?}"
+        );
+    }
+    // It was ready a moment ago, ends a connection without an answer, and is not ready by now.
+    gateway.faults().fail("GET /v1/models", 1, Fault::Refuse);
+    gateway
+        .faults()
+        .fail("GET /readyz", 2, Fault::answer(503, ""));
+    let view = adapter.observe().await;
+    assert!(matches!(view, GatewayView::Starting { .. }), "{view:?}");
+    assert!(is_ready(&adapter.observe().await));
+}
+
 #[tokio::test]
 async fn a_restart_is_asked_for_once_and_voids_the_fingerprint() {
     let (home, gateway) = ready_one().await;

@@ -79,6 +79,7 @@ one_of_each!(every_cause, Cause, {
     Cause::HooksTokenShared => Cause::HooksTokenShared,
     Cause::TokenUnresolvable { .. } => Cause::TokenUnresolvable { reference: "OPENCLAW_TOKEN".into() },
     Cause::GatewayNotStarted { .. } => Cause::GatewayNotStarted { detail: "exit code 78".into(), log: None },
+    Cause::GatewayRestartDeferred => Cause::GatewayRestartDeferred,
     Cause::GatewayNotReady { .. } => Cause::GatewayNotReady { log: None },
     Cause::GatewayPortTaken { .. } => Cause::GatewayPortTaken { port: 18_789 },
     Cause::GatewayTokenRefused => Cause::GatewayTokenRefused,
