@@ -563,7 +563,7 @@ export const revoke = {
 };
 /** @param {string} key */
 export const revokeSentence = (key) => `“${plain(key)}” stops working at once, and what is open with it is cut. This cannot be undone.`;
-export const restart = { open: "Restart OpenClaw…", title: "Restart OpenClaw?", sentence: "Whatever OpenClaw is doing right now is interrupted.", confirm: "Restart" };
+export const restart = { open: "Restart OpenClaw…", title: "Restart OpenClaw?", sentence: "OpenClaw first ends what it is doing right now, if that takes no more than five minutes.", confirm: "Restart" };
 export const restore = {
   open: "Undo Ecto’s changes…",
   title: "Undo Ecto’s changes?",
