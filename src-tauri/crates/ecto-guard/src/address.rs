@@ -355,15 +355,19 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_room_to_be_made_it_is_not_tried_at_each_request() {
+    fn where_there_is_no_room_to_be_made_it_is_tried_again_a_second_later() {
         let (addresses, clock) = addresses();
-        let mut held: Vec<_> = (1..=3)
-            .map(|last| addresses.enter(at(&format!("203.0.113.{last}"))).unwrap())
-            .collect();
-        assert!(addresses.enter(at("203.0.113.4")).unwrap().is_none());
-        held.clear();
-        *clock.0.lock().unwrap() += MINUTE;
-        assert!(addresses.enter(at("203.0.113.4")).unwrap().is_some());
+        for last in 1..=3 {
+            drop(addresses.enter(at(&format!("203.0.113.{last}"))).unwrap());
+        }
+        let is_counted_after = |wait: Duration| {
+            *clock.0.lock().unwrap() += wait;
+            addresses.enter(at("203.0.113.4")).unwrap().is_some()
+        };
+        // Half a second before the others are as good as new, a little after, and once the second is over.
+        assert!(!is_counted_after(MINUTE / 2 - SECOND / 2));
+        assert!(!is_counted_after(SECOND * 3 / 4));
+        assert!(is_counted_after(SECOND / 4));
     }
 
     proptest! {

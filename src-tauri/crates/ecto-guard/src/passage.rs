@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ecto_core::key::Route;
 use ecto_core::offer::Offer;
@@ -28,13 +29,13 @@ use crate::body::{BodyFault, MOST_HELD, RequestBody, hear_out};
 use crate::caller::{caller_address, describe_caller};
 use crate::connection::{Progress, Turn};
 use crate::cors::Sharing;
-use crate::gateway::{Gateway, Outgoing, Silence};
+use crate::gateway::{Answer, Gateway, Outgoing, Silence};
 use crate::header::{headers_to_the_gateway, strip_answer};
 use crate::keep_alive::KeepAlive;
 use crate::key::{KeyRefusal, KnownKey, presented_key};
 use crate::limits::Limits;
 use crate::prover::ProverPass;
-use crate::room::Room;
+use crate::room::{Room, Taken};
 use crate::route::{Destination, HOOKS, MODELS, allowed_method, find_destination};
 
 /// What all connections share.
@@ -152,11 +153,6 @@ async fn answer(
     if is_own {
         line.keep_out();
     }
-    let mut details = RefusalDetails {
-        allow: None,
-        retry: None,
-        body_unread: !body.is_end_stream(),
-    };
     let asking = Asking {
         head: &head,
         address,
@@ -164,108 +160,155 @@ async fn answer(
         is_own,
         offer,
     };
-    let path_method = || allowed_method(head.uri.path(), offer);
-    if !details.body_unread
-        && check_form(&head).is_ok()
-        && let Some(answer) = sharing.preflight(&head, path_method().as_ref())
-    {
+    if let Some(answer) = preflight(asking, &body, sharing) {
         // Anybody can ask this, so it takes nothing of what the address may do with a key.
         return answer_preflight(answer, line, turn);
     }
-    let admitted = match admit(shared, asking, &mut line, &mut turn) {
-        Ok(admitted) => admitted,
-        Err(KeyRefusal { mut refusal, retry }) => {
-            details.retry = retry;
-            if refusal == Refusal::WrongMethod {
-                details.allow = path_method();
-            }
-            if refusal == Refusal::WrongKey
-                && !is_own
-                && let Err(retry) = shared.addresses.count_wrong_key(address)
-            {
-                refusal = Refusal::TooManyWrongKeys;
-                details.retry = Some(retry);
-            }
-            return shared
+    match let_in(shared, asking, &body, &mut line, &mut turn) {
+        Ok((admitted, room)) => forward(shared, &head, body, admitted, room, line, turn).await,
+        Err(KeyRefusal { refusal, retry }) => {
+            let is_of_method = refusal == Refusal::WrongMethod;
+            let details = RefusalDetails {
+                allow: is_of_method
+                    .then(|| allowed_method(head.uri.path(), offer))
+                    .flatten(),
+                retry,
+                ..RefusalDetails::default()
+            };
+            shared
                 .refuse_heard(&head, body, refusal, details, line, turn)
-                .await;
+                .await
         }
-    };
-    if !is_own {
-        match shared.addresses.enter(address) {
-            Ok(visit) => turn.keep_visit(visit),
-            Err((refusal, retry)) => {
-                details.retry = retry;
-                return shared
-                    .refuse_heard(&head, body, refusal, details, line, turn)
-                    .await;
-            }
-        }
+    }
+}
+
+/// What a browser is answered that asks whether its page may call.
+fn preflight(asking: Asking<'_>, body: &Incoming, sharing: &Sharing) -> Option<HeaderMap> {
+    let head = asking.head;
+    if !body.is_end_stream() || check_form(head).is_err() {
+        return None;
+    }
+    let method = allowed_method(head.uri.path(), asking.offer);
+    sharing.preflight(head, method.as_ref())
+}
+
+/// Everything that is decided before the gateway is asked, and what the body takes up where there is one.
+fn let_in(
+    shared: &Shared,
+    asking: Asking<'_>,
+    body: &Incoming,
+    line: &mut Line,
+    turn: &mut Turn,
+) -> Result<(Admitted, Option<Taken>), KeyRefusal> {
+    let admitted = admit(shared, asking, line, turn)
+        .map_err(|refused| count_wrong_key(shared, asking, refused))?;
+    if !asking.is_own {
+        let visit = shared.addresses.enter(asking.address);
+        turn.keep_visit(visit.map_err(|(refusal, retry)| KeyRefusal { refusal, retry })?);
     }
     if body.size_hint().lower() > shared.limits.body_bytes {
-        return refuse(Refusal::BodyTooLarge, &details, line, turn);
+        return Err(Refusal::BodyTooLarge.into());
     }
-    let fault = BodyFault::default();
-    let room = match admitted.destination.route {
-        Route::Models => None,
-        Route::Chat | Route::Responses | Route::Embeddings | Route::Hooks
-            if body.is_end_stream() =>
-        {
-            None
-        }
-        Route::Chat | Route::Responses | Route::Embeddings | Route::Hooks => {
-            let announced = body.size_hint().upper();
-            let held = announced.and_then(|bytes| usize::try_from(bytes).ok());
-            let held = held.map_or(MOST_HELD, |bytes| bytes.min(MOST_HELD));
-            let Some(room) = shared.room.take(held) else {
-                return shared
-                    .refuse_heard(&head, body, Refusal::TooBusy, details, line, turn)
-                    .await;
-            };
-            Some(room)
-        }
-    };
+    let room = take_room(shared, admitted.destination.route, body)?;
     // Last, so that what is refused uses up nothing of what the key may do.
-    if !is_own && let Err(refused) = admitted.key.count(&*shared.clock, line.began_at()) {
-        details.retry = refused.retry;
-        return shared
-            .refuse_heard(&head, body, refused.refusal, details, line, turn)
-            .await;
+    if !asking.is_own {
+        admitted.key.count(&*shared.clock, line.began_at())?;
     }
+    Ok((admitted, room))
+}
+
+/// Counts a wrong key of the address, and says where there were too many.
+fn count_wrong_key(shared: &Shared, asking: Asking<'_>, refused: KeyRefusal) -> KeyRefusal {
+    if refused.refusal != Refusal::WrongKey || asking.is_own {
+        return refused;
+    }
+    match shared.addresses.count_wrong_key(asking.address) {
+        Ok(()) => refused,
+        Err(retry) => KeyRefusal {
+            refusal: Refusal::TooManyWrongKeys,
+            retry: Some(retry),
+        },
+    }
+}
+
+/// Takes room for as much as is held of a body at most; for none where there is none.
+fn take_room(shared: &Shared, route: Route, body: &Incoming) -> Result<Option<Taken>, Refusal> {
+    let takes_body = match route {
+        Route::Models => false,
+        Route::Chat | Route::Responses | Route::Embeddings | Route::Hooks => !body.is_end_stream(),
+    };
+    if !takes_body {
+        return Ok(None);
+    }
+    let announced = body.size_hint().upper();
+    let held = announced.and_then(|bytes| usize::try_from(bytes).ok());
+    let held = held.map_or(MOST_HELD, |bytes| bytes.min(MOST_HELD));
+    let room = shared.room.take(held).ok_or(Refusal::TooBusy)?;
+    Ok(Some(room))
+}
+
+/// Sends the request to the gateway, and its answer on as it comes.
+async fn forward(
+    shared: &Shared,
+    head: &Parts,
+    body: Incoming,
+    admitted: Admitted,
+    room: Option<Taken>,
+    mut line: Line,
+    turn: Turn,
+) -> Response<AnswerBody> {
+    let mut details = RefusalDetails {
+        body_unread: !body.is_end_stream(),
+        ..RefusalDetails::default()
+    };
+    let fault = BodyFault::default();
     let body = match room {
         None => RequestBody::none(),
         Some(room) => RequestBody::new(body, &shared.limits, room, fault.clone()),
     };
     line.set_under_way();
     let (gateway, as_list) = (Arc::clone(&admitted.gateway), admitted.as_list);
-    let outcome = match request_to_the_gateway(&head, admitted, body) {
+    let outcome = match request_to_the_gateway(head, admitted, body) {
         Some(request) => gateway.send(request).await,
         None => return refuse(Refusal::Malformed, &details, line, turn),
     };
     let refusal = match outcome {
         Ok(response) => match judge_status(response.status()) {
             None => {
-                let (mut head, incoming) = response.into_parts();
-                head.version = Version::HTTP_11;
-                head.extensions.clear();
-                strip_answer(&mut head.headers);
-                line.set_passed(head.status.as_u16());
-                let keep_alive = KeepAlive::new(&head.headers, shared.limits.stream_silence);
-                let mut stream = Stream::new(incoming, gateway, keep_alive, line, turn);
-                if as_list && head.status == StatusCode::OK {
-                    stream = stream.into_list();
-                }
-                return Response::from_parts(head, AnswerBody::Stream(Box::new(stream)));
+                let silence = shared.limits.stream_silence;
+                return pass_on(response, silence, gateway, as_list, line, turn);
             }
             Some(refusal) => refusal,
         },
         Err(Silence::Away(body)) => {
-            details.body_unread = shared.leaves_unread(&head, body).await;
+            details.body_unread = shared.leaves_unread(head, body).await;
             fault.get().unwrap_or(Refusal::GatewayAway)
         }
         Err(Silence::BrokeOff) => fault.get().unwrap_or(Refusal::GatewayBrokeOff),
     };
     refuse(refusal, &details, line, turn)
+}
+
+/// The gateway's answer as the client gets it, with a comment after each `silence` of an event stream.
+fn pass_on(
+    response: Response<Answer>,
+    silence: Duration,
+    gateway: Arc<Gateway>,
+    as_list: bool,
+    mut line: Line,
+    turn: Turn,
+) -> Response<AnswerBody> {
+    let (mut head, incoming) = response.into_parts();
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    strip_answer(&mut head.headers);
+    line.set_passed(head.status.as_u16());
+    let keep_alive = KeepAlive::new(&head.headers, silence);
+    let mut stream = Stream::new(incoming, gateway, keep_alive, line, turn);
+    if as_list && head.status == StatusCode::OK {
+        stream = stream.into_list();
+    }
+    Response::from_parts(head, AnswerBody::Stream(Box::new(stream)))
 }
 
 /// A request as far as it is known before its body.

@@ -294,14 +294,12 @@ impl Body for Answer {
             }
         }
         loop {
-            if let Some(data) = this.measure.take(&mut this.link.read)? {
-                if this.link.read.is_empty() {
-                    this.link.read = BytesMut::new();
-                }
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
+            let data = this.measure.take(&mut this.link.read)?;
             if this.link.read.is_empty() {
                 this.link.read = BytesMut::new();
+            }
+            if let Some(data) = data {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             if this.measure.is_ended() {
                 return Poll::Ready(None);
