@@ -4,7 +4,12 @@
 //! Each text says what happened, and, where there is something to do, what to do next. No secret ever comes in here.
 
 pub mod app;
+mod configuration;
+mod keys;
 mod lead;
+mod offer;
+mod reach;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -12,17 +17,22 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{Cause, ConfigProblem, ReachCause, Remedy};
+use crate::cause::{Cause, Remedy};
 use crate::exposure::{Closed, Exposure, Reach};
 use crate::foreign::ForeignText;
 use crate::gateway::RestoreOutcome;
-use crate::key::{AgentId, KeyGrant, Route};
+use crate::key::AgentId;
 use crate::ports::VaultPlace;
 use crate::snapshot::Notice;
-use crate::step::{Step, Waiting};
 use crate::tailnet::NodeKind;
 
+use configuration::config_problem;
+
+pub use keys::grant;
 pub use lead::{command, link};
+pub use offer::{ORIGIN_WARNING, hooks_off, route_warning};
+pub use reach::reach;
+pub use steps::{step, waiting};
 
 /// What happened, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,58 +70,6 @@ impl fmt::Display for Message {
     }
 }
 
-/// What the holder of a key may do, but for how long.
-pub fn grant(grant: &KeyGrant) -> String {
-    let mut parts = vec![routes(grant)];
-    if let Some(agent) = &grant.agent {
-        parts.push(format!("agent {agent} alone"));
-    }
-    if let Some(rate) = &grant.rate {
-        parts.push(format!("at most {} a {}", rate.count, rate.per.word()));
-    }
-    if let Some(concurrent) = grant.concurrent {
-        parts.push(format!("{concurrent} at once"));
-    }
-    if !grant.from.is_empty() {
-        let from: Vec<_> = grant.from.iter().map(ToString::to_string).collect();
-        parts.push(format!("from {}", from.join(", ")));
-    }
-    parts.join("; ")
-}
-
-fn routes(grant: &KeyGrant) -> String {
-    let words: Vec<_> = grant.routes.iter().map(|route| route.word()).collect();
-    match words.as_slice() {
-        [] => "nothing".to_owned(),
-        [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}
-
-/// What a person should know before an optional route is allowed; nothing about the others.
-pub fn route_warning(route: Route) -> Option<&'static str> {
-    match route {
-        Route::Chat | Route::Responses | Route::Models => None,
-        Route::Embeddings => Some(
-            "Whoever has a key for it can have text of any length turned into embeddings, and your provider bills you for all of it.",
-        ),
-        Route::Hooks => Some(
-            "A hook starts OpenClaw's agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it only to programs you trust.",
-        ),
-    }
-}
-
-/// What a person should know of hooks that are allowed while OpenClaw has none.
-pub fn hooks_off() -> Message {
-    Message::new(
-        "OpenClaw has no hooks right now, so callers get 404.",
-        "In its configuration, set hooks.enabled to true and hooks.token to a secret of its own.",
-    )
-}
-
-/// What a person should know before a web page may call.
-pub const ORIGIN_WARNING: &str = "A key that a web page uses can be read by everybody who can open that page. Make a key for that page alone, with a rate and an end.";
-
 /// Text from outside as a part of a sentence, which has its own full stop.
 fn clause(detail: &ForeignText) -> &str {
     detail.as_str().trim_end_matches('.')
@@ -122,46 +80,6 @@ const SET_YOURSELF: &str = "set gateway.auth.mode to \"token\", gateway.auth.tok
 const RETRIED: &str = "Ecto tries again by itself.";
 const CONNECT_AGAIN: &str = "Connect again to retry.";
 const CONTINUES: &str = "Ecto goes on by itself after that.";
-
-/// What a step does, as a line in a list.
-pub fn step(step: Step) -> &'static str {
-    match step {
-        Step::InstallTailscale => "Install Tailscale",
-        Step::StartTailscale => "Start Tailscale",
-        Step::SignIn => "Sign in to Tailscale",
-        Step::AllowFunnel => "Allow Funnel",
-        Step::SetUpOpenClaw => "Set up OpenClaw",
-        Step::StartOpenClaw => "Start OpenClaw",
-        Step::StartGuard => "Start the guard",
-        Step::Prove => "Prove that the lock holds",
-        Step::Open => "Open the door",
-        Step::CheckOutside => "Check from outside",
-    }
-}
-
-/// What a step waits for.
-pub fn waiting(waiting: &Waiting) -> String {
-    match waiting {
-        Waiting::SignIn { link } => {
-            format!("Open this link and sign in to Tailscale: {}", link.as_str())
-        }
-        Waiting::Approval { link } => format!(
-            "An administrator of your Tailscale network has to approve this machine: {}",
-            link.as_str()
-        ),
-        Waiting::FunnelPermission { link } => {
-            format!(
-                "Open this link and allow Funnel for your Tailscale network: {}",
-                link.as_str()
-            )
-        }
-        Waiting::AdministratorPrompt => {
-            "Answer the administrator prompt on your screen.".to_owned()
-        }
-        Waiting::Tailscale => "Waiting for Tailscale to get ready.".to_owned(),
-        Waiting::Gateway => "Waiting for the OpenClaw gateway to get ready.".to_owned(),
-    }
-}
 
 /// Which tailscaled it is.
 pub fn node(kind: NodeKind) -> &'static str {
@@ -645,120 +563,4 @@ fn agents(known: &[AgentId]) -> Option<String> {
         names.push("and others");
     }
     (!names.is_empty()).then(|| names.join(", "))
-}
-
-fn config_problem(path: &str, problem: &ConfigProblem) -> Message {
-    let fix = format!("Mend the file; nothing was changed. {CONTINUES}");
-    match problem {
-        ConfigProblem::Unreadable { detail } => Message::new(
-            format!(
-                "OpenClaw's configuration {path} cannot be read: {}.",
-                clause(detail)
-            ),
-            format!("Make it readable for your user. {CONTINUES}"),
-        ),
-        ConfigProblem::NotText => Message::new(
-            format!("OpenClaw's configuration {path} is not UTF-8 text."),
-            fix,
-        ),
-        ConfigProblem::Syntax { detail } => Message::new(
-            format!(
-                "OpenClaw's configuration {path} cannot be understood: {}.",
-                clause(detail)
-            ),
-            fix,
-        ),
-        ConfigProblem::NotAnObject { key } if key.is_empty() => Message::new(
-            format!("OpenClaw's configuration {path} is not an object."),
-            fix,
-        ),
-        ConfigProblem::NotAnObject { key } => Message::new(
-            format!("In OpenClaw's configuration {path}, {key} is not an object."),
-            fix,
-        ),
-        ConfigProblem::TooLarge => Message::new(
-            format!("OpenClaw's configuration {path} is larger than Ecto reads."),
-            fix,
-        ),
-        ConfigProblem::DuplicateKey { key } => Message::new(
-            format!(
-                "In OpenClaw's configuration {path}, {key} stands twice, so a change might not take effect."
-            ),
-            format!("Remove one of the two; nothing was changed. {CONTINUES}"),
-        ),
-        ConfigProblem::Included { key } => Message::new(
-            format!(
-                "In OpenClaw's configuration {path}, {key} comes from included files that Ecto does not change."
-            ),
-            format!("In the included files, {SET_YOURSELF} {CONTINUES}"),
-        ),
-        ConfigProblem::WrongType { key } => Message::new(
-            format!(
-                "In OpenClaw's configuration {path}, {key} has a kind of value that OpenClaw does not take."
-            ),
-            fix,
-        ),
-    }
-}
-
-/// Why the check from outside did not succeed.
-pub fn reach(cause: &ReachCause) -> Message {
-    match cause {
-        ReachCause::Offline { detail } => Message::new(
-            format!(
-                "The check from outside could not be made: {}.",
-                clause(detail)
-            ),
-            "Look at this machine's internet connection. Ecto checks again by itself.",
-        ),
-        ReachCause::NotPublished => Message::new(
-            "The address is not known to the internet yet; that can take some minutes after the first time.",
-            "Ecto checks again by itself.",
-        ),
-        ReachCause::PrivateAddress { address } => Message::new(
-            format!("The name leads to {address}, which is not a public address."),
-            "Ecto checks again by itself.",
-        ),
-        ReachCause::NotAnswering => Message::new(
-            "Tailscale's relays do not answer at the public address.",
-            "Ecto checks again by itself.",
-        ),
-        ReachCause::RelayRefuses => Message::new(
-            "Tailscale's relays take the connection and drop it, so Funnel is not in force for this machine.",
-            "Ecto checks again by itself. If it stays so, disconnect, wait a minute, and connect again; with a Tailscale app, try `ecto connect --node own`.",
-        ),
-        ReachCause::CertificatePending => Message::new(
-            "The certificate is still being issued; the first time takes up to a minute.",
-            "Ecto checks again by itself.",
-        ),
-        ReachCause::CertificateInvalid { detail } => Message::new(
-            format!(
-                "The certificate at the public address is not valid: {}.",
-                clause(detail)
-            ),
-            "Ecto checks again by itself; do not use the key until it is.",
-        ),
-        ReachCause::NotTheGuard { status } => Message::new(
-            format!(
-                "Something else than the guard answers at the public address (status {status})."
-            ),
-            "Disconnect and connect again.",
-        ),
-        ReachCause::GuardAway => Message::new(
-            "Tailscale does not reach the guard on this machine.",
-            "Disconnect and connect again.",
-        ),
-        ReachCause::GatewayAway => Message::new(
-            "The guard does not reach the OpenClaw gateway.",
-            "Ecto checks again by itself.",
-        ),
-        ReachCause::KeyRefused => Message::new(
-            "The right key was refused at the public address.",
-            "Disconnect and connect again.",
-        ),
-        ReachCause::LockedOut => Message::new(
-            "Too many wrong keys came from this machine's own address.",
-            "Ecto checks again by itself.",
-        ),
-    }
 }

@@ -6,8 +6,9 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::*;
-use crate::cause::Severity;
 use crate::cause::every::{every_cause, every_config_problem, every_reach_cause};
+use crate::cause::{ReachCause, Severity};
+use crate::step::{Step, Waiting};
 use crate::tailnet::{FunnelPort, HostName, Link, PublicAddress};
 
 fn link() -> Link {
