@@ -359,6 +359,34 @@ async fn a_gateway_on_its_way_down_or_up_is_waited_for() {
     assert!(is_ready(&adapter.observe().await));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_says_nothing_at_all_on_its_port_is_another_program_after_a_minute() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let home = Home::with_config(canonical().replace("$PORT", &port.to_string()));
+    let begun = tokio::time::Instant::now();
+    let result = home.adapter().start(Reporter::silent()).await;
+    assert_eq!(result, Err(Cause::GatewayPortTaken { port }));
+    let took = begun.elapsed().as_secs();
+    assert!((60..80).contains(&took), "after {took} s");
+}
+
+#[tokio::test]
+async fn what_does_not_speak_http_on_its_port_is_another_program_at_once() {
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = other.local_addr().unwrap().port();
+    let home = Home::with_config(canonical().replace("$PORT", &port.to_string()));
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut stream, _)) = other.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await;
+        }
+    });
+    let result = home.adapter().start(Reporter::silent()).await;
+    assert_eq!(result, Err(Cause::GatewayPortTaken { port }));
+}
+
 #[tokio::test]
 async fn a_restart_is_asked_for_once_and_voids_the_fingerprint() {
     let (home, gateway) = ready_one().await;
