@@ -1,64 +1,6 @@
-// What the popover and its host say to each other. The report's types are made from Rust: bindings.d.ts.
-import type { KeyView, OpenFor, Preferences, Report, RequestLine, RestoredKey, Route } from "./bindings.js";
-
-export type System = "mac" | "linux";
-export type LoginItem = "on" | "off" | "refused" | "unavailable";
-
-/** Whether the desktop shows what Ecto tells. */
-export type NotificationStanding = "shown" | "refused" | "unavailable";
-
-export interface AppView {
-  /** Grows with every change. */
-  order: number;
-  report: Report;
-  preferences: Preferences;
-  system: System;
-  launch_at_login: LoginItem;
-  notifications: NotificationStanding;
-  tray: boolean;
-  starting: boolean;
-  /** A host in a terminal does not answer: the report may no longer be so. */
-  silent: boolean;
-  first_run: boolean;
-  /** What was chosen in the menu and refused, where the desktop could not be told. */
-  refusal: Refusal | null;
-  /** Where settings that could not be read were put aside. */
-  settings_aside: string | null;
-  /** What is to be known about where the secrets are. */
-  vault_notices: string[];
-  /** The page that a person is asked to open now. */
-  link: string | null;
-  /** What a person is asked to type in a terminal now. */
-  command: string | null;
-}
-
-/** How a command is refused: the sentences are made in Rust. */
-export interface Refusal {
-  code: string;
-  what: string;
-  next: string | null;
-}
-
-export type CopyWhat = "url" | "key" | "curl" | "python" | "javascript" | "environment" | "link" | "command" | "tailscale" | "openclaw" | "install";
-/** What may be opened: the page that a person is asked to open now, where something is to be had, the system's settings. */
-export type OpenWhat = "link" | "tailscale" | "openclaw" | "notification_settings" | "login_settings";
-export type CodeWhat = "url" | "url_and_key";
-
-/** For how long the key before a rotation is still good. */
-export type Grace = "none" | "hour";
-
-/** The routes that are offered once somebody allowed them. */
-export type OptionalRoute = Extract<Route, "embeddings" | "hooks">;
-
-/** A key that a person asks for: what was typed is read in Rust, and `null` is no limit. */
-export interface NewKey {
-  name: string;
-  agent: string;
-  routes: Route[];
-  days: number | null;
-  per_minute: number | null;
-  concurrent: number | null;
-}
+// What the popover and its host say to each other. The types are made from Rust: app-bindings.d.ts and bindings.d.ts.
+import type { AppView, CodeWhat, CopyWhat, Grace, NewKey, OpenWhat, OptionalRoute } from "./app-bindings.js";
+import type { KeyView, OpenFor, Preferences, RequestLine, RestoredKey } from "./bindings.js";
 
 /** All that the page can ask for. */
 export interface Commands {

@@ -7,7 +7,7 @@ import { strangers } from "./requests.js";
 import * as words from "./words.js";
 
 /** @import { Cause, Exposure, JourneyStep, Report, TailnetView } from "./bindings.js" */
-/** @import { AppView } from "./commands.js" */
+/** @import { AppView } from "./app-bindings.js" */
 /** @import { Local } from "./render.js" */
 /** @import { Child } from "./element.js" */
 

@@ -11,7 +11,7 @@ export async function findHost() {
     ask: /** @type {Host["ask"]} */ ((name, argument) => app.core.invoke(name, argument)),
     watch: async (shown, hidden) => {
       await app.event.listen("report", ({ payload }) =>
-        shown(/** @type {import("./commands.js").AppView} */ (payload)),
+        shown(/** @type {import("./app-bindings.js").AppView} */ (payload)),
       );
       await app.event.listen("hidden", hidden);
     },

@@ -6,7 +6,7 @@ import { button, choice, doorway, field, form, group, iconButton, question, refu
 import * as words from "./words.js";
 
 /** @import { KeyView, Report, Route } from "./bindings.js" */
-/** @import { Grace, NewKey } from "./commands.js" */
+/** @import { Grace, NewKey } from "./app-bindings.js" */
 /** @import { Child } from "./element.js" */
 /** @import { Local } from "./render.js" */
 
@@ -18,7 +18,7 @@ const DEFAULT = "default";
  * @typedef {object} KeysLocal
  * @property {string | null} chosen The name of the key that is looked at.
  * @property {KeyView | null} made The key that was made or replaced a moment ago, which the report may not hold yet.
- * @property {NewKey} draft What is typed; names are read from their fields.
+ * @property {NewKey} draft What is chosen; what is typed is read from its fields.
  * @property {Grace} grace
  */
 
@@ -29,7 +29,7 @@ export function freshKeys() {
 
 /** @returns {NewKey} */
 export function freshDraft() {
-  return { name: "", agent: "", routes: words.routes.map(([route]) => route), days: null, per_minute: null, concurrent: null };
+  return { name: "", agent: "", routes: words.routes.map(([route]) => route), days: null, per_minute: null, concurrent: null, from: "" };
 }
 
 /**
@@ -238,6 +238,7 @@ export function newKey({ offer }, { draft, failure, busy }) {
           chosen("days", words.newKey.ends, draft.days, words.ends),
           chosen("per_minute", words.newKey.rate, draft.per_minute, words.rates),
           chosen("concurrent", words.newKey.concurrent, draft.concurrent, words.concurrents),
+          field({ what: "from", label: words.newKey.from, detail: words.newKey.fromDetail, placeholder: words.newKey.fromPlaceholder, longest: 1000 }),
         ),
       ],
       words.newKey.confirm,

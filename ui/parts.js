@@ -6,7 +6,7 @@ import * as words from "./words.js";
 
 /** @import { Child } from "./element.js" */
 /** @import { Icon } from "./icons.js" */
-/** @import { CopyWhat, OpenWhat, Refusal } from "./commands.js" */
+/** @import { CopyWhat, OpenWhat, Refusal } from "./app-bindings.js" */
 
 /**
  * A push button that does one thing: `data-do` names it.
@@ -313,9 +313,9 @@ export function form(what, parts, confirm, busy) {
 
 /**
  * A line to type in. What is typed stays in it.
- * @param {{ what: string, label: string, placeholder?: string, value?: string, longest: number, first?: boolean }} parts
+ * @param {{ what: string, label: string, detail?: string, placeholder?: string, value?: string, longest: number, first?: boolean }} parts
  */
-export function field({ what, label, placeholder, value, longest, first = false }) {
+export function field({ what, label, detail, placeholder, value, longest, first = false }) {
   return element(
     "div",
     { class: "row field", "data-key": `${what}-field` },
@@ -331,8 +331,10 @@ export function field({ what, label, placeholder, value, longest, first = false 
       autocapitalize: "off",
       autocorrect: "off",
       spellcheck: "false",
+      "aria-describedby": detail && `${what}-detail`,
       "data-key": what,
       "data-first": first,
     }),
+    detail && element("div", { class: "detail", id: `${what}-detail` }, detail),
   );
 }

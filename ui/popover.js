@@ -9,7 +9,7 @@ import { fresh, render } from "./render.js";
 import * as words from "./words.js";
 
 /** @import { OpenFor, Preferences, Route } from "./bindings.js" */
-/** @import { AppView, CodeWhat, CopyWhat, Grace, NewKey, OpenWhat, OptionalRoute, Refusal } from "./commands.js" */
+/** @import { AppView, CodeWhat, CopyWhat, Grace, NewKey, OpenWhat, OptionalRoute, Refusal } from "./app-bindings.js" */
 /** @import { Panel } from "./render.js" */
 
 const TICK_SHOWN = 1600;
@@ -215,7 +215,7 @@ const chosenName = () => ({ name: local.chosen ?? "" });
 
 /** @param {FormData} fields */
 async function addKey(fields) {
-  write({ name: String(fields.get("name")), agent: String(fields.get("agent")) });
+  write({ name: String(fields.get("name")), agent: String(fields.get("agent")), from: String(fields.get("from")) });
   const made = await attempt("add_key", () => host.ask("add_key", { key: local.draft }));
   if (made === undefined || local.panel !== "new-key") return showRefusal();
   remember({ panel: "key", chosen: made.name, made });

@@ -11,7 +11,7 @@ import { code, diagnostics, regenerate, restart, restore, settings, uninstall } 
 import * as words from "./words.js";
 
 /** @import { RequestLine, RestoredKey } from "./bindings.js" */
-/** @import { AppView, CodeWhat, CopyWhat, Refusal } from "./commands.js" */
+/** @import { AppView, CodeWhat, CopyWhat, Refusal } from "./app-bindings.js" */
 /** @import { KeysLocal } from "./keys.js" */
 
 /** @typedef {"door" | "settings" | "regenerate" | "restart" | "restore" | "diagnostics" | "code" | "uninstall" | "keys" | "key" | "new-key" | "rename" | "rotate" | "revoke" | "requests" | "routes" | "new-origin"} Panel */

@@ -6,7 +6,7 @@ import { button, group, refusal, row, time, titleBar } from "./parts.js";
 import * as words from "./words.js";
 
 /** @import { KeyDay, Report, RequestLine } from "./bindings.js" */
-/** @import { AppView } from "./commands.js" */
+/** @import { AppView } from "./app-bindings.js" */
 /** @import { Local } from "./render.js" */
 
 /**

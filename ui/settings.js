@@ -6,7 +6,7 @@ import { button, choice, doorway, doorwayRow, group, prose, question, refusal, r
 import * as words from "./words.js";
 
 /** @import { Report } from "./bindings.js" */
-/** @import { AppView } from "./commands.js" */
+/** @import { AppView } from "./app-bindings.js" */
 /** @import { Local } from "./render.js" */
 
 /** The code of stored keys that cannot be read. */

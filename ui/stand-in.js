@@ -2,7 +2,8 @@
 // Stands in for the app in a plain browser: every state by its name (`?state=…`), and a switch that works.
 // Names, addresses and keys are made up.
 
-/** @import { AppView, Commands, Host, NewKey, Refusal } from "./commands.js" */
+/** @import { AppView, NewKey, Refusal } from "./app-bindings.js" */
+/** @import { Commands, Host } from "./commands.js" */
 /** @import { Cause, Exposure, JourneyStep, KeyView, Report, RequestLine, Step } from "./bindings.js" */
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
@@ -67,16 +68,18 @@ const KEYS = [
  * As Rust makes it of what was typed.
  * @param {NewKey} typed
  */
-function keyMade({ name, agent, routes, days, per_minute, concurrent }) {
+function keyMade({ name, agent, routes, days, per_minute, concurrent, from }) {
+  const ranges = from.split(/[\s,]+/).filter(Boolean);
   const limits = [
     routes.length === 3 ? "chat, responses and models" : routes.join(" and "),
     agent && `agent ${agent} alone`,
     per_minute && `at most ${per_minute} a minute`,
     concurrent && `${concurrent} at once`,
+    ranges.length > 0 && `from ${ranges.join(", ")}`,
   ];
   const rate = per_minute === null ? null : { count: per_minute, per: /** @type {const} */ ("minute") };
   const expires = days === null ? null : at(86400 * days);
-  return keyOf(name.trim() || "Tablet", { hint: "ecto_…n3Wk", made: at(0), summary: limits.filter(Boolean).join("; "), grant: { routes, agent: agent || null, rate, concurrent, expires } });
+  return keyOf(name.trim() || "Tablet", { hint: "ecto_…n3Wk", made: at(0), summary: limits.filter(Boolean).join("; "), grant: { routes, agent: agent || null, rate, concurrent, expires, from: ranges } });
 }
 
 /** @returns {AppView} */
@@ -469,6 +472,12 @@ export function standIn(query) {
     regenerate_key: () => null,
     read_keys: () => (changeKeys((keys) => (keys.length > 0 ? keys : KEYS)), null),
     add_key: ({ key }) => {
+      if (/[^\d\s.,:/a-f]/i.test(key.from))
+        throw /** @type {Refusal} */ ({
+          code: "address_unusable",
+          what: "A key cannot be bound to that: addresses are written as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32.",
+          next: "Part several by commas, or leave it empty for anywhere.",
+        });
       const made = keyMade(key);
       changeKeys((keys) => [...keys, made]);
       return made;

@@ -2,7 +2,7 @@
 // Every word that the popover itself says. Sentences about causes come with the report.
 
 /** @import { AtSleep, GatewayView, KeyDay, KeyView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Route, Step, Strangers, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
-/** @import { Grace, LoginItem, NotificationStanding, OptionalRoute, System } from "./commands.js" */
+/** @import { Grace, LoginItem, NotificationStanding, OptionalRoute, System } from "./app-bindings.js" */
 
 /** What text from elsewhere may come to at most. */
 const LONGEST = 400;
@@ -482,6 +482,9 @@ export const newKey = {
   ends: "Expires",
   rate: "Requests a minute",
   concurrent: "Requests at once",
+  from: "Only from",
+  fromPlaceholder: "Anywhere",
+  fromDetail: "Such as 203.0.113.7, 203.0.113.0/24",
   confirm: "Make the key",
 };
 /** @type {[Route, string][]} */

@@ -47,6 +47,7 @@ const REQUESTS_SHOWN: usize = 50;
 
 /// What may be copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum CopyWhat {
     /// The address of chat completions.
@@ -93,6 +94,7 @@ impl CopyWhat {
 
 /// What may be opened outside of Ecto.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum OpenWhat {
     /// The page that a person is asked to open now.
@@ -121,6 +123,7 @@ impl OpenWhat {
 
 /// What may be made into a code to scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum CodeWhat {
     /// The base address.

@@ -5,6 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use ecto_core::Timestamp;
+use ecto_core::key::grant::parse_ranges;
 use ecto_core::key::{KeyGrant, KeyName, Period, Rate, Route};
 use serde::Deserialize;
 
@@ -14,6 +15,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// A key that a person asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
     /// What it is called, as it was typed.
@@ -21,6 +23,7 @@ pub struct NewKey {
     /// The agent that it is bound to, as it was typed; none where it is empty.
     agent: String,
     /// What may be asked for.
+    #[cfg_attr(test, ts(type = "Array<Route>"))]
     routes: BTreeSet<Route>,
     /// For how many days it is good; for ever where there is no number.
     days: Option<NonZeroU16>,
@@ -28,6 +31,9 @@ pub struct NewKey {
     per_minute: Option<NonZeroU16>,
     /// The most requests at once.
     concurrent: Option<NonZeroU16>,
+    /// From which addresses and networks it may be used, parted by commas or blanks, as it was typed; from anywhere where
+    /// it is empty.
+    from: String,
 }
 
 impl NewKey {
@@ -51,6 +57,13 @@ impl NewKey {
                 "Switch on what it may ask for.",
             ));
         }
+        let from = parse_ranges(&self.from).map_err(|fault| {
+            Refusal::new(
+                "address_unusable",
+                format!("A key cannot be bound to that: {fault}."),
+                "Part several by commas, or leave it empty for anywhere.",
+            )
+        })?;
         let grant = KeyGrant {
             routes: self.routes,
             agent,
@@ -63,7 +76,7 @@ impl NewKey {
                 let end = now.checked_add(DAY * u32::from(days.get()));
                 end.unwrap_or(Timestamp::MAX)
             }),
-            from: Vec::new(),
+            from,
         };
         Ok((name, grant))
     }
@@ -71,6 +84,7 @@ impl NewKey {
 
 /// For how long the key before a rotation is still good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Grace {
     /// Not at all.
@@ -112,6 +126,7 @@ mod tests {
             days: None,
             per_minute: None,
             concurrent: None,
+            from: String::new(),
         }
     }
 
@@ -125,12 +140,13 @@ mod tests {
             days: NonZeroU16::new(30),
             per_minute: NonZeroU16::new(60),
             concurrent: NonZeroU16::new(4),
+            from: " 203.0.113.7,2001:db8::1/32,\n198.51.100.9/24 ".to_owned(),
             ..typed("phone", "Notes")
         };
         let (_, grant) = key.read(now).unwrap();
         assert_eq!(
             ecto_core::words::grant(&grant),
-            "chat; agent notes alone; at most 60 a minute; 4 at once"
+            "chat; agent notes alone; at most 60 a minute; 4 at once; from 203.0.113.7/32, 2001:db8::/32, 198.51.100.0/24"
         );
         assert_eq!(grant.expires.unwrap().as_second(), 30 * 24 * 60 * 60);
     }
@@ -145,6 +161,14 @@ mod tests {
             ..typed("phone", "")
         };
         assert_eq!(refused(nothing).code, "key_opens_nothing");
+        for from in ["203.0.113.0/33", "203.0.113.7, localhost", ",", "ecto_4f1c"] {
+            let refusal = refused(NewKey {
+                from: from.to_owned(),
+                ..typed("phone", "")
+            });
+            assert_eq!(refusal.code, "address_unusable", "{from}");
+            assert!(!refusal.to_string().contains("4f1c"), "{refusal}");
+        }
         let pasted = refused(typed("ecto_4f1c", ""));
         assert!(!pasted.to_string().contains("4f1c"), "{pasted}");
     }

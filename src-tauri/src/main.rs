@@ -5,6 +5,8 @@
 //! is how it looks on a desktop. What is shown is always made from one [`view::AppView`].
 
 mod application;
+#[cfg(test)]
+mod bindings;
 mod commands;
 mod copied;
 mod desktop;

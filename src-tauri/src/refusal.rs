@@ -16,6 +16,7 @@ pub const HOST_SILENT: &str =
 
 /// Why something was not done: a stable code, and the sentences.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Refusal {
     /// The stable code.
     pub code: String,

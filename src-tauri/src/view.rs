@@ -16,12 +16,15 @@ use crate::refusal::Refusal;
 
 /// What the app shows. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct AppView {
     /// Grows with every change, so that an older one is never taken for news.
     pub order: u64,
     /// The host's report.
+    #[cfg_attr(test, ts(type = "Report"))]
     pub report: Report,
     /// What the person chose.
+    #[cfg_attr(test, ts(type = "Preferences"))]
     pub preferences: Preferences,
     /// Which system's manners the page follows.
     pub system: SystemName,
@@ -80,6 +83,7 @@ fn in_words_of_the_app(mut report: Report) -> Report {
 
 /// A system, as the page knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(rename = "System"))]
 #[serde(rename_all = "snake_case")]
 pub enum SystemName {
     /// macOS.
@@ -99,6 +103,7 @@ impl From<System> for SystemName {
 
 /// Whether Ecto opens at login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum LoginItem {
     /// It does.
@@ -117,6 +122,7 @@ pub enum LoginItem {
 
 /// Whether the desktop shows what Ecto tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationStanding {
     /// It does, as far as it says; macOS asks the person at the first one.

@@ -552,29 +552,31 @@ test("a key by keyboard alone: made with limits, copied, replaced with grace, re
   assert.equal(await focused(p), "name", "one can type at once");
   await p.keyboard.type("Tablet");
   const order = [];
-  for (let step = 0; step < 8; step++) {
+  for (let step = 0; step < 9; step++) {
     await p.keyboard.press("Tab");
     order.push(await focused(p));
     assert.equal(await p.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), "solid", String(order.at(-1)));
   }
-  assert.deepEqual(order, ["agent", "route-chat", "route-responses", "route-models", "days", "per_minute", "concurrent", "cancel"]);
+  assert.deepEqual(order, ["agent", "route-chat", "route-responses", "route-models", "days", "per_minute", "concurrent", "from", "cancel"]);
   await p.locator("input[name=agent]").fill("notes");
   await p.getByRole("switch", { name: "Responses" }).press("Space");
   await p.getByLabel("Expires").selectOption("In 30 days");
   await p.getByLabel("Requests a minute").selectOption("60");
   await p.getByLabel("At once").selectOption("4");
+  assert.match(await p.getByLabel("Only from").getAttribute("placeholder"), /Anywhere/);
+  await p.getByLabel("Only from").fill("203.0.113.7, 2001:db8::/32");
   await p.evaluate(() => window.standIn.show("public-deadline"));
   assert.equal(await p.locator("input[name=name]").inputValue(), "Tablet", "what is typed stays when something else happens");
   assert.equal(await p.getByLabel("Requests a minute").inputValue(), "60");
   await p.locator("input[name=name]").press("Enter");
 
   await p.getByRole("heading", { name: "Tablet" }).waitFor();
-  assert.deepEqual(await lastCall(p), ["add_key", { key: { name: "Tablet", agent: "notes", routes: ["chat", "models"], days: 30, per_minute: 60, concurrent: 4 } }]);
+  assert.deepEqual(await lastCall(p), ["add_key", { key: { name: "Tablet", agent: "notes", routes: ["chat", "models"], days: 30, per_minute: 60, concurrent: 4, from: "203.0.113.7, 2001:db8::/32" } }]);
   assert.equal(await focused(p), "copy_key");
   await p.keyboard.press("Enter");
   await p.locator("[data-key=copy_key] .tick").waitFor();
   assert.deepEqual(await lastCall(p), ["copy_key", { name: "Tablet" }]);
-  await p.getByText("Opens chat and models; agent notes alone; at most 60 a minute; 4 at once").waitFor();
+  await p.getByText("Opens chat and models; agent notes alone; at most 60 a minute; 4 at once; from 203.0.113.7, 2001:db8::/32").waitFor();
 
   await p.getByRole("button", { name: "Replace…" }).press("Enter");
   await p.getByLabel("The old one works").selectOption("For another hour");
@@ -619,6 +621,13 @@ test("a key that is refused leaves what was typed, and keys that cannot be read 
   await p.getByRole("alert").waitFor();
   assert.equal(await p.locator("input[name=name]").inputValue(), "Tablet");
   assert.equal(await p.getByLabel("At once").inputValue(), "16");
+
+  const bound = await page(t, { state: "private" });
+  for (const name of ["open-settings", "open-keys", "open-new-key"]) await bound.locator(`[data-key='${name}']`).click();
+  await bound.getByLabel("Only from").fill("at home");
+  await bound.keyboard.press("Enter");
+  await bound.getByRole("alert").getByText("addresses are written as 203.0.113.7").waitFor();
+  assert.equal(await bound.getByLabel("Only from").inputValue(), "at home");
 
   const unread = await page(t, { state: "private-keys-unread", refuse: "read_keys" });
   await unread.locator("[data-key='open-settings']").click();

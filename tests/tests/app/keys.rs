@@ -21,6 +21,13 @@ async fn a_key_is_made_in_the_window_copied_seen_by_the_command_and_revoked() {
         .wait_for_text(|text| text.contains("That cannot be the name of a key"))
         .await;
     opened.type_into("input[name=name]", "Tablet").await;
+    opened.type_into("input[name=from]", "at home").await;
+    opened.click("[type=submit]").await;
+    opened
+        .wait_for_text(|text| text.contains("addresses are written as 203.0.113.7"))
+        .await;
+    let ranges = "203.0.113.7, 2001:db8::/32";
+    opened.type_into("input[name=from]", ranges).await;
     opened.type_into("input[name=agent]", "notes").await;
     opened.click("button[data-do=route-models]").await;
     picture(&opened.display, "app-key-add.png");
@@ -52,7 +59,9 @@ async fn a_key_is_made_in_the_window_copied_seen_by_the_command_and_revoked() {
 
     let listed = opened.listed_keys().await;
     assert_eq!(names(&listed), ["default", "Tablet"]);
-    assert_eq!(listed[1]["summary"], "chat and responses; agent main alone");
+    let summary = "chat and responses; agent main alone; from 203.0.113.7/32, 2001:db8::/32";
+    assert_eq!(listed[1]["summary"], summary);
+    opened.wait_for_text(|text| text.contains(summary)).await;
 
     opened.click("[data-key=open-revoke]").await;
     picture(&opened.display, "app-key-revoke.png");

@@ -178,6 +178,20 @@ pub fn parse_range(text: &str) -> Result<IpNet, BadRange> {
     Ok(range.trunc())
 }
 
+/// Reads addresses and ranges that are parted by commas or blanks; none where there is nothing but blanks.
+pub fn parse_ranges(text: &str) -> Result<Vec<IpNet>, BadRange> {
+    let ranges: Vec<_> = text
+        .split(|mark: char| mark == ',' || mark.is_whitespace())
+        .filter(|range| !range.is_empty())
+        .map(parse_range)
+        .collect::<Result<_, _>>()?;
+    // Whoever typed something meant to bound it.
+    if ranges.is_empty() && !text.trim().is_empty() {
+        return Err(BadRange);
+    }
+    Ok(ranges)
+}
+
 /// Something that is not a range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("addresses are written as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32")]
@@ -284,6 +298,22 @@ mod tests {
         );
         for text in ["", "203.0.113", "203.0.113.0/33", "example.org", "::/129"] {
             assert_eq!(parse_range(text), Err(BadRange), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_ranges_are_parted_by_commas_or_blanks_and_what_is_none_spoils_all() {
+        let read = |text| {
+            let ranges = parse_ranges(text)?;
+            Ok(ranges.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        for text in ["203.0.113.7,10.0.0.0/8", " 203.0.113.7 ,, 10.0.0.0/8,\n"] {
+            let wanted = ["203.0.113.7/32", "10.0.0.0/8"].map(str::to_owned).into();
+            assert_eq!(read(text), Ok(wanted), "{text}");
+        }
+        assert_eq!(read(" \t"), Ok(Vec::new()));
+        for text in [",", "203.0.113.7, example.org", "203.0.113.7;10.0.0.0/8"] {
+            assert_eq!(read(text), Err(BadRange), "{text}");
         }
     }
 }
