@@ -355,6 +355,14 @@ mod tests {
             !policy.contains("unsafe") && !policy.contains('*') && !policy.contains("https:"),
             "{policy}"
         );
+        // Not taken over from `default-src`, but for the objects.
+        for closed in ["base-uri", "form-action", "frame-ancestors", "object-src"] {
+            assert!(policy.contains(&format!("; {closed} 'none'")), "{policy}");
+        }
+        // The page says the same itself, but for what counts as a header alone.
+        let page = include_str!("../../ui/index.html");
+        let own = policy.replace("; frame-ancestors 'none'", "");
+        assert!(page.contains(&format!("content=\"{own}\"")), "{page}");
         // The stand-in host of the tests is not shipped.
         let page = configuration["build"]["frontendDist"].to_string();
         assert!(!page.contains("stand-in"), "{page}");

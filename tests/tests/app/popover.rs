@@ -38,6 +38,26 @@ async fn the_popover_goes_from_private_to_public_and_back() {
         );
     }
 
+    // What the page is not made for is refused by the policy that it comes with, and by its own.
+    let refused = "return new Promise(done => {
+        const heard = new Set();
+        document.addEventListener('securitypolicyviolation', event => {
+            heard.add(`${event.effectiveDirective} ${event.originalPolicy.includes('frame-ancestors') ? 'comes' : 'own'}`);
+            if (heard.size === 4) done([...heard].sort());
+        });
+        const add = (tag, set) => document.body.appendChild(Object.assign(document.createElement(tag), set));
+        add('base', { href: 'https://elsewhere.example/' });
+        add('form', { action: 'https://elsewhere.example/' }).submit();
+    })";
+    let refused = session.execute(refused, &[]).await.unwrap();
+    let wanted = [
+        "base-uri comes",
+        "base-uri own",
+        "form-action comes",
+        "form-action own",
+    ];
+    assert_eq!(refused, serde_json::json!(wanted));
+
     session
         .wait_for("[data-do=connect]")
         .await
