@@ -69,16 +69,14 @@ mod app {
         println!("cargo::rerun-if-changed=../icons");
         println!("cargo::rerun-if-changed=build.rs");
         let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("there is no OUT_DIR")?);
-        let mac = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "macos");
         for name in TRAY {
-            let mut svg = fs::read_to_string(sources.join(format!("tray-{name}.svg")))?;
-            if !mac {
-                svg = on_any_panel(&svg);
+            let template = fs::read_to_string(sources.join(format!("tray-{name}.svg")))?;
+            for (look, svg) in [("panel", on_any_panel(&template)), ("template", template)] {
+                fs::write(
+                    out.join(format!("{look}-{name}.rgba")),
+                    straight(&picture(&svg, TRAY_SIZE)?),
+                )?;
             }
-            fs::write(
-                out.join(format!("tray-{name}.rgba")),
-                straight(&picture(&svg, TRAY_SIZE)?),
-            )?;
         }
         draw_app_icon(&fs::read_to_string(sources.join("ghost.svg"))?)
     }

@@ -21,10 +21,17 @@ const ID: &str = "ecto";
 /// The width and height that build.rs draws with.
 const SIZE: u32 = 44;
 
+/// The pixels for a mood as a `template`, which macOS colours, or for any other `panel`.
 macro_rules! drawn {
-    ($name:literal) => {
-        include_bytes!(concat!(env!("OUT_DIR"), "/tray-", $name, ".rgba"))
+    ($look:literal, $mood:expr) => {
+        drawn!($look, $mood, Private "private", Working "working", Public "public", NeedsYou "needs-you", Failed "failed")
     };
+    ($look:literal, $mood:expr, $($known:ident $name:literal),*) => {{
+        let pixels: &'static [u8] = match $mood {
+            $(Mood::$known => include_bytes!(concat!(env!("OUT_DIR"), "/", $look, "-", $name, ".rgba")),)*
+        };
+        pixels
+    }};
 }
 
 /// What the icon shows now, so that only what changed is sent to the system.
@@ -32,13 +39,10 @@ macro_rules! drawn {
 pub struct Shown(Mutex<Option<(Mood, String, Menu)>>);
 
 fn picture(mood: Mood) -> Image<'static> {
-    let pixels: &[u8] = match mood {
-        Mood::Private => drawn!("private"),
-        Mood::Working => drawn!("working"),
-        Mood::Public => drawn!("public"),
-        Mood::NeedsYou => drawn!("needs-you"),
-        Mood::Failed => drawn!("failed"),
-    };
+    #[cfg(target_os = "macos")]
+    let pixels = drawn!("template", mood);
+    #[cfg(not(target_os = "macos"))]
+    let pixels = drawn!("panel", mood);
     Image::new(pixels, SIZE, SIZE)
 }
 
@@ -169,4 +173,58 @@ fn system_menu(app: &AppHandle, menu: &Menu) -> tauri::Result<tauri::menu::Menu<
 /// A label as it stands: `&` would mark the next letter.
 fn plain(label: &str) -> String {
     label.replace('&', "&&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOODS: [Mood; 5] = [
+        Mood::Private,
+        Mood::Working,
+        Mood::Public,
+        Mood::NeedsYou,
+        Mood::Failed,
+    ];
+
+    /// What a picture covers, whatever its colours: of `side` by `side` fields, how much of each, from 0 to 255.
+    fn shape(pixels: &[u8], side: u32) -> Vec<u32> {
+        let step = SIZE / side;
+        let alpha = |x, y| u32::from(pixels[(4 * (y * SIZE + x) + 3) as usize]);
+        let cover = |field| {
+            let (left, top) = (field % side * step, field / side * step);
+            let inside =
+                (0..step * step).map(|place| alpha(left + place % step, top + place / step));
+            inside.sum::<u32>() / (step * step)
+        };
+        (0..side * side).map(cover).collect()
+    }
+
+    #[test]
+    fn every_mood_is_told_by_its_shape_alone() {
+        let looks = [
+            MOODS.map(|mood| drawn!("template", mood)),
+            MOODS.map(|mood| drawn!("panel", mood)),
+        ];
+        for pictures in looks {
+            // As it is drawn, and as a screen of ordinary density shows it.
+            for side in [SIZE, SIZE / 2] {
+                let shapes = pictures.map(|pixels| shape(pixels, side));
+                for (one, other) in (0..5).flat_map(|one| (0..one).map(move |other| (one, other))) {
+                    let fields = shapes[one].iter().zip(&shapes[other]);
+                    let differ = fields
+                        .clone()
+                        .filter(|(one, other)| one.abs_diff(**other) > 100);
+                    let covered = fields.filter(|(one, other)| **one.max(other) > 100);
+                    let (differ, covered) = (differ.count(), covered.count());
+                    assert!(
+                        20 * differ > covered,
+                        "{:?} and {:?}: of {covered} fields {differ} differ",
+                        MOODS[one],
+                        MOODS[other]
+                    );
+                }
+            }
+        }
+    }
 }
