@@ -308,6 +308,11 @@ export const states = {
     });
     return { ...view, report: { ...view.report, key: null, keys: [] } };
   },
+  "blocked-denied": () =>
+    blocked({ code: "vault_denied" }, { severity: "problem", remedy: "ask" }, {
+      what: "The secret store refused to let Ecto in, so there is no key to open with.",
+      next: "Unlock it and allow Ecto, then connect again.",
+    }),
   "blocked-act-restart": () =>
     blocked({ code: "gateway_token_refused" }, { severity: "problem", remedy: "act" }, {
       what: "The OpenClaw gateway refuses the token in its own configuration.",

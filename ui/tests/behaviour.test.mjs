@@ -502,6 +502,7 @@ test("every cause has one thing to do", async (t) => {
     "blocked-act-command": ["Copy command", "copy"],
     "blocked-act-shields": ["Copy command", "copy"],
     "blocked-damaged": ["Make a new key…", "read_keys"],
+    "blocked-denied": ["Connect again", "connect"],
     "blocked-act-restart": ["Restart OpenClaw", "restart_gateway"],
     "blocked-ask": ["Connect again", "connect"],
     "blocked-quiet": ["Connect again", "connect"],

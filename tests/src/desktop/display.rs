@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
+use zbus::zvariant::{DynamicType, ObjectPath, OwnedObjectPath, OwnedValue, Value};
 
 use super::process::{Child, Output};
 use super::{LIMIT, LOOK_EVERY};
@@ -21,6 +22,15 @@ const PROGRAMS: [&str; 5] = [
     "setpriv",
     "WebKitWebDriver",
 ];
+
+/// The password of the secret store.
+const PASSWORD: &[u8] = b"the password of nobody";
+
+/// What holds the secrets.
+const COLLECTION: &str = "/org/freedesktop/secrets/collection/login";
+
+/// The Secret Service's own interface.
+const SERVICE: &str = "org.freedesktop.Secret.Service";
 
 /// A bus on which nothing is started because somebody asks for it.
 const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -150,15 +160,13 @@ impl Display {
             .spawn()
             .context("gnome-keyring-daemon cannot be started")?;
         let mut password = store.stdin.take().context("no input")?;
-        password.write_all(b"the password of nobody")?;
+        password.write_all(PASSWORD)?;
         drop(password);
         let status = tokio::task::spawn_blocking(move || store.wait()).await??;
         if !status.success() {
             bail!("gnome-keyring-daemon did not start: {status}");
         }
-        let connection = zbus::connection::Builder::address(self.bus.as_str())?
-            .build()
-            .await?;
+        let connection = self.connect().await?;
         let names = zbus::fdo::DBusProxy::new(&connection).await?;
         let begin = Instant::now();
         while !names
@@ -171,6 +179,45 @@ impl Display {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
+    }
+
+    /// Locks the secret store, as a person or a screen saver does. Nothing on this desktop asks for its password.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or it does not lock.
+    pub async fn lock_secret_store(&self) -> Result<()> {
+        let collections = vec![ObjectPath::try_from(COLLECTION)?];
+        let connection = self.connect().await?;
+        let locked = ask_secret_store(&connection, SERVICE, "Lock", &collections).await?;
+        let (locked, _): (Vec<OwnedObjectPath>, OwnedObjectPath) = locked.body().deserialize()?;
+        if locked.len() != 1 {
+            bail!("the secret store is not locked: {locked:?}");
+        }
+        Ok(())
+    }
+
+    /// Unlocks it again, as somebody does who types its password.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or it takes another password.
+    pub async fn unlock_secret_store_again(&self) -> Result<()> {
+        let connection = self.connect().await?;
+        let plain = ("plain", Value::from(""));
+        let opened = ask_secret_store(&connection, SERVICE, "OpenSession", &plain).await?;
+        let (_, session): (OwnedValue, OwnedObjectPath) = opened.body().deserialize()?;
+        let password = (session, Vec::<u8>::new(), PASSWORD.to_vec(), "text/plain");
+        // gnome-keyring's own, which its prompt is not needed for.
+        let internal = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface";
+        let unlock = (ObjectPath::try_from(COLLECTION)?, password);
+        ask_secret_store(&connection, internal, "UnlockWithMasterPassword", &unlock).await?;
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<zbus::Connection> {
+        let bus = zbus::connection::Builder::address(self.bus.as_str())?;
+        Ok(bus.build().await?)
     }
 
     /// Writes what is on the screen into a PNG file.
@@ -213,6 +260,19 @@ impl Display {
         }
         Ok(manager)
     }
+}
+
+async fn ask_secret_store(
+    connection: &zbus::Connection,
+    interface: &str,
+    method: &str,
+    arguments: &(impl serde::Serialize + DynamicType),
+) -> Result<zbus::Message> {
+    let (name, place) = ("org.freedesktop.secrets", "/org/freedesktop/secrets");
+    let answer = connection
+        .call_method(Some(name), place, Some(interface), method, arguments)
+        .await?;
+    Ok(answer)
 }
 
 fn start_screen(folder: &Path) -> Result<(String, Child)> {

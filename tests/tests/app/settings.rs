@@ -110,3 +110,38 @@ async fn without_a_secret_store_the_app_says_where_the_key_is() {
     let is_the_file = |text: &str| text.contains("ecto-credentials.json, readable by you alone");
     opened.wait_for_text(is_the_file).await;
 }
+
+#[tokio::test]
+async fn a_secret_store_that_is_locked_is_told_nothing_is_made_elsewhere_and_it_goes_on_once_unlocked()
+ {
+    let folder = tempfile::Builder::new().prefix("e").tempdir().unwrap();
+    let (stand_ins, places) = stand_ins_for_the_lab(folder.path()).await;
+    let Some((mut display, app)) = desktop_for(&["--lab", places.to_str().unwrap()]).await else {
+        return;
+    };
+    let app = app
+        .with("ECTO_HOME", "")
+        .with("OPENCLAW_CONFIG_PATH", stand_ins.gateway().config_path());
+    display.unlock_secret_store().await.unwrap();
+    display.lock_secret_store().await.unwrap();
+    let opened = Opened::start(display, app).await;
+    opened.click("[data-do=connect]").await;
+    let is_told = |text: &str| {
+        text.contains("The secret store refused to let Ecto in")
+            && text.contains("Unlock it and allow Ecto, then connect again.")
+    };
+    opened.wait_for_text(is_told).await;
+    opened.title("Did not open").await;
+    picture(&opened.display, "app-secret-store-locked.png");
+    assert!(!stand_ins.tailnet().is_funnel_on());
+    let file = opened
+        .display
+        .folder()
+        .join("home/.openclaw/ecto-credentials.json");
+    assert!(!file.exists(), "a key was made elsewhere");
+
+    opened.display.unlock_secret_store_again().await.unwrap();
+    opened.click("[data-key=single-connect]").await;
+    opened.title("Public").await;
+    assert!(!file.exists(), "the key is elsewhere");
+}
