@@ -118,6 +118,6 @@ function silence() {
       element("h1", { tabindex: "-1" }, words.titles.gone),
       element("p", { class: "sentence" }, words.sentences.gone),
     ),
-    element("div", { class: "choices" }, button("again", words.tryAgain)),
+    element("div", { class: "choices" }, button("again", words.tryAgain), button("quit", words.quit)),
   );
 }

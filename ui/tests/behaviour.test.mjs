@@ -962,6 +962,9 @@ test("an engine that does not answer is said, and asked again", async (t) => {
   await p.getByRole("heading", { name: "Not running" }).waitFor();
   await p.getByRole("button", { name: "Try again" }).click();
   assert.deepEqual(await calls(p), ["view", "look", "view"]);
+  // What the sentence tells to do can be done here.
+  await p.getByRole("button", { name: "Quit Ecto" }).click();
+  assert.equal((await lastCall(p))[0], "quit");
 });
 
 test("what a screen reader finds", async (t) => {
