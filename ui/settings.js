@@ -32,7 +32,14 @@ export function settings({ report, preferences, system, launch_at_login, notific
         disabled: launch_at_login === "unavailable",
       }),
       launch_at_login === "refused" && wayOut("login_settings", words.openLoginSettings),
-      switchRow({ what: "notifications", label: words.notifications, detail: notifications === "unavailable" && !tray ? words.notificationsNowhere : words.notificationsDetail[notifications], on: preferences.notifications }),
+      switchRow({
+        what: "notifications",
+        label: words.notifications,
+        detail: notifications === "unavailable" && !tray ? words.notificationsNowhere : words.notificationsDetail[notifications],
+        // What a person chose counts again as soon as the system shows any.
+        on: notifications === "shown" && preferences.notifications,
+        disabled: notifications !== "shown",
+      }),
       notifications === "refused" && wayOut("notification_settings", words.openNotificationSettings),
       row({
         key: "sleep",

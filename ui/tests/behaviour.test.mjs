@@ -710,6 +710,21 @@ test("where there is no tray the page can quit Ecto, and speaks of no ghost that
   assert.equal(await other.getByRole("button", { name: "Quit Ecto" }).count(), 0, "there the menu quits");
 });
 
+test("the switch for notifications is on only where the desktop shows them", async (t) => {
+  const p = await page(t, { state: "private" });
+  await p.locator("[data-key='open-settings']").click();
+  const notifications = p.getByRole("switch", { name: "Notifications" });
+  assert.deepEqual([await notifications.getAttribute("aria-checked"), await notifications.isDisabled()], ["true", false]);
+  for (const state of ["private-refused", "private-no-tray"]) {
+    const other = await page(t, { state });
+    await other.locator("[data-key='open-settings']").click();
+    const off = other.getByRole("switch", { name: "Notifications" });
+    assert.deepEqual([await off.getAttribute("aria-checked"), await off.isDisabled()], ["false", true], state);
+    assert.match(await other.locator("#notifications-detail").innerText(), /^(Switched off in System Settings|Nothing here shows notifications)/);
+    assert.ok(!(await calls(other)).includes("set_preferences"), "what was chosen stays");
+  }
+});
+
 test("where the stored keys cannot be read, a new one is said to give up all of them", async (t) => {
   const p = await page(t, { state: "blocked-damaged" });
   await p.getByRole("button", { name: "Make a new key…" }).click();

@@ -204,10 +204,15 @@ async fn the_settings_tell_whether_the_desktop_shows_any() {
     opened.click("[data-key=open-settings]").await;
     let shows_none = |text: &str| text.contains("Nothing here shows notifications");
     opened.wait_for_text(shows_none).await;
+    let switch = |rest: &str| format!("button[data-do=notifications]{rest}");
+    let off = switch("[aria-checked=false]:disabled");
+    opened.session.wait_for(&off).await.unwrap();
     dismiss(&opened.display, &opened.screen, opened.pid).await;
     let _notifications = Notifications::start(&opened.display).await.unwrap();
     opened.item.click("Settings…").await.unwrap();
     opened
         .wait_for_text(|text| text.contains("Notifications") && !shows_none(text))
         .await;
+    let on = switch("[aria-checked=true]:enabled");
+    opened.session.wait_for(&on).await.unwrap();
 }

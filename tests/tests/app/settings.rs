@@ -17,6 +17,7 @@ async fn a_settings_file_that_is_damaged_or_newer_is_kept_aside_and_the_safe_cho
         std::fs::create_dir_all(app.sandbox()).unwrap();
         let path = app.sandbox().join("settings.json");
         std::fs::write(&path, file).unwrap();
+        let _notifications = Notifications::start(&display).await.unwrap();
         let opened = Opened::start(display, app).await;
         let view = ask(&opened.session, "view", json!({})).await.unwrap();
         let safe = json!({ "node": "auto", "at_sleep": "close", "notifications": true, "minutes": 60, "metrics": false });
