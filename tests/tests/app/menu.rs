@@ -151,6 +151,11 @@ async fn without_a_tray_the_window_quits_the_app_and_closes_the_door() {
     };
     let driver = Driver::start(&display, &app).await.unwrap();
     let session = driver.open(&app).await.unwrap();
+    let is_told = |text: &str| {
+        text == "This desktop has no place for the ghost. Closing this window leaves the door as it is; start Ecto again to see it."
+    };
+    let no_tray = "[data-key=no-tray]";
+    session.wait_for_text(no_tray, is_told).await.unwrap();
     session
         .wait_for("[data-do=connect]")
         .await
@@ -159,6 +164,7 @@ async fn without_a_tray_the_window_quits_the_app_and_closes_the_door() {
         .await
         .unwrap();
     session.wait_for("[data-mood=public]").await.unwrap();
+    session.wait_for_text(no_tray, is_told).await.unwrap();
     let runs = || {
         processes(driver.pid()).unwrap().into_iter().any(|process| {
             // One that ended and that nobody waits for has none.
