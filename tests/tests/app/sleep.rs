@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use ecto_host::preferences::{AtSleep, OpenFor, Preferences, PreferencesFile};
 use ecto_host::request::Request;
-use ecto_tests::desktop::{App, ScriptedHost, SleepService};
+use ecto_sandbox::Sandbox;
+use ecto_tests::desktop::{App, LIMIT, ScriptedHost, SleepService};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
-use super::{Opened, Running, desktop, wait_for};
+use super::{Opened, Running, ask, desktop, desktop_for, picture, stand_ins_for_the_lab, wait_for};
 
 /// Debian's `libfaketime`: moves the wall clock of a program on while it runs, as it has moved on after sleep.
 fn moved_clock() -> Option<PathBuf> {
@@ -109,4 +112,76 @@ async fn at_wake_the_deadline_is_looked_at_before_anything_else() {
         "{:?}",
         woken.elapsed()
     );
+}
+
+/// How often somebody with the right key got through the guard, as a proof does and the check from outside.
+fn proofs(stand_ins: &Sandbox) -> usize {
+    let requests = stand_ins.gateway().requests();
+    // Only the guard has the gateway's token.
+    let passed = requests
+        .iter()
+        .filter(|request| request.header("authorization").is_some());
+    passed.count()
+}
+
+#[tokio::test]
+async fn a_claim_that_was_lost_in_sleep_is_opened_again_at_wake_with_a_new_proof() {
+    let folder = tempfile::Builder::new().prefix("e").tempdir().unwrap();
+    let (stand_ins, places) = stand_ins_for_the_lab(folder.path()).await;
+    let Some((display, app)) = desktop_for(&["--lab", places.to_str().unwrap()]).await else {
+        return;
+    };
+    let app = app
+        .with("ECTO_HOME", "")
+        .with("OPENCLAW_CONFIG_PATH", stand_ins.gateway().config_path())
+        .with("DBUS_SYSTEM_BUS_ADDRESS", display.bus());
+    let mut service = SleepService::start(&display).await.unwrap();
+    let opened = Opened::start(display, app).await;
+    let delay = service.delay().await.unwrap();
+    let mut view = ask(&opened.session, "view", json!({})).await.unwrap();
+    let mut preferences = view["preferences"].take();
+    preferences["at_sleep"] = json!("stay");
+    let chosen = json!({ "preferences": preferences });
+    ask(&opened.session, "set_preferences", chosen)
+        .await
+        .unwrap();
+    opened.connect().await;
+    let is_reached = |text: &str| text.contains("Reachable from the internet");
+    opened.wait_for_text(is_reached).await;
+    let before = opened.report().await;
+    let titles = "window.titles = []; new MutationObserver(() => { const title = document.querySelector('h1').textContent; if (window.titles.at(-1) !== title) window.titles.push(title); }).observe(document.getElementById('popover'), { childList: true, subtree: true, characterData: true })";
+    opened.session.execute(titles, &[]).await.unwrap();
+
+    service.tell(true).await.unwrap();
+    delay.released().await.unwrap();
+    // Asleep nothing goes on. Later nobody comes from outside, so that what reaches the gateway is the proof alone.
+    let process = i32::try_from(opened.pid).ok().and_then(Pid::from_raw);
+    let process = process.unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    stand_ins.edge().die().await;
+    let proven = proofs(&stand_ins);
+    stand_ins.tailnet().cut_watchers();
+    let begun = Instant::now();
+    while stand_ins.tailnet().is_funnel_on() {
+        assert!(begun.elapsed() < LIMIT, "the claim stays");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    kill_process(process, Signal::CONT).unwrap();
+    service.tell(false).await.unwrap();
+
+    let begun = Instant::now();
+    loop {
+        let now = opened.report().await["exposure"].take();
+        if now["state"] == "public" && now["since"] != before["exposure"]["since"] {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "{now}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(stand_ins.tailnet().is_funnel_on());
+    assert_eq!(proofs(&stand_ins), proven + 1);
+    opened.title("Public").await;
+    picture(&opened.display, "app-woken.png");
+    let titles = opened.session.execute("return window.titles", &[]).await;
+    assert_eq!(titles.unwrap(), json!(["Getting ready", "Public"]));
 }
