@@ -64,8 +64,13 @@ impl Instance {
         launch.folders.create()?;
         match ProcessLock::take(&lock_path(launch)) {
             Ok(lock) => self.lock = lock,
-            // The place is still this one's.
-            Err(LockFault::Taken { .. }) => return Ok(()),
+            Err(LockFault::Taken { process }) => {
+                let is_own = process == Some(std::process::id());
+                // Another one's place, or this one's as it was.
+                if !is_own || socket_path(launch).exists() {
+                    return Ok(());
+                }
+            }
             Err(fault @ LockFault::Unusable { .. }) => return Err(fault.into()),
         }
         let path = socket_path(launch);
@@ -115,13 +120,17 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let launch = sandbox(home.path());
         let mut first = Instance::begin(&launch).await.unwrap().unwrap();
-        for is_removed in [true, false] {
-            if is_removed {
-                std::fs::remove_dir_all(launch.folders.runtime()).unwrap();
+        let runtime = launch.folders.runtime();
+        for removed in ["run", "app.sock", "app.lock", "nothing"] {
+            match removed {
+                "run" => std::fs::remove_dir_all(runtime).unwrap(),
+                "nothing" => {}
+                file => std::fs::remove_file(runtime.join(file)).unwrap(),
             }
             first.take_again(&launch).unwrap();
-            let ((), second) = tokio::join!(first.asked(), Instance::begin(&launch));
-            assert!(second.unwrap().is_none());
+            let again = async { tokio::join!(first.asked(), Instance::begin(&launch)).1 };
+            let second = tokio::time::timeout(2 * ANSWER_LIMIT, again).await;
+            assert!(second.unwrap().unwrap().is_none(), "{removed}");
         }
         drop(first);
         assert!(Instance::begin(&launch).await.unwrap().is_some());
