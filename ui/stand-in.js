@@ -403,7 +403,7 @@ function drawing() {
  * @param {URLSearchParams} query `state`: a name of {@link states}; `pace`: milliseconds a step takes; `still`: time
  * stands still; `silent`: nothing answers; `refuse`: that command is refused; `hang`: that
  * command is never answered; `slow`: milliseconds that an answer takes.
- * @returns {Host & { calls: [string, unknown][], sizes: number[], show(state: string): void, happens(passed: number): void, hide(): void }}
+ * @returns {Host & { calls: [string, unknown][], answered: string[], sizes: number[], show(state: string): void, happens(passed: number): void, hide(): void }}
  */
 export function standIn(query) {
   const began = Date.now();
@@ -412,6 +412,8 @@ export function standIn(query) {
   const slow = Number(query.get("slow") ?? 0);
   /** @type {[string, unknown][]} */
   const calls = [];
+  /** @type {string[]} */
+  const answered = [];
   /** @type {(view: AppView) => void} */
   let shown = () => {};
   let hidden = () => {};
@@ -522,6 +524,7 @@ export function standIn(query) {
   const sizes = [];
   const standIn = {
     calls,
+    answered,
     sizes,
     now,
     /** @type {Host["ask"]} */
@@ -534,6 +537,7 @@ export function standIn(query) {
       calls.push([name, argument[0]]);
       if (slow > 0) await pass(slow);
       if (query.get("hang") === name) await new Promise(() => {});
+      answered.push(name);
       if (query.has("silent")) throw new Error("nobody answers");
       if (query.get("refuse") === name)
         throw /** @type {Refusal} */ ({ code: "vault_denied", what: "The secret store refused to let Ecto in.", next: "Unlock it and allow Ecto." });

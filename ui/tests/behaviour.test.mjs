@@ -26,6 +26,13 @@ async function page(t, query = {}, context = {}) {
 
 const calls = (page) => page.evaluate(() => window.standIn.calls.map(([name]) => name));
 const lastCall = (page) => page.evaluate(() => window.standIn.calls.at(-1));
+/** Waits until whatever was asked for by this name is answered, and the page has heard it. */
+const answered = (page, name) =>
+  page.waitForFunction((name) => {
+    const { calls, answered } = window.standIn;
+    const asked = calls.filter(([called]) => called === name).length;
+    return asked > 0 && answered.filter((other) => other === name).length === asked;
+  }, name);
 const focused = (page) => page.evaluate(() => document.activeElement?.getAttribute("data-key") ?? document.activeElement?.getAttribute("data-choose"));
 /** Has the page be "visible" or "hidden", as a browser tells it. */
 const see = (page, state) =>
@@ -169,7 +176,7 @@ test("a press without a pointer, as a screen reader makes it, shows the key unti
     assert.doesNotMatch(await p.content(), new RegExp(SECRET), ending);
   }
   await hold.click();
-  await p.waitForTimeout(100);
+  await answered(p, "reveal_key");
   assert.doesNotMatch(await p.content(), new RegExp(SECRET), "a click with the pointer ends with its release");
 });
 
@@ -264,8 +271,7 @@ test("a key that arrives after the button was let go is not shown", async (t) =>
   await p.getByRole("button", { name: "Show the key while held" }).hover();
   await p.mouse.down();
   await p.mouse.up();
-  await p.waitForFunction(() => window.standIn.calls.some(([name]) => name === "reveal_key"));
-  await p.waitForTimeout(300);
+  await answered(p, "reveal_key");
   assert.doesNotMatch(await p.content(), new RegExp(SECRET));
 });
 
@@ -327,7 +333,8 @@ test("the settings open by their name in the address, which is then forgotten", 
   await p.keyboard.press("Escape");
   await p.getByRole("heading", { name: "Private" }).waitFor();
   await p.evaluate(() => (location.hash = "#uninstall"));
-  assert.equal(await p.evaluate(() => new Promise((done) => setTimeout(() => done(document.querySelector("h1").textContent), 50))), "Private");
+  await p.waitForFunction(() => location.hash === "");
+  assert.equal(await p.locator("h1").innerText(), "Private");
 });
 
 test("the window is told the height of the page, larger and smaller than it is", async (t) => {
@@ -369,7 +376,7 @@ test("the machine is looked at whenever it opens while it is private, and not ot
     assert.equal(await looks(other), 0, state);
   }
   const refused = await page(t, { state: "private", refuse: "look" });
-  await refused.waitForTimeout(50);
+  await answered(refused, "look");
   assert.equal(await refused.getByRole("alert").count(), 0);
 });
 
@@ -415,8 +422,7 @@ test("an answer that is older than what was told meanwhile is not shown", async 
     };
   });
   await p.getByRole("combobox").first().selectOption({ index: 2 });
-  await p.waitForFunction(() => window.standIn.calls.some(([name]) => name === "set_preferences"));
-  await p.waitForTimeout(100);
+  await answered(p, "set_preferences");
   assert.equal(await p.getByRole("heading", { level: 1 }).innerText(), "Public");
 });
 
@@ -433,20 +439,26 @@ test("the code holds the address alone until the key is asked for", async (t) =>
 test("a late code is not shown where another is asked for, and none stays away", async (t) => {
   const p = await page(t, { state: "public", slow: "250" });
   const include = p.getByRole("switch", { name: "With the key" });
+  await p.evaluate(() => {
+    window.seen = new Set();
+    const look = () => document.querySelectorAll("#popover img").forEach(({ alt }) => window.seen.add(alt));
+    new MutationObserver(look).observe(document.getElementById("popover"), { attributes: true, childList: true, subtree: true });
+  });
   await p.locator("[data-key='code']").click();
   await include.click();
   assert.equal(await include.getAttribute("aria-checked"), "true");
   await p.getByRole("button", { name: "Back" }).click();
   await p.locator("[data-key='code']").click();
   await p.locator("img").waitFor();
-  await p.waitForTimeout(600);
+  await answered(p, "qr");
   assert.equal(await p.locator("img").getAttribute("alt"), "QR code of the address");
   assert.equal(await include.getAttribute("aria-checked"), "false");
   // On and off at once: what was asked for last is what is seen.
   await include.click();
   await include.click();
-  await p.waitForTimeout(600);
+  await answered(p, "qr");
   assert.equal(await p.locator("img").getAttribute("alt"), "QR code of the address");
+  assert.deepEqual(await p.evaluate(() => [...window.seen]), ["QR code of the address"], "never another");
 });
 
 test("how long it stays open is chosen before and changed while it is open", async (t) => {
@@ -811,11 +823,10 @@ test("the requests are asked for again when there are new ones, once at a time, 
   await p.getByText("request number 133").waitFor();
   assert.equal(await asked(), 2, "what came while an answer was under way is asked for once");
   await happens(133);
-  await p.waitForTimeout(600);
+  await answered(p, "requests");
   assert.equal(await asked(), 2, "nothing new, nothing asked");
   await p.keyboard.press("Escape");
   await happens(140);
-  await p.waitForTimeout(150);
   assert.equal(await asked(), 2);
 });
 
