@@ -43,8 +43,6 @@ struct State {
     cut: Option<CancellationToken>,
     client_closed: bool,
     breach: Option<Breach>,
-    /// Whether anything has come yet.
-    heard: bool,
     /// When a client that leaves unread what it is sent is given up.
     unread_until: Option<Instant>,
     /// How much of answers waits to be written.
@@ -57,7 +55,7 @@ struct State {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Between two requests.
+    /// Before the first request, or between two.
     Resting { until: Instant },
     /// A head is on its way.
     Head { until: Instant },
@@ -67,15 +65,14 @@ enum Phase {
 
 impl Progress {
     fn new(limits: Arc<Limits>, answer: Taken) -> Self {
-        let until = Instant::now() + limits.head_time;
+        let until = Instant::now() + limits.rest;
         Self(Arc::new(Mutex::new(State {
             limits,
-            phase: Phase::Head { until },
+            phase: Phase::Resting { until },
             turn: 0,
             cut: None,
             client_closed: false,
             breach: None,
-            heard: false,
             unread_until: None,
             unwritten: 0,
             answer,
@@ -102,7 +99,6 @@ impl Progress {
 
     fn saw_bytes(&self) {
         let mut state = self.state();
-        state.heard = true;
         if let Phase::Resting { .. } = state.phase {
             let until = Instant::now() + state.limits.head_time;
             state.phase = Phase::Head { until };
@@ -118,7 +114,7 @@ impl Progress {
     /// Whether a head has begun, and not ended.
     fn is_inside_head(&self) -> bool {
         let state = self.state();
-        matches!(state.phase, Phase::Head { .. }) && state.heard && state.unread_until.is_none()
+        matches!(state.phase, Phase::Head { .. }) && state.unread_until.is_none()
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -10,7 +10,7 @@ use crate::rate::Pace;
 pub struct Limits {
     /// The longest head, request line included, in bytes; at least 8 KiB.
     pub head_bytes: usize,
-    /// The longest time from the first byte of a head to its last, and from the connection to its first head.
+    /// The longest time from the first byte of a head to its last.
     pub head_time: Duration,
     /// The largest request body, in bytes. The gateway's own limit is the same (OpenClaw 2026.9.6).
     pub body_bytes: u64,
@@ -41,9 +41,9 @@ pub struct Limits {
     pub address_under_way: usize,
     /// How often one address may show a wrong key before it is told to wait. A good key passes all the same.
     pub address_wrong_keys: Pace,
-    /// How long a connection may rest between two requests. Longer than the 90 seconds after which tailscaled's
-    /// transport closes it (`ipn/ipnlocal/serve.go`, 1.102), so that it is never the guard that closes a connection on
-    /// which a request is under way.
+    /// How long a connection may rest before its first request and between two. Longer than the 90 seconds after which
+    /// tailscaled's transport closes it (`ipn/ipnlocal/serve.go`, 1.102), also one that it made to no purpose since another
+    /// came free first, so that it is never the guard that closes a connection on which a request is under way.
     pub rest: Duration,
     /// The longest time to connect to the gateway.
     pub gateway_connect: Duration,

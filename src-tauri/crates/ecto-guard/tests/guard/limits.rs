@@ -140,8 +140,6 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     };
     let gateway = TinyGateway::ordinary().await;
     let setting = Setting::new(gateway.address, limits).await;
-    let mut client = setting.connect().await;
-    assert_eq!(client.rest().await, "", "nothing at all");
     for begun in [
         "GET /v1/models HTT",
         "GET /v1/models HTTP/1.1\r\nHost: x\r\n",
@@ -173,6 +171,21 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     assert_eq!(client.answer().await.status, 408);
 }
 
+/// As tailscaled's transport makes them, when another connection comes free first.
+#[tokio::test]
+async fn a_connection_that_was_made_ahead_is_there_when_it_is_needed() {
+    let limits = Limits {
+        head_time: SHORT,
+        ..Limits::default()
+    };
+    let gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let mut client = setting.connect().await;
+    tokio::time::sleep(SHORT * 3).await;
+    client.send(&request("GET /v1/models", &[], "")).await;
+    assert_eq!(client.answer().await.status, 200);
+}
+
 #[tokio::test]
 async fn a_connection_at_rest_is_closed_and_one_in_use_is_not() {
     let limits = Limits {
@@ -190,6 +203,8 @@ async fn a_connection_at_rest_is_closed_and_one_in_use_is_not() {
     drop(stream);
     client.until("0\r\n\r\n").await;
     assert_eq!(client.rest().await, "");
+    let mut unused = setting.connect().await;
+    assert_eq!(unused.rest().await, "");
 }
 
 #[tokio::test]
