@@ -167,7 +167,7 @@ log: string | null, } | { "code": "gateway_restart_deferred" } | { "code": "gate
 /**
  * Where its log is.
  */
-log: string | null, } | { "code": "gateway_port_taken", 
+log: string | null, } | { "code": "gateway_not_answering" } | { "code": "gateway_port_taken", 
 /**
  * Which port.
  */

@@ -578,7 +578,7 @@ function remedy({ trouble }, cause, open) {
   if (open) return single("disconnect", words.remedies.closeAgain, "danger");
   if (cause.code === "open_without_key") return single("open", words.diagnostics.open, "primary", "diagnostics");
   if (cause.code === "vault_damaged") return single("open", words.remedies.newKey, "primary", "regenerate");
-  if (cause.code === "gateway_token_refused" || cause.code === "gateway_rejects_proxy")
+  if (["gateway_not_answering", "gateway_token_refused", "gateway_rejects_proxy"].includes(cause.code))
     return single("restart_gateway", words.remedies.restartGateway, "primary");
   switch (trouble?.remedy) {
     case "ask":

@@ -318,6 +318,11 @@ export const states = {
       what: "The OpenClaw gateway refuses the token in its own configuration.",
       next: "Restart OpenClaw here. Ecto goes on by itself after that.",
     }),
+  "blocked-act-silent": () =>
+    blocked({ code: "gateway_not_answering" }, { severity: "problem", remedy: "act" }, {
+      what: "The OpenClaw gateway runs and does not answer.",
+      next: "Restart OpenClaw here. Ecto goes on by itself after that.",
+    }),
   "blocked-ask": () =>
     blocked({ code: "sign_in_timed_out" }, { severity: "problem", remedy: "ask" }, { what: "Nobody signed in to Tailscale in time.", next: "Connect again for a new link." }),
   "blocked-quiet": () =>

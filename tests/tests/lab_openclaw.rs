@@ -166,7 +166,7 @@ async fn restarts_and_absences_are_noticed_and_void_the_fingerprint() {
     let first = until_ready(&adapter).await;
 
     let start = Instant::now();
-    adapter.start(Reporter::silent()).await.unwrap();
+    adapter.restart(Reporter::silent()).await.unwrap();
     println!("restarted in {:?}", start.elapsed());
     let second = until_ready(&adapter).await;
     assert_ne!(second.fingerprint, first.fingerprint);
@@ -218,7 +218,7 @@ async fn a_restart_that_waits_for_an_answer_under_way_is_not_said_to_be_done() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(
-        adapter.start(Reporter::silent()).await,
+        adapter.restart(Reporter::silent()).await,
         Err(Cause::GatewayRestartDeferred)
     );
     assert_eq!(until_ready(&adapter).await.fingerprint, first.fingerprint);

@@ -516,6 +516,7 @@ test("every cause has one thing to do", async (t) => {
     "blocked-damaged": ["Make a new key…", "read_keys"],
     "blocked-denied": ["Connect again", "connect"],
     "blocked-act-restart": ["Restart OpenClaw", "restart_gateway"],
+    "blocked-act-silent": ["Restart OpenClaw", "restart_gateway"],
     "blocked-ask": ["Connect again", "connect"],
     "blocked-quiet": ["Connect again", "connect"],
     "blocked-danger": ["Diagnostics", "diagnostics"],

@@ -254,6 +254,8 @@ pub enum Cause {
         /// Where its log is.
         log: Option<String>,
     },
+    /// The gateway was ready, is still there, and has not answered for a minute.
+    GatewayNotAnswering,
     /// Another program has the gateway's port.
     GatewayPortTaken {
         /// Which port.
@@ -454,6 +456,7 @@ impl Cause {
             | Self::HooksTokenShared
             | Self::TokenUnresolvable { .. }
             | Self::GatewayNotStarted { .. }
+            | Self::GatewayNotAnswering
             | Self::GatewayPortTaken { .. }
             | Self::GatewayTokenRefused
             | Self::GatewayRejectsProxy

@@ -78,8 +78,13 @@ pub trait Gateway: Send + Sync {
     /// Sets the keys that Ecto needs, remembering what each was, and waits until a running gateway has taken them.
     async fn set_up(&self, reporter: Reporter) -> Result<(), Cause>;
 
-    /// Starts the gateway where it does not run, restarts it where it does, and waits until it is ready.
+    /// Gets the gateway ready: starts it where it does not run, waits for it where it is on its way or busy, and restarts it
+    /// only where it has to, to be as it is configured.
     async fn start(&self, reporter: Reporter) -> Result<(), Cause>;
+
+    /// Restarts the gateway because a person asked for it, whatever it looks like, and waits until it is ready. One that
+    /// does not answer is restarted by what runs it. `Ok` says that it is another process by now.
+    async fn restart(&self, reporter: Reporter) -> Result<(), Cause>;
 
     /// How the guard reaches it, token included. Its hooks and their token are looked for only where they are offered:
     /// a program may have to be asked for it.

@@ -408,6 +408,10 @@ pub fn cause(cause: &Cause) -> Message {
                 None => "Ecto goes on by itself when it is.".to_owned(),
             },
         ),
+        Cause::GatewayNotAnswering => Message::new(
+            "The OpenClaw gateway runs and does not answer.",
+            format!("Restart it with `ecto restart`. {CONTINUES}"),
+        ),
         Cause::GatewayPortTaken { port } => Message::new(
             format!("Another program has port {port}, which is the OpenClaw gateway's."),
             format!("End that program, or set gateway.port to a free one. {CONTINUES}"),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +47,10 @@ const REFUSAL_HOLDS: Duration = Duration::from_secs(10);
 /// The usual limit for getting ready: about 20 s on a slow machine (tried with OpenClaw 2026.9.6), a migration longer.
 const READY_LIMIT: Duration = Duration::from_secs(150);
 
+/// The usual limit for being busy before a restart: the first answer after a start keeps a gateway busy for about 10 s on a
+/// slow machine (tried with OpenClaw 2026.9.6).
+const BUSY_LIMIT: Duration = Duration::from_secs(15);
+
 /// What the adapter is made of.
 #[derive(Clone)]
 pub struct Options {
@@ -62,6 +66,8 @@ pub struct Options {
     pub launchctl: PathBuf,
     /// How long the gateway may take to get ready after it was started.
     pub ready_limit: Duration,
+    /// How long one that is busy has to answer before a person's restart ends it in the middle of what it is doing.
+    pub busy_limit: Duration,
 }
 
 impl Options {
@@ -74,6 +80,7 @@ impl Options {
             disk: Arc::new(RealDisk),
             launchctl: PathBuf::from("/bin/launchctl"),
             ready_limit: READY_LIMIT,
+            busy_limit: BUSY_LIMIT,
         }
     }
 }
@@ -105,7 +112,8 @@ pub(crate) struct Inner {
     pub failed: Mutex<Option<(Instant, Cause)>>,
     /// The configuration that the gateway was started anew with.
     pub started_with: Mutex<Option<[u8; 32]>>,
-    on_its_way: AtomicBool,
+    /// Where the gateway was ready when something last answered there.
+    was_ready_at: Mutex<Option<SocketAddr>>,
     answers: Arc<ProviderAnswers>,
 }
 
@@ -161,7 +169,7 @@ impl OpenClaw {
                 restarted: Mutex::new(None),
                 failed: Mutex::new(None),
                 started_with: Mutex::new(None),
-                on_its_way: AtomicBool::new(false),
+                was_ready_at: Mutex::new(None),
                 answers: Arc::default(),
             }),
         }
@@ -273,10 +281,19 @@ impl OpenClaw {
         *lock(&self.inner.refusal) = None;
     }
 
-    /// Whether the gateway did not run or was starting when it was last looked at: if it is up by now, it came up by itself
-    /// and needs no restart.
-    pub(crate) fn was_on_its_way(&self) -> bool {
-        self.inner.on_its_way.load(Ordering::Relaxed)
+    /// Remembers what is on the port, as far as it tells who is there when nobody answers.
+    pub(crate) fn note_presence(&self, address: SocketAddr, presence: Presence) {
+        let mut was_ready_at = lock(&self.inner.was_ready_at);
+        match presence {
+            Presence::Ready { .. } => *was_ready_at = Some(address),
+            Presence::Away | Presence::Foreign => *was_ready_at = None,
+            Presence::Starting | Presence::Silent => {}
+        }
+    }
+
+    /// Whether whoever is on the port and does not answer is the gateway: it was ready there, and nobody else came since.
+    pub(crate) fn was_ready_at(&self, address: SocketAddr) -> bool {
+        *lock(&self.inner.was_ready_at) == Some(address)
     }
 
     /// Looks whether the gateway can be put behind the guard, and as what it is seen otherwise.
@@ -294,17 +311,11 @@ impl OpenClaw {
         };
         let address = address(&usable);
         let presence = probe::presence(address).await;
+        self.note_presence(address, presence);
         if !matches!(presence, Presence::Ready { .. }) {
             self.forget_refusal();
         }
         let view = self.stand(&usable, address, presence).await;
-        let is_on_its_way = matches!(
-            view,
-            Err(GatewayView::NotRunning { .. } | GatewayView::Starting { .. })
-        );
-        self.inner
-            .on_its_way
-            .store(is_on_its_way, Ordering::Relaxed);
         self.inner.watching.saw(Seen::Gateway {
             address,
             presence: presence.into(),
@@ -502,7 +513,11 @@ impl Gateway for OpenClaw {
     }
 
     async fn start(&self, reporter: Reporter) -> Result<(), Cause> {
-        self.start_or_restart(&reporter).await
+        self.get_ready(&reporter).await
+    }
+
+    async fn restart(&self, reporter: Reporter) -> Result<(), Cause> {
+        self.restart_as_asked(&reporter).await
     }
 
     async fn access(&self, offer: &Offer) -> Result<GatewayAccess, Cause> {

@@ -1,6 +1,7 @@
 //! Starts and restarts the gateway, by the means with which it is run.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -27,8 +28,8 @@ const COOLDOWN: Duration = Duration::from_secs(30);
 /// How long a gateway that was told to restart may go on as if nothing had been said.
 const DEAF_LIMIT: Duration = Duration::from_secs(45);
 
-/// How long whoever has the gateway's port may say nothing at all before it counts as another program. A gateway listens
-/// for some seconds before it first answers.
+/// How long whoever has the gateway's port may say nothing at all before it counts as another program, or, where the
+/// gateway was ready there, as one that does not answer any more. A gateway listens for some seconds before it first answers.
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often it is looked at meanwhile.
@@ -55,37 +56,61 @@ impl Promise {
 }
 
 impl OpenClaw {
-    pub(crate) async fn start_or_restart(&self, reporter: &Reporter) -> Result<(), Cause> {
+    /// See [`ecto_core::ports::Gateway::start`].
+    pub(crate) async fn get_ready(&self, reporter: &Reporter) -> Result<(), Cause> {
         let usable = self.usable().await?;
         let address = address(&usable);
-        self.forget_refusal();
         match probe::presence(address).await {
-            Presence::Foreign => {
-                return Err(Cause::GatewayPortTaken {
-                    port: address.port(),
-                });
-            }
+            Presence::Foreign => return Err(port_taken(address)),
             Presence::Starting | Presence::Silent => {
                 return self.wait_until_ready(&usable, reporter).await;
             }
-            Presence::Ready { uptime } => {
-                if self.was_on_its_way() && !self.needs_restart_after_all().await {
+            presence @ Presence::Ready { .. } => {
+                if !self.needs_restart_after_all().await {
                     return Ok(());
                 }
-                self.restart(&usable, uptime, reporter).await?;
+                self.restart_running(&usable, presence, reporter).await?;
             }
             Presence::Away => {
                 if let Some(cause) = self.just_failed() {
                     return Err(cause);
                 }
-                let launched = self.launch(&usable, reporter).await;
-                if let Err(cause) = &launched {
-                    *lock(&self.inner.failed) = Some((Instant::now(), cause.clone()));
-                }
-                launched?;
+                self.launch(&usable, reporter).await?;
             }
         }
-        self.wait_until_ready(&usable, reporter).await?;
+        self.wait_until_started(&usable, reporter).await
+    }
+
+    /// See [`ecto_core::ports::Gateway::restart`].
+    pub(crate) async fn restart_as_asked(&self, reporter: &Reporter) -> Result<(), Cause> {
+        let usable = self.usable().await?;
+        let address = address(&usable);
+        let first = probe::presence(address).await;
+        match self.once_it_answers(address, first).await {
+            Presence::Foreign => return Err(port_taken(address)),
+            Presence::Away if first == Presence::Away => self.launch(&usable, reporter).await?,
+            // It went away by itself just now, and so it comes back.
+            Presence::Away => {}
+            presence @ (Presence::Starting | Presence::Silent | Presence::Ready { .. }) => {
+                self.restart_running(&usable, presence, reporter).await?;
+            }
+        }
+        self.wait_until_started(&usable, reporter).await
+    }
+
+    /// What is on the port once it answers, where that is soon: what does not is not asked to end what it is doing first.
+    async fn once_it_answers(&self, address: SocketAddr, first: Presence) -> Presence {
+        let end = Instant::now() + self.inner.options.busy_limit;
+        let mut presence = first;
+        while matches!(presence, Presence::Starting | Presence::Silent) && Instant::now() < end {
+            sleep(LOOK).await;
+            presence = probe::presence(address).await;
+        }
+        presence
+    }
+
+    async fn wait_until_started(&self, usable: &Usable, reporter: &Reporter) -> Result<(), Cause> {
+        self.wait_until_ready(usable, reporter).await?;
         *lock(&self.inner.started_with) = Some(usable.config.digest);
         Ok(())
     }
@@ -99,7 +124,8 @@ impl OpenClaw {
             .map(|(_, cause)| cause.clone())
     }
 
-    /// Gives a gateway that came up by itself, or is taking over a change, the time to show what it is.
+    /// Whether the gateway has to be restarted to be as it is configured. Gives one that came up by itself, or is taking over
+    /// a change, the time to show what it is.
     async fn needs_restart_after_all(&self) -> bool {
         let end = Instant::now() + SETTLING + LOOK;
         while Instant::now() < end {
@@ -119,10 +145,11 @@ impl OpenClaw {
         false
     }
 
-    async fn restart(
+    /// Has a gateway that is there restarted, and returns once it is another process, or on its way to be.
+    async fn restart_running(
         &self,
         usable: &Usable,
-        uptime: Option<Duration>,
+        before: Presence,
         reporter: &Reporter,
     ) -> Result<(), Cause> {
         let since = lock(&self.inner.restarted).map(|at| at.elapsed());
@@ -137,22 +164,26 @@ impl OpenClaw {
         let address = address(usable);
         let asked = Instant::now();
         reporter.progress("Restarting the OpenClaw gateway.");
-        let promised = self.ask_to_restart(usable, uptime).await?;
+        let promised = self.ask_to_restart(usable, before).await?;
         if promised == Promise::Deferred {
             reporter.progress("OpenClaw first ends what it is doing, then it restarts.");
         }
         *lock(&self.inner.restarted) = Some(Instant::now());
 
-        let end = asked + DEAF_LIMIT;
+        let end = Instant::now() + DEAF_LIMIT;
         reporter.waiting(Waiting::Gateway);
         while Instant::now() < end {
             match probe::presence(address).await {
-                Presence::Away | Presence::Starting => return Ok(()),
+                Presence::Away => return Ok(()),
+                Presence::Starting if before != Presence::Starting => return Ok(()),
                 // Up for less time than has passed since it was asked: it is another process by now.
                 Presence::Ready {
                     uptime: Some(uptime),
                 } if uptime < asked.elapsed() => return Ok(()),
-                Presence::Ready { .. } | Presence::Silent | Presence::Foreign => {}
+                Presence::Starting
+                | Presence::Ready { .. }
+                | Presence::Silent
+                | Presence::Foreign => {}
             }
             sleep(LOOK).await;
         }
@@ -163,26 +194,11 @@ impl OpenClaw {
     }
 
     /// Asks by the RPC, which waits for work in flight; where that is not to be had, by the service, then by the command.
-    async fn ask_to_restart(
-        &self,
-        usable: &Usable,
-        uptime: Option<Duration>,
-    ) -> Result<Promise, Cause> {
-        if let Some(token) = &usable.effective.token
-            && let Ok((session, _)) = self.session(address(usable), token, uptime).await
+    async fn ask_to_restart(&self, usable: &Usable, before: Presence) -> Result<Promise, Cause> {
+        if let Presence::Ready { uptime } = before
+            && let Some(promise) = self.ask_by_rpc(usable, uptime).await
         {
-            let answer = session
-                .call(
-                    "gateway.restart.request",
-                    json!({}),
-                    Duration::from_secs(10),
-                )
-                .await;
-            if let Ok(answer) = answer
-                && answer["ok"] != false
-            {
-                return Ok(Promise::of(&answer["status"]));
-            }
+            return Ok(promise);
         }
         if let Some(agent) = &usable.place.agent
             && self.kickstart(agent, &["-k"]).await
@@ -195,10 +211,13 @@ impl OpenClaw {
                 usable,
             ));
         };
-        for arguments in [
-            &["gateway", "restart", "--safe", "--json"][..],
-            &["gateway", "restart", "--json"],
-        ] {
+        // The safe way asks by the RPC too.
+        let answers = matches!(before, Presence::Ready { .. });
+        let safely = answers.then_some(&["gateway", "restart", "--safe", "--json"][..]);
+        for arguments in safely
+            .into_iter()
+            .chain([&["gateway", "restart", "--json"][..]])
+        {
             if self.run_openclaw(program, usable, arguments).await.is_ok() {
                 return Ok(Promise::Now);
             }
@@ -206,7 +225,24 @@ impl OpenClaw {
         Err(self.not_started("`openclaw gateway restart` did not work", usable))
     }
 
+    async fn ask_by_rpc(&self, usable: &Usable, uptime: Option<Duration>) -> Option<Promise> {
+        let token = usable.effective.token.as_ref()?;
+        let (session, _) = self.session(address(usable), token, uptime).await.ok()?;
+        let limit = Duration::from_secs(10);
+        let answer = session.call("gateway.restart.request", json!({}), limit);
+        let answer = answer.await.ok()?;
+        (answer["ok"] != false).then(|| Promise::of(&answer["status"]))
+    }
+
     async fn launch(&self, usable: &Usable, reporter: &Reporter) -> Result<(), Cause> {
+        let launched = self.try_launch(usable, reporter).await;
+        if let Err(cause) = &launched {
+            *lock(&self.inner.failed) = Some((Instant::now(), cause.clone()));
+        }
+        launched
+    }
+
+    async fn try_launch(&self, usable: &Usable, reporter: &Reporter) -> Result<(), Cause> {
         reporter.progress("Starting the OpenClaw gateway.");
         if let Some(agent) = &usable.place.agent
             && (self.kickstart(agent, &[]).await || self.bootstrap(agent).await)
@@ -242,9 +278,6 @@ impl OpenClaw {
         reporter.waiting(Waiting::Gateway);
         let address = address(usable);
         let end = Instant::now() + self.inner.options.ready_limit;
-        let port_taken = || Cause::GatewayPortTaken {
-            port: address.port(),
-        };
         let mut seen = false;
         let mut silent_since = None;
         while Instant::now() < end {
@@ -254,15 +287,21 @@ impl OpenClaw {
             }
             match presence {
                 Presence::Ready { .. } => {
+                    self.note_presence(address, presence);
                     self.forget_refusal();
                     return Ok(());
                 }
                 Presence::Starting => seen = true,
-                Presence::Foreign => return Err(port_taken()),
+                Presence::Foreign => return Err(port_taken(address)),
                 Presence::Silent => {
                     let since = *silent_since.get_or_insert_with(Instant::now);
-                    if !seen && since.elapsed() > SILENT_LIMIT {
-                        return Err(port_taken());
+                    if since.elapsed() > SILENT_LIMIT {
+                        if self.was_ready_at(address) {
+                            return Err(Cause::GatewayNotAnswering);
+                        }
+                        if !seen {
+                            return Err(port_taken(address));
+                        }
                     }
                 }
                 Presence::Away => {}
@@ -338,6 +377,12 @@ impl OpenClaw {
         variables.push(("PATH".into(), path));
         variables.push(("NO_COLOR".into(), "1".into()));
         run(start, &words, &variables).await
+    }
+}
+
+fn port_taken(address: SocketAddr) -> Cause {
+    Cause::GatewayPortTaken {
+        port: address.port(),
     }
 }
 

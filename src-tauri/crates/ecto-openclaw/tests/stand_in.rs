@@ -393,12 +393,80 @@ async fn a_restart_is_asked_for_once_and_voids_the_fingerprint() {
     let adapter = home.adapter();
     let before = ready(&adapter).await;
     adapter.start(Reporter::silent()).await.unwrap();
+    assert_eq!(gateway.restarts(), 0, "it was as it is configured");
+    adapter.restart(Reporter::silent()).await.unwrap();
     assert_eq!(gateway.restarts(), 1);
-    let after = observe_until(&adapter, is_ready).await;
-    let GatewayView::Ready(after) = after else {
-        unreachable!("asked for")
+    observe_until(&adapter, is_ready).await;
+    assert_ne!(ready(&adapter).await.fingerprint, before.fingerprint);
+}
+
+/// Being busy is no reason to do nothing where a person asked for a restart, and then to say that it was restarted.
+#[tokio::test]
+async fn a_gateway_that_is_busy_for_a_moment_is_restarted_where_a_person_asked_for_it() {
+    for looks_before in [0, 1] {
+        let (home, gateway) = ready_one().await;
+        let adapter = home.adapter();
+        let before = ready(&adapter).await;
+        gateway.faults().fail("GET /readyz", 1, Fault::Silence);
+        for _ in 0..looks_before {
+            let busy = adapter.observe().await;
+            assert!(matches!(busy, GatewayView::Starting { .. }), "{busy:?}");
+        }
+        adapter.restart(Reporter::silent()).await.unwrap();
+        assert_eq!(gateway.restarts(), 1);
+        observe_until(&adapter, is_ready).await;
+        assert_ne!(ready(&adapter).await.fingerprint, before.fingerprint);
+    }
+}
+
+/// It is restarted by what runs it, since nobody can ask it any more.
+#[tokio::test]
+async fn a_gateway_that_hangs_is_restarted_where_a_person_asked_for_it() {
+    let (home, gateway) = ready_one().await;
+    gateway.write_command(home.programs()).unwrap();
+    let mut options = home.options();
+    options.busy_limit = Duration::ZERO;
+    let adapter = OpenClaw::new(options);
+    let before = ready(&adapter).await;
+    gateway.faults().fail_always("GET /readyz", Fault::Silence);
+    let asked = gateway.calls().len();
+    let (restarted, ()) = tokio::join!(adapter.restart(Reporter::silent()), async {
+        gateway.wait_until(|gateway| gateway.restarts() == 1).await;
+        gateway.faults().clear("GET /readyz");
+    });
+    restarted.unwrap();
+    let calls = gateway.calls();
+    assert!(calls.len() == asked, "it was asked: {calls:?}");
+    observe_until(&adapter, is_ready).await;
+    assert_ne!(ready(&adapter).await.fingerprint, before.fingerprint);
+}
+
+#[tokio::test]
+async fn a_gateway_that_hangs_and_cannot_be_restarted_is_not_said_to_be() {
+    let (home, gateway) = ready_one().await;
+    gateway.faults().fail_always("GET /readyz", Fault::Silence);
+    let mut options = home.options();
+    options.busy_limit = Duration::ZERO;
+    let result = OpenClaw::new(options).restart(Reporter::silent()).await;
+    let Err(Cause::GatewayNotStarted { detail, .. }) = result else {
+        unreachable!("{result:?}")
     };
-    assert_ne!(after.fingerprint, before.fingerprint);
+    assert!(detail.as_str().contains("restart it"), "{detail}");
+    assert_eq!(gateway.restarts(), 0);
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_ready_and_falls_silent_is_said_not_to_answer() {
+    let (home, gateway) = ready_one().await;
+    let adapter = home.adapter();
+    ready(&adapter).await;
+    gateway.faults().fail_always("GET /readyz", Fault::Silence);
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let result = adapter.start(Reporter::silent()).await;
+    assert_eq!(result, Err(Cause::GatewayNotAnswering));
+    let took = begun.elapsed().as_secs();
+    assert!((60..80).contains(&took), "after {took} s");
 }
 
 #[tokio::test]
@@ -669,7 +737,7 @@ async fn the_launch_agent_is_started_and_restarted_by_launchctl() {
     let mut options = home.options();
     options.environment.launch_agents = Some(agents.clone());
     options.launchctl = launchctl;
-    let adapter = OpenClaw::new(options);
+    let adapter = OpenClaw::new(options.clone());
 
     let (started, came_up) = tokio::join!(adapter.start(Reporter::silent()), async {
         while !said.exists() || !fs::read_to_string(&said).unwrap().contains("bootstrap") {
@@ -687,22 +755,38 @@ async fn the_launch_agent_is_started_and_restarted_by_launchctl() {
         .faults()
         .fail_always("rpc gateway.restart.request", Fault::answer(500, "no"));
     let before = gateway.restarts();
-    let (started, ()) = tokio::join!(adapter.start(Reporter::silent()), async {
-        while !fs::read_to_string(&said).unwrap().contains("-k") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let restarted = |adapter: OpenClaw, times: usize| {
+        let (gateway, said) = (&gateway, &said);
+        async move {
+            let (restarted, ()) = tokio::join!(adapter.restart(Reporter::silent()), async {
+                while fs::read_to_string(said).unwrap().matches("-k").count() < times {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                gateway.faults().clear("GET /readyz");
+                gateway.restart();
+            });
+            restarted.unwrap();
         }
-        gateway.restart();
-    });
-    started.unwrap();
+    };
+    restarted(adapter, 1).await;
     assert_eq!(gateway.restarts(), before + 1);
+
+    // Where it hangs, nothing else is tried.
+    gateway.faults().fail_always("GET /readyz", Fault::Silence);
+    let asked = gateway.calls().len();
+    options.busy_limit = Duration::ZERO;
+    restarted(OpenClaw::new(options), 2).await;
+    assert_eq!(gateway.restarts(), before + 2);
+    assert_eq!(gateway.calls().len(), asked);
 
     let user = rustix::process::getuid().as_raw();
     let agent = agents.join("ai.openclaw.gateway.plist");
     assert_eq!(
         fs::read_to_string(&said).unwrap(),
         format!(
-            "kickstart gui/{user}/ai.openclaw.gateway\nbootstrap gui/{user} {}\nkickstart -k gui/{user}/ai.openclaw.gateway\n",
-            agent.display()
+            "kickstart gui/{user}/ai.openclaw.gateway\nbootstrap gui/{user} {}\n{restart}{restart}",
+            agent.display(),
+            restart = format_args!("kickstart -k gui/{user}/ai.openclaw.gateway\n"),
         )
     );
 }

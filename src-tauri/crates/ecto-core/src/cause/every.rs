@@ -81,6 +81,7 @@ one_of_each!(every_cause, Cause, {
     Cause::GatewayNotStarted { .. } => Cause::GatewayNotStarted { detail: "exit code 78".into(), log: None },
     Cause::GatewayRestartDeferred => Cause::GatewayRestartDeferred,
     Cause::GatewayNotReady { .. } => Cause::GatewayNotReady { log: None },
+    Cause::GatewayNotAnswering => Cause::GatewayNotAnswering,
     Cause::GatewayPortTaken { .. } => Cause::GatewayPortTaken { port: 18_789 },
     Cause::GatewayTokenRefused => Cause::GatewayTokenRefused,
     Cause::GatewayOpen => Cause::GatewayOpen,

@@ -53,7 +53,7 @@ impl Engine {
                 self.void_proof();
                 self.show_public();
                 let gateway = Arc::clone(&self.ports.gateway);
-                let restart = async move { gateway.start(Reporter::silent()).await };
+                let restart = async move { gateway.restart(Reporter::silent()).await };
                 let limit = crate::step::Step::StartOpenClaw.limit();
                 let _ = reply.send(settle(self.during(limit, None, restart).await));
             }

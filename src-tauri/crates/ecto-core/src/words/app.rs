@@ -69,7 +69,7 @@ fn with_own_next(message: Message, cause: &Cause) -> Message {
 )]
 fn next(cause: &Cause) -> Option<String> {
     let next = match cause {
-        Cause::GatewayTokenRefused | Cause::GatewayRejectsProxy => {
+        Cause::GatewayNotAnswering | Cause::GatewayTokenRefused | Cause::GatewayRejectsProxy => {
             return Some(format!("Restart OpenClaw here. {CONTINUES}"));
         }
         Cause::VaultUnreachable { .. } => RETRIED,

@@ -476,6 +476,10 @@ impl ecto_core::ports::Gateway for RefusesWithoutToken {
         unreachable!()
     }
 
+    async fn restart(&self, _: ecto_core::step::Reporter) -> Result<(), Cause> {
+        unreachable!()
+    }
+
     async fn access(&self, _: &ecto_core::offer::Offer) -> Result<GatewayAccess, Cause> {
         unreachable!()
     }

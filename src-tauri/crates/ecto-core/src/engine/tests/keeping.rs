@@ -419,6 +419,7 @@ async fn restarting_the_gateway_by_hand_holds_callers_meanwhile() {
     story.connect().await.unwrap();
     restart.await.unwrap().unwrap();
     story.until(is_public).await;
+    assert_eq!(story.world.calls(Call::RestartGateway), 1);
     assert_eq!(story.world.calls(Call::StartGateway), 1);
     assert_eq!(story.world.calls(Call::Close), 0);
 }

@@ -54,6 +54,7 @@ pub enum Call {
     ObserveGateway,
     SetUp,
     StartGateway,
+    RestartGateway,
     Access,
     AskGateway,
     Restore,
@@ -741,6 +742,16 @@ impl Gateway for World {
         if !self.state().start_is_idle {
             self.restart_gateway();
         }
+        reported(after)
+    }
+
+    /// Goes away, and comes up as one that is started.
+    async fn restart(&self, reporter: Reporter) -> Result<(), Cause> {
+        let after = self.meet(Call::RestartGateway).await?;
+        self.change_gateway(GatewayView::Starting {
+            config: CONFIG.into(),
+        });
+        Gateway::start(self, reporter).await?;
         reported(after)
     }
 
