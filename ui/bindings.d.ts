@@ -211,7 +211,15 @@ detail: ForeignText, } | { "code": "key_not_found",
 /**
  * The name.
  */
-name: KeyName, } | { "code": "key_name_taken", 
+name: KeyName, } | { "code": "key_not_revoked", 
+/**
+ * The name.
+ */
+name: KeyName, 
+/**
+ * What happened.
+ */
+detail: ForeignText, } | { "code": "key_name_taken", 
 /**
  * The name.
  */

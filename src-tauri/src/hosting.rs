@@ -329,7 +329,7 @@ impl Hosting {
         let ended = host.end().await;
         self.post.send_replace(Post::Closed);
         if let Err(cause) = ended {
-            tracing::error!(code = cause.code(), "the door could not be seen to close");
+            tracing::error!(code = cause.code(), "Ecto did not end as it should");
         }
         // The stand-ins of the sandbox end after the host.
         drop(world.keep);

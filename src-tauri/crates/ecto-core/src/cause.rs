@@ -316,6 +316,13 @@ pub enum Cause {
         /// The name.
         name: KeyName,
     },
+    /// The vault did not let go of a key in time, so it was not revoked.
+    KeyNotRevoked {
+        /// The name.
+        name: KeyName,
+        /// What happened.
+        detail: ForeignText,
+    },
     /// There is a key with this name already.
     KeyNameTaken {
         /// The name.
@@ -474,6 +481,7 @@ impl Cause {
             | Self::VaultDenied
             | Self::VaultDamaged { .. }
             | Self::KeyNotFound { .. }
+            | Self::KeyNotRevoked { .. }
             | Self::KeyNameTaken { .. }
             | Self::AgentUnknown { .. }
             | Self::TooManyKeys { .. }

@@ -242,6 +242,10 @@ impl Engine {
         for waiting in self.when_private.drain(..) {
             let _ = waiting.send(closed.clone());
         }
+        let closed = match self.finish_revoking().await {
+            Some(cause) => closed.and(Err(cause)),
+            None => closed,
+        };
         if let Some(quit) = self.quit.take() {
             let _ = quit.send(closed);
         }

@@ -486,6 +486,15 @@ pub fn cause(cause: &Cause) -> Message {
             format!("There is no key named \"{name}\"."),
             "See which there are with `ecto key list`.",
         ),
+        Cause::KeyNotRevoked { name, detail } => Message::new(
+            format!(
+                "The key \"{name}\" was NOT revoked: {}. It is still good.",
+                clause(detail)
+            ),
+            format!(
+                "Revoke it again with `ecto key revoke {name}`, and keep the door closed until that worked."
+            ),
+        ),
         Cause::KeyNameTaken { name } => Message::new(
             format!("There is a key named \"{name}\" already. Nothing was changed."),
             "Choose another name, or revoke that key first.",

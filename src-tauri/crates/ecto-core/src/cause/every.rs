@@ -100,6 +100,10 @@ one_of_each!(every_cause, Cause, {
     Cause::VaultUnreachable { .. } => Cause::VaultUnreachable { detail: "no session".into() },
     Cause::VaultDamaged { .. } => Cause::VaultDamaged { detail: "not JSON".into() },
     Cause::KeyNotFound { .. } => Cause::KeyNotFound { name: KeyName::default() },
+    Cause::KeyNotRevoked { .. } => Cause::KeyNotRevoked {
+        name: "phone".parse().unwrap(),
+        detail: "the secret store did not answer in time".into(),
+    },
     Cause::KeyNameTaken { .. } => Cause::KeyNameTaken { name: KeyName::default() },
     Cause::AgentUnknown { .. } => Cause::AgentUnknown {
         agent: "notes".parse().unwrap(),

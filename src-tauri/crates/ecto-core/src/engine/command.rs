@@ -18,7 +18,7 @@ use super::Engine;
 use super::duties::interrupted;
 use crate::exposure::Exposure;
 
-type Reply<T> = oneshot::Sender<Result<T, Cause>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Cause>>;
 
 /// What others may ask of the engine.
 #[derive(Debug)]

@@ -44,7 +44,14 @@ impl Engine {
                 let _ = reply.send(self.rotate_key(&name, grace).await);
             }
             Action::RevokeKey { name, reply } => {
-                let _ = reply.send(self.revoke_key(&name).await);
+                match self.revoke_key(&name).await {
+                    // Whoever asks to have it closed may be asking because that key is in wrong hands: once it is closed,
+                    // this comes before everything else.
+                    Work::Interrupted => self.actions.push_front(Action::RevokeKey { name, reply }),
+                    settled @ (Work::Done(_) | Work::TimedOut) => {
+                        let _ = reply.send(settle(settled));
+                    }
+                }
             }
             Action::RenameKey { name, to, reply } => {
                 let _ = reply.send(self.rename_key(&name, to).await);

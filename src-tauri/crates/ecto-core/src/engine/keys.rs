@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
 
 use crate::cause::Cause;
 use crate::key::{AgentId, GuardKey, Key, KeyGrant, KeyName, KeyRing, ValidDigest};
+use crate::ports::VaultFault;
 use crate::snapshot::KeyView;
 
-use super::command::RevealedKey;
+use super::command::{Action, Reply, RevealedKey};
 use super::duties::settle;
 use super::{Engine, Work};
 
 const VAULT_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the vault may take to let go of what is still to be taken away when the engine ends. Together with the closing
+/// that is less than the ten seconds for which whoever wants to be the next host waits.
+const LAST_VAULT_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long looking for OpenClaw's agents may take.
 const AGENTS_LIMIT: Duration = Duration::from_secs(10);
@@ -75,7 +81,7 @@ impl Engine {
             grant,
             ..Key::first(secret, Some(self.ports.clock.now()))
         };
-        self.change_keys(|ring| ring.add(key)).await?;
+        settle(self.change_keys(|ring| ring.add(key)).await)?;
         self.known_key(&name)
     }
 
@@ -99,8 +105,10 @@ impl Engine {
     ) -> Result<RevealedKey, Cause> {
         let secret = self.make_key()?;
         let now = self.ports.clock.now();
-        self.change_keys(|ring| ring.rotate(name, secret, grace, now))
-            .await?;
+        settle(
+            self.change_keys(|ring| ring.rotate(name, secret, grace, now))
+                .await,
+        )?;
         self.known_key(name)
     }
 
@@ -113,14 +121,73 @@ impl Engine {
         self.tell_guard();
     }
 
-    pub(super) async fn revoke_key(&mut self, name: &KeyName) -> Result<(), Cause> {
-        let revoked = self.change_keys(|ring| ring.revoke(name)).await;
+    /// Takes a key out of the vault. Broken off, it still lets nobody in, and is to be taken out before anything else.
+    pub(super) async fn revoke_key(&mut self, name: &KeyName) -> Work<Result<(), Cause>> {
+        let revoked = match self.change_keys(|ring| ring.revoke(name)).await {
+            Work::Interrupted => return Work::Interrupted,
+            Work::Done(revoked) => revoked,
+            Work::TimedOut => Err(not_revoked(name)),
+        };
         self.revoking.remove(name);
         match &revoked {
             Ok(()) => drop(self.uses.remove(name)),
             Err(_) => self.tell_guard(),
         }
-        revoked
+        Work::Done(revoked)
+    }
+
+    /// Takes out of the vault what is still to be taken away when the engine ends, and answers whoever asked for it. Gives
+    /// back why a key stays.
+    pub(super) async fn finish_revoking(&mut self) -> Option<Cause> {
+        let mut asked: Vec<(KeyName, Reply<()>)> = Vec::new();
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::RevokeKey { name, reply } => asked.push((name, reply)),
+                other @ (Action::Look { .. }
+                | Action::RegenerateKey { .. }
+                | Action::ShowKeys { .. }
+                | Action::RevealKey { .. }
+                | Action::AddKey { .. }
+                | Action::RotateKey { .. }
+                | Action::RenameKey { .. }
+                | Action::RestartGateway { .. }
+                | Action::Restore { .. }) => self.actions.push_back(other),
+            }
+        }
+        if asked.is_empty() {
+            return None;
+        }
+        let names: Vec<KeyName> = asked.iter().map(|(name, _)| name.clone()).collect();
+        let (vault, known) = (Arc::clone(&self.ports.vault), self.keys.take());
+        let revoke = async move {
+            let mut ring = match known {
+                Some(ring) => ring,
+                None => vault.load().await?.unwrap_or_default(),
+            };
+            let revoked: Vec<_> = names.iter().map(|name| ring.revoke(name)).collect();
+            if revoked.iter().any(Result::is_ok) {
+                vault.store(&ring).await?;
+            }
+            Ok::<_, VaultFault>(revoked)
+        };
+        let outcome = timeout(LAST_VAULT_LIMIT, revoke).await;
+        let mut stays = None;
+        for (at, (name, reply)) in asked.into_iter().enumerate() {
+            let revoked = match &outcome {
+                Ok(Ok(revoked)) => revoked.get(at).cloned().unwrap_or(Ok(())),
+                Ok(Err(fault)) => Err(Cause::KeyNotRevoked {
+                    name,
+                    detail: fault.to_string().into(),
+                }),
+                Err(_) => Err(not_revoked(&name)),
+            };
+            if let Err(cause @ Cause::KeyNotRevoked { .. }) = &revoked {
+                tracing::error!(code = cause.code(), "a key stays that was to be revoked");
+                stays = Some(cause.clone());
+            }
+            let _ = reply.send(revoked);
+        }
+        stays
     }
 
     /// The keys that the guard is to know: those that were read. One that is about to go opens nothing any more; it stays
@@ -145,7 +212,7 @@ impl Engine {
 
     pub(super) async fn rename_key(&mut self, name: &KeyName, to: KeyName) -> Result<(), Cause> {
         let renamed = to.clone();
-        self.change_keys(|ring| ring.rename(name, renamed)).await?;
+        settle(self.change_keys(|ring| ring.rename(name, renamed)).await)?;
         if let Some(used) = self.uses.remove(name) {
             self.uses.insert(to, used);
         }
@@ -168,7 +235,7 @@ impl Engine {
         } else {
             ring.keys.insert(0, Key::first(secret, Some(now)));
         }
-        self.take_keys(ring).await
+        settle(self.take_keys(ring).await)
     }
 
     fn make_key(&self) -> Result<SecretString, Cause> {
@@ -180,12 +247,19 @@ impl Engine {
     async fn change_keys(
         &mut self,
         change: impl FnOnce(&mut KeyRing) -> Result<(), Cause>,
-    ) -> Result<(), Cause> {
-        settle(self.ensure_keys().await)?;
+    ) -> Work<Result<(), Cause>> {
+        match self.ensure_keys().await {
+            Work::Done(Ok(())) => {}
+            unsettled @ (Work::Done(Err(_)) | Work::Interrupted | Work::TimedOut) => {
+                return unsettled;
+            }
+        }
         let mut ring = self.keys.clone().unwrap_or_default();
         ring.forget_ended(self.ports.clock.now());
-        change(&mut ring)?;
-        self.take_keys(ring).await
+        match change(&mut ring) {
+            Ok(()) => self.take_keys(ring).await,
+            Err(cause) => Work::Done(Err(cause)),
+        }
     }
 
     /// Has the guard let nobody in with the keys that are not among these any more. One that only gets another secret stays
@@ -217,18 +291,33 @@ impl Engine {
     /// Stores the keys and hands them to the guard. What is revoked ends at once: the vault may take its time, or ask a
     /// person. Where that is not stored, it is good again, and that is said. Another first key voids the proof that was
     /// made with the one before; any other change leaves everybody but the holders of that key alone.
-    async fn take_keys(&mut self, ring: KeyRing) -> Result<(), Cause> {
+    async fn take_keys(&mut self, ring: KeyRing) -> Work<Result<(), Cause>> {
         self.cut_revoked(&ring);
         let vault = Arc::clone(&self.ports.vault);
         let stored = ring.clone();
         let store = async move { vault.store(&stored).await.map_err(Cause::from) };
-        let outcome = self.during(VAULT_LIMIT, None, store).await;
-        let interrupted = matches!(outcome, Work::Interrupted);
-        if let Err(cause) = settle(outcome)
-            && !self.is_stored(&ring, interrupted).await
-        {
-            self.tell_guard();
-            return Err(cause);
+        let failed = match self.during(VAULT_LIMIT, None, store).await {
+            Work::Done(Ok(())) => None,
+            failed @ (Work::Done(Err(_)) | Work::Interrupted | Work::TimedOut) => Some(failed),
+        };
+        if let Some(failed) = failed {
+            let known = match failed {
+                // The door is about to be closed: nothing more is asked.
+                Work::Interrupted => Work::Interrupted,
+                Work::Done(_) | Work::TimedOut => self.is_stored(&ring).await,
+            };
+            match known {
+                Work::Done(true) => {}
+                Work::Done(false) | Work::TimedOut => {
+                    self.tell_guard();
+                    return failed;
+                }
+                Work::Interrupted => {
+                    // Which are stored shows when the vault is read anew, before the next use.
+                    self.keys = None;
+                    return Work::Interrupted;
+                }
+            }
         }
         let first = |ring: &KeyRing| {
             let secret = ring.first_key();
@@ -245,25 +334,25 @@ impl Engine {
         }
         self.tell_guard();
         self.publish();
-        Ok(())
+        Work::Done(Ok(()))
     }
 
-    /// Whether the vault holds these keys although storing them failed. Where that cannot be asked any more, because
-    /// the door is about to be closed, the vault is read anew before the next use.
-    async fn is_stored(&mut self, ring: &KeyRing, interrupted: bool) -> bool {
-        if interrupted {
-            self.keys = None;
-            return false;
-        }
+    /// Whether the vault holds these keys although storing them failed.
+    async fn is_stored(&mut self, ring: &KeyRing) -> Work<bool> {
         let vault = Arc::clone(&self.ports.vault);
         let load = async move { vault.load().await };
         match self.during(Duration::from_secs(10), None, load).await {
-            Work::Done(Ok(Some(stored))) => stored.is(ring),
-            Work::Done(Ok(None) | Err(_)) | Work::TimedOut => false,
-            Work::Interrupted => {
-                self.keys = None;
-                false
-            }
+            Work::Done(Ok(Some(stored))) => Work::Done(stored.is(ring)),
+            Work::Done(Ok(None) | Err(_)) => Work::Done(false),
+            Work::TimedOut => Work::TimedOut,
+            Work::Interrupted => Work::Interrupted,
         }
+    }
+}
+
+fn not_revoked(name: &KeyName) -> Cause {
+    Cause::KeyNotRevoked {
+        name: name.clone(),
+        detail: "the secret store did not answer in time".into(),
     }
 }

@@ -80,6 +80,9 @@ fn next(cause: &Cause) -> Option<String> {
             "Make a new default key here. That gives up every key that was stored, and whatever uses one needs a new one."
         }
         Cause::KeyNotFound { .. } => "See which there are under Keys in the settings.",
+        Cause::KeyNotRevoked { .. } => {
+            "Revoke it again under Keys in the settings, and keep the door closed until that worked."
+        }
         Cause::TooManyKeys { .. } => {
             "Revoke one that nobody uses; each tells when it was last used."
         }

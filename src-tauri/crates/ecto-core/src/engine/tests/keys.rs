@@ -5,9 +5,11 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::cause::Cause;
+use crate::exposure::Exposure;
 use crate::key::{AgentId, KeyGrant, KeyName, Route};
 use crate::offer::Offer;
 use crate::ports::VaultFault;
+use crate::wanted::Wanted;
 
 use super::story::{Story, is_private, is_public, looks};
 use super::world::{Call, Fault, World, only_key};
@@ -391,6 +393,105 @@ async fn a_key_that_was_ended_early_and_stays_in_the_vault_is_good_again() {
     restarting.await.unwrap().unwrap();
     assert_eq!(revoking.await.unwrap(), Err(Cause::VaultDenied));
     assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
+}
+
+/// Whoever revokes a key that is in wrong hands may well switch off next.
+#[tokio::test(start_paused = true)]
+async fn a_revoking_that_closing_breaks_off_is_finished_before_the_door_opens_again() {
+    for by_deadline in [false, true] {
+        let story = Story::public(World::ready()).await;
+        story.handle.add_key(name("phone"), pinned()).await.unwrap();
+        if by_deadline {
+            story.connect_for(30).await;
+        }
+        let slow = Fault::Slow(Duration::from_secs(60));
+        story.world.fail(Call::StoreSecrets, 1, slow.clone());
+        story.world.fail(Call::StoreSecrets, 2, slow);
+        let handle = story.handle.clone();
+        let revoking = tokio::spawn(async move { handle.revoke_key(name("phone")).await });
+        story.pass(Duration::from_secs(1)).await;
+        if !by_deadline {
+            let began = tokio::time::Instant::now();
+            story.handle.disconnect().await.unwrap();
+            assert!(began.elapsed() < Duration::from_secs(1));
+        }
+        story.until(is_private).await;
+        assert!(!revoking.is_finished(), "nobody knows yet");
+        story.connect().await.unwrap();
+        story.until(is_public).await;
+        assert_eq!(revoking.await.unwrap(), Ok(()));
+        assert_eq!(story.world.stored_keys(), ["ecto_secret_0001"]);
+        assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0001"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoking_that_was_broken_off_and_cannot_be_finished_says_so() {
+    let story = Story::public(World::ready()).await;
+    story.handle.add_key(name("phone"), pinned()).await.unwrap();
+    story.world.fail(Call::StoreSecrets, 1, Fault::Hang);
+    let handle = story.handle.clone();
+    let revoking = tokio::spawn(async move { handle.revoke_key(name("phone")).await });
+    story.pass(Duration::from_secs(1)).await;
+    let denied = Fault::Fail(Cause::VaultDenied);
+    story.world.fail_always(Call::StoreSecrets, denied);
+    story.handle.disconnect().await.unwrap();
+    assert_eq!(revoking.await.unwrap(), Err(Cause::VaultDenied));
+    // Asked again, with a vault that answers, it goes.
+    story.world.mend(Call::StoreSecrets);
+    story.handle.revoke_key(name("phone")).await.unwrap();
+    assert_eq!(story.world.stored_keys(), ["ecto_secret_0001"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoking_is_finished_before_the_end() {
+    let story = Story::public(World::ready()).await;
+    let handle = &story.handle;
+    handle.add_key(name("phone"), pinned()).await.unwrap();
+    handle.add_key(name("tablet"), pinned()).await.unwrap();
+    story.world.fail(Call::StoreSecrets, 1, Fault::Hang);
+    let revoking = ["phone", "tablet", "unknown"].map(|key| {
+        let handle = story.handle.clone();
+        tokio::spawn(async move { handle.revoke_key(name(key)).await })
+    });
+    story.pass(Duration::from_secs(1)).await;
+    let began = tokio::time::Instant::now();
+    story.handle.quit().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let [phone, tablet, unknown] = revoking;
+    assert_eq!(phone.await.unwrap(), Ok(()));
+    assert_eq!(tablet.await.unwrap(), Ok(()));
+    let unknown = unknown.await.unwrap();
+    assert!(matches!(unknown, Err(Cause::KeyNotFound { .. })));
+    assert_eq!(story.world.stored_keys(), ["ecto_secret_0001"]);
+    assert!(story.world.is_shut());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_the_vault_has_not_let_go_of_at_the_end_is_said_not_to_be_revoked() {
+    for fault in [Fault::Hang, Fault::Fail(Cause::VaultDenied)] {
+        let story = Story::public(World::ready()).await;
+        story.handle.add_key(name("phone"), pinned()).await.unwrap();
+        story.world.fail(Call::StoreSecrets, 1, Fault::Hang);
+        let handle = story.handle.clone();
+        let revoking = tokio::spawn(async move { handle.revoke_key(name("phone")).await });
+        story.pass(Duration::from_secs(1)).await;
+        story.world.fail_always(Call::StoreSecrets, fault);
+        let snapshots = story.handle.snapshots();
+        let began = tokio::time::Instant::now();
+        let told = story.handle.quit().await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(5));
+        let Cause::KeyNotRevoked { name: key, .. } = &told else {
+            panic!("{told:?}");
+        };
+        assert_eq!(*key, name("phone"));
+        assert_eq!(revoking.await.unwrap(), Err(told));
+        assert_eq!(snapshots.borrow().exposure, Exposure::Private);
+        assert!(story.world.is_shut());
+        let stored = story.world.state().record.clone().unwrap();
+        let (wanted, _) = Wanted::from_record(&stored, crate::Timestamp::UNIX_EPOCH);
+        assert!(wanted.is_public());
+    }
 }
 
 #[tokio::test(start_paused = true)]
