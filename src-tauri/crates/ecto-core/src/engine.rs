@@ -11,10 +11,11 @@ mod duties;
 mod journey;
 mod keeping;
 mod keys;
+mod revocation;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use self::changes::Changes;
+use self::revocation::Revocation;
 use crate::cause::Cause;
 use crate::exposure::{Exposure, Reach};
 use crate::gateway::{GatewayAccess, GatewayFingerprint, GatewayView};
@@ -129,7 +131,7 @@ pub struct Engine {
     /// When each key was last used, of those that the guard has forgotten.
     uses: BTreeMap<KeyName, Timestamp>,
     /// The keys that are to be taken away, and that the guard lets in no more.
-    revoking: BTreeSet<KeyName>,
+    revoking: Vec<Revocation>,
     guard: Option<RunningGuard>,
     /// Whether the guard may be running: a start that was dropped half way may have got there.
     guard_up: bool,
@@ -186,7 +188,7 @@ impl Engine {
             notice: None,
             keys: None,
             uses: BTreeMap::new(),
-            revoking: BTreeSet::new(),
+            revoking: Vec::new(),
             guard: None,
             guard_up: false,
             proof: None,

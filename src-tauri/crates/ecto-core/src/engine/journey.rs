@@ -301,7 +301,7 @@ impl Engine {
         };
         match self.during(Duration::from_secs(120), None, load).await {
             Work::Done(Ok(keys)) => {
-                self.keys = Some(keys);
+                self.know_keys(keys);
                 Work::Done(Ok(()))
             }
             Work::Done(Err(cause)) => Work::Done(Err(cause)),

@@ -6,22 +6,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::timeout;
 
 use crate::cause::Cause;
 use crate::key::{AgentId, GuardKey, Key, KeyGrant, KeyName, KeyRing, ValidDigest};
-use crate::ports::VaultFault;
 use crate::snapshot::KeyView;
 
-use super::command::{Action, Reply, RevealedKey};
+use super::command::RevealedKey;
 use super::duties::settle;
 use super::{Engine, Work};
 
 const VAULT_LIMIT: Duration = Duration::from_secs(120);
-
-/// How long the vault may take to let go of what is still to be taken away when the engine ends. Together with the closing
-/// that is less than the ten seconds for which whoever wants to be the next host waits.
-const LAST_VAULT_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long looking for OpenClaw's agents may take.
 const AGENTS_LIMIT: Duration = Duration::from_secs(10);
@@ -112,104 +106,6 @@ impl Engine {
         self.known_key(name)
     }
 
-    /// Ends a key at once, whatever else is being done before it is taken out of the vault.
-    pub(super) fn begin_revoking(&mut self, name: &KeyName) {
-        if name.is_default() {
-            return;
-        }
-        self.revoking.insert(name.clone());
-        self.tell_guard();
-    }
-
-    /// Takes a key out of the vault. Broken off, it still lets nobody in, and is to be taken out before anything else.
-    pub(super) async fn revoke_key(&mut self, name: &KeyName) -> Work<Result<(), Cause>> {
-        let revoked = match self.change_keys(|ring| ring.revoke(name)).await {
-            Work::Interrupted => return Work::Interrupted,
-            Work::Done(revoked) => revoked,
-            Work::TimedOut => Err(not_revoked(name)),
-        };
-        self.revoking.remove(name);
-        match &revoked {
-            Ok(()) => drop(self.uses.remove(name)),
-            Err(_) => self.tell_guard(),
-        }
-        Work::Done(revoked)
-    }
-
-    /// Takes out of the vault what is still to be taken away when the engine ends, and answers whoever asked for it. Gives
-    /// back why a key stays.
-    pub(super) async fn finish_revoking(&mut self) -> Option<Cause> {
-        let mut asked: Vec<(KeyName, Reply<()>)> = Vec::new();
-        for action in std::mem::take(&mut self.actions) {
-            match action {
-                Action::RevokeKey { name, reply } => asked.push((name, reply)),
-                other @ (Action::Look { .. }
-                | Action::RegenerateKey { .. }
-                | Action::ShowKeys { .. }
-                | Action::RevealKey { .. }
-                | Action::AddKey { .. }
-                | Action::RotateKey { .. }
-                | Action::RenameKey { .. }
-                | Action::RestartGateway { .. }
-                | Action::Restore { .. }) => self.actions.push_back(other),
-            }
-        }
-        if asked.is_empty() {
-            return None;
-        }
-        let names: Vec<KeyName> = asked.iter().map(|(name, _)| name.clone()).collect();
-        let (vault, known) = (Arc::clone(&self.ports.vault), self.keys.take());
-        let revoke = async move {
-            let mut ring = match known {
-                Some(ring) => ring,
-                None => vault.load().await?.unwrap_or_default(),
-            };
-            let revoked: Vec<_> = names.iter().map(|name| ring.revoke(name)).collect();
-            if revoked.iter().any(Result::is_ok) {
-                vault.store(&ring).await?;
-            }
-            Ok::<_, VaultFault>(revoked)
-        };
-        let outcome = timeout(LAST_VAULT_LIMIT, revoke).await;
-        let mut stays = None;
-        for (at, (name, reply)) in asked.into_iter().enumerate() {
-            let revoked = match &outcome {
-                Ok(Ok(revoked)) => revoked.get(at).cloned().unwrap_or(Ok(())),
-                Ok(Err(fault)) => Err(Cause::KeyNotRevoked {
-                    name,
-                    detail: fault.to_string().into(),
-                }),
-                Err(_) => Err(not_revoked(&name)),
-            };
-            if let Err(cause @ Cause::KeyNotRevoked { .. }) = &revoked {
-                tracing::error!(code = cause.code(), "a key stays that was to be revoked");
-                stays = Some(cause.clone());
-            }
-            let _ = reply.send(revoked);
-        }
-        stays
-    }
-
-    /// The keys that the guard is to know: those that were read. One that is about to go opens nothing any more; it stays
-    /// known, so that it comes back as it was where the vault does not let go of it.
-    pub(super) fn guard_keys(&self) -> Vec<GuardKey> {
-        let ring = self.keys.as_ref();
-        let mut keys = ring.map_or_else(Vec::new, KeyRing::for_the_guard);
-        for key in &mut keys {
-            if self.revoking.contains(&key.name) {
-                key.digests.clear();
-            }
-        }
-        keys
-    }
-
-    /// Hands the keys to the guard, where they are known.
-    fn tell_guard(&self) {
-        if self.keys.is_some() {
-            self.ports.guard.set_keys(self.guard_keys());
-        }
-    }
-
     pub(super) async fn rename_key(&mut self, name: &KeyName, to: KeyName) -> Result<(), Cause> {
         let renamed = to.clone();
         settle(self.change_keys(|ring| ring.rename(name, renamed)).await)?;
@@ -244,7 +140,7 @@ impl Engine {
         })
     }
 
-    async fn change_keys(
+    pub(super) async fn change_keys(
         &mut self,
         change: impl FnOnce(&mut KeyRing) -> Result<(), Cause>,
     ) -> Work<Result<(), Cause>> {
@@ -324,7 +220,7 @@ impl Engine {
             secret.map(|secret| secret.expose_secret().to_owned())
         };
         let same_first = self.keys.as_ref().and_then(first) == first(&ring);
-        self.keys = Some(ring);
+        self.know_keys(ring);
         if let Some(Cause::VaultDamaged { .. }) = self.given_up {
             self.given_up = None;
         }
@@ -347,12 +243,5 @@ impl Engine {
             Work::TimedOut => Work::TimedOut,
             Work::Interrupted => Work::Interrupted,
         }
-    }
-}
-
-fn not_revoked(name: &KeyName) -> Cause {
-    Cause::KeyNotRevoked {
-        name: name.clone(),
-        detail: "the secret store did not answer in time".into(),
     }
 }

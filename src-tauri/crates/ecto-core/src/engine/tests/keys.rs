@@ -495,6 +495,96 @@ async fn a_key_that_the_vault_has_not_let_go_of_at_the_end_is_said_not_to_be_rev
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_is_revoked_while_it_is_changed_never_opens_the_lock_again() {
+    let story = Story::public(World::ready()).await;
+    story.handle.add_key(name("phone"), pinned()).await.unwrap();
+    story.world.state().guard.as_mut().unwrap().streams = 1;
+    let slow = Fault::Slow(Duration::from_secs(10));
+    story.world.fail_always(Call::StoreSecrets, slow);
+    let ask = |rotates: bool, from: &'static str, to: &'static str| {
+        let handle = story.handle.clone();
+        tokio::spawn(async move {
+            if rotates {
+                let rotated = handle.rotate_key(name(from), Duration::ZERO).await;
+                rotated.map(drop)
+            } else {
+                handle.rename_key(name(from), name(to)).await
+            }
+        })
+    };
+    let changes = [
+        ask(false, "phone", "tablet"),
+        ask(true, "tablet", ""),
+        ask(false, "tablet", "watch"),
+    ];
+    story.pass(Duration::from_secs(1)).await;
+    let handle = story.handle.clone();
+    let revoking = tokio::spawn(async move { handle.revoke_key(name("phone")).await });
+    while !revoking.is_finished() {
+        story.pass(Duration::from_secs(1)).await;
+        assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0001"]);
+    }
+    assert_eq!(story.world.state().guard.as_ref().unwrap().streams, 0);
+    for change in changes {
+        change.await.unwrap().unwrap();
+    }
+    assert_eq!(revoking.await.unwrap(), Ok(()));
+    assert_eq!(story.world.stored_keys(), ["ecto_secret_0001"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_key_that_gets_the_name_meanwhile_is_not_the_one_that_is_revoked() {
+    let story = Story::public(World::ready()).await;
+    story.handle.add_key(name("phone"), pinned()).await.unwrap();
+    story
+        .world
+        .fail(Call::StoreSecrets, 1, Fault::Slow(Duration::from_secs(10)));
+    let handle = story.handle.clone();
+    let renaming = tokio::spawn(async move {
+        let renamed = handle.rename_key(name("phone"), name("old")).await;
+        renamed.unwrap();
+    });
+    story.pass(Duration::from_secs(1)).await;
+    let handle = story.handle.clone();
+    let adding = tokio::spawn(async move { handle.add_key(name("phone"), pinned()).await });
+    story.pass(Duration::from_secs(1)).await;
+    story.handle.revoke_key(name("phone")).await.unwrap();
+    renaming.await.unwrap();
+    adding.await.unwrap().unwrap();
+    assert_eq!(
+        story.world.stored_keys(),
+        ["ecto_secret_0001", "ecto_secret_0003"]
+    );
+    assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
+}
+
+/// The vault goes on with what nobody waits for any more.
+#[tokio::test(start_paused = true)]
+async fn what_the_vault_did_although_it_was_broken_off_is_found_again() {
+    for renames in [false, true] {
+        let story = Story::public(World::ready()).await;
+        story.handle.add_key(name("phone"), pinned()).await.unwrap();
+        story.world.state().vault_stays_silent = true;
+        let handle = story.handle.clone();
+        let renaming = tokio::spawn(async move {
+            if renames {
+                let renamed = handle.rename_key(name("phone"), name("tablet")).await;
+                renamed.unwrap_err();
+            }
+        });
+        story.pass(Duration::from_secs(1)).await;
+        let handle = story.handle.clone();
+        let revoking = tokio::spawn(async move { handle.revoke_key(name("phone")).await });
+        story.pass(Duration::from_secs(1)).await;
+        story.world.state().vault_stays_silent = false;
+        story.handle.disconnect().await.unwrap();
+        renaming.await.unwrap();
+        assert_eq!(revoking.await.unwrap(), Ok(()), "{renames}");
+        assert_eq!(story.world.stored_keys(), ["ecto_secret_0001"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_that_openclaw_does_not_have_gets_no_key() {
     let agent = |name: &str| name.parse::<AgentId>().unwrap();
     let of = |name: &str| KeyGrant {

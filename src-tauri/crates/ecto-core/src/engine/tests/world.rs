@@ -172,6 +172,8 @@ pub struct State {
     pub finding: OutsideFinding,
     pub secrets: Option<KeyRing>,
     pub vault_fault: Option<VaultFault>,
+    /// Whether storing takes effect and is never reported.
+    pub vault_stays_silent: bool,
     keys_made: u32,
     pub record: Option<Vec<u8>>,
     pub links: Vec<String>,
@@ -283,6 +285,7 @@ impl World {
             finding: OutsideFinding::Reachable,
             secrets: None,
             vault_fault: None,
+            vault_stays_silent: false,
             keys_made: 0,
             record: None,
             links: Vec::new(),
@@ -986,9 +989,15 @@ impl Vault for World {
             .meet(Call::StoreSecrets)
             .await
             .map_err(|cause| fault(&cause))?;
-        let mut state = self.state();
-        state.secrets = Some(secrets.clone());
-        state.vault_fault = None;
+        let stays_silent = {
+            let mut state = self.state();
+            state.secrets = Some(secrets.clone());
+            state.vault_fault = None;
+            state.vault_stays_silent
+        };
+        if stays_silent {
+            std::future::pending::<()>().await;
+        }
         after.map_or(Ok(()), |cause| Err(fault(&cause)))
     }
 
