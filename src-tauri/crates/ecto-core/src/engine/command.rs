@@ -265,10 +265,10 @@ impl Engine {
                 }
             },
             Command::SetOffer { offer, reply } => {
-                self.set_offer(offer);
+                let is_other = self.set_offer(offer);
                 let _ = reply.send(Ok(()));
                 // No step before the guard's rests on what is offered.
-                self.guard_up && !self.acting
+                is_other && self.guard_up && !self.acting
             }
             Command::CheckOutside => {
                 self.check_soon();
@@ -286,10 +286,15 @@ impl Engine {
         }
     }
 
-    /// Hands over what is offered at once, whatever else is being done: what is forbidden must not wait for a vault.
-    fn set_offer(&mut self, offer: Offer) {
-        let had_hooks = self.ports.guard.offer().has(Route::Hooks);
-        if had_hooks != offer.has(Route::Hooks) {
+    /// Hands over what is offered at once, whatever else is being done: what is forbidden must not wait for a vault. Returns
+    /// whether that is something else than before.
+    fn set_offer(&mut self, offer: Offer) -> bool {
+        let before = self.ports.guard.offer();
+        if before == offer {
+            return false;
+        }
+        self.expect_new_proof();
+        if before.has(Route::Hooks) != offer.has(Route::Hooks) {
             // It is started anew with what it needs for them, or without that.
             self.guard = None;
         }
@@ -298,6 +303,7 @@ impl Engine {
         self.show_public();
         // What is offered stands beside the snapshot in what is told, so it is told also where that is the same.
         self.snapshots.send_modify(|_| {});
+        true
     }
 
     /// Answers what needs no work, so that nothing is interrupted for it. Gives back what does.

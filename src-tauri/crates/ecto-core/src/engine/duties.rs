@@ -57,6 +57,7 @@ impl Engine {
                 let _ = reply.send(self.rename_key(&name, to).await);
             }
             Action::RestartGateway { reply } => {
+                self.expect_new_proof();
                 self.void_proof();
                 self.show_public();
                 let gateway = Arc::clone(&self.ports.gateway);

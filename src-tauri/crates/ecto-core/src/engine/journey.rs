@@ -158,6 +158,20 @@ impl Engine {
             .then_some(Cause::StepWithoutEffect { step })
     }
 
+    /// A person asked for something that the lock has to be proven anew for: how often that was done before says nothing of
+    /// whether it has an effect.
+    pub(super) fn expect_new_proof(&mut self) {
+        let is_due = |step: Step| matches!(step, Step::StartGuard | Step::Prove);
+        self.taken.retain(|(step, _)| !is_due(*step));
+        if self.last_step.is_some_and(|(step, _)| is_due(step)) {
+            self.last_step = None;
+        }
+        if self.stuck_at.is_some_and(is_due) {
+            self.stuck_at = None;
+            self.retries = 0;
+        }
+    }
+
     fn count_step(&mut self, step: Step) {
         let times = match self.last_step {
             Some((last, times)) if last == step => times + 1,

@@ -225,6 +225,7 @@ impl Engine {
             self.given_up = None;
         }
         if !same_first {
+            self.expect_new_proof();
             self.void_proof();
             self.show_public();
         }

@@ -155,3 +155,56 @@ async fn what_the_hooks_need_is_fetched_when_they_are_allowed_and_let_go_of_when
     );
     assert_eq!(story.world.calls(Call::Close), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_change_after_the_other_shuts_nobody_out() {
+    let story = Story::public(World::ready()).await;
+    let handle = &story.handle;
+    for turn in 0..20 {
+        match turn % 4 {
+            0 => handle.set_offer(offer(&[Route::Hooks])).await.unwrap(),
+            1 => handle.set_offer(Offer::default()).await.unwrap(),
+            2 => handle.regenerate_key().await.unwrap(),
+            _ => handle.restart_gateway().await.unwrap(),
+        }
+        let began = tokio::time::Instant::now();
+        story.until(is_public).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "turn {turn}");
+        assert!(story.world.lets_callers_in());
+    }
+    assert_eq!(
+        story.shown_but("public"),
+        vec!["held lock_unproven"; story.shown_but("public").len()]
+    );
+    assert_eq!(story.world.calls(Call::Close), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_offered_already_breaks_off_nothing() {
+    let story = Story::public(World::ready()).await;
+    story.handle.set_offer(Offer::default()).await.unwrap();
+    assert!(story.world.lets_callers_in());
+    story.pass(Duration::from_secs(1)).await;
+    assert!(story.world.deeds().is_empty());
+    assert!(story.shown_but("public").is_empty());
+}
+
+/// The gateway goes on changing, and nobody asks for that.
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_proven_again_and_again_unasked_is_given_a_rest_all_the_same() {
+    let story = Story::public(World::ready()).await;
+    story
+        .handle
+        .set_offer(offer(&[Route::Embeddings]))
+        .await
+        .unwrap();
+    story.until(is_public).await;
+    let before = story.world.calls(Call::StartGuard);
+    for _ in 0..60 {
+        story.world.restart_gateway();
+        story.pass(Duration::from_secs(1)).await;
+    }
+    let starts = story.world.calls(Call::StartGuard) - before;
+    assert!(starts <= 7, "{starts} times in a minute");
+    assert!(story.shown().contains(&"held step_without_effect".into()));
+}
