@@ -85,6 +85,9 @@ pub struct Ports {
     pub make_key: KeyMaker,
 }
 
+/// A check from outside that is under way.
+type Check = Pin<Box<dyn Future<Output = OutsideFinding> + Send>>;
+
 struct RunningGuard {
     listener: SocketAddr,
     access: GatewayAccess,
@@ -140,7 +143,9 @@ pub struct Engine {
     door: Option<OpenDoor>,
     unconfirmed: Option<Unconfirmed>,
 
-    outside: Option<Pin<Box<dyn Future<Output = OutsideFinding> + Send>>>,
+    outside: Option<Check>,
+    /// A check from outside whose proof was voided while it was under way.
+    outdated: Option<Check>,
     next_check: Option<Instant>,
     failed_checks: u32,
 
@@ -196,6 +201,7 @@ impl Engine {
             door: None,
             unconfirmed: None,
             outside: None,
+            outdated: None,
             next_check: None,
             failed_checks: 0,
             last_step: None,
@@ -497,8 +503,10 @@ impl Engine {
         self.proof = None;
         self.proven = None;
         self.ports.guard.hold();
-        // What a check finds that was under way meanwhile says nothing of what is proven next.
-        if self.outside.take().is_some() {
+        // Whether a check that was under way meanwhile gets through says nothing of what is proven next; that it got in without
+        // a key does. One of them is enough: the one that ends first.
+        if let Some(check) = self.outside.take() {
+            self.outdated.get_or_insert(check);
             self.next_check = Some(Instant::now());
         }
         if let Some(door) = &mut self.door {

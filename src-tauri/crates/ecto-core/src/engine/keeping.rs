@@ -14,7 +14,7 @@ use crate::step::Step;
 
 use super::changes::told;
 use super::command::Command;
-use super::{Engine, OpenDoor, Work};
+use super::{Check, Engine, OpenDoor, Work};
 
 /// How soon a gateway that is away is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -28,6 +28,7 @@ enum Event {
     Changed,
     Activity,
     Checked(OutsideFinding),
+    CheckedBefore(OutsideFinding),
     CheckDue,
     VerifyDue,
     LookAgain,
@@ -56,6 +57,7 @@ impl Engine {
                 command = self.commands.recv() => Event::Command(command),
                 cause = door.claim.lost() => Event::Lost(cause),
                 () = told(&mut self.changes) => Event::Changed,
+                finding = outcome(&mut self.outdated) => Event::CheckedBefore(finding),
                 finding = outcome(&mut self.outside) => Event::Checked(finding),
                 () = sleep_until(check_at) => Event::CheckDue,
                 () = tokio::time::sleep_until(verify_at) => Event::VerifyDue,
@@ -83,6 +85,12 @@ impl Engine {
                         return self.block(Cause::OpenWithoutKey).await;
                     }
                     self.note_reach(finding);
+                }
+                Event::CheckedBefore(finding) => {
+                    self.outdated = None;
+                    if finding == OutsideFinding::OpenWithoutKey {
+                        return self.block(Cause::OpenWithoutKey).await;
+                    }
                 }
                 Event::CheckDue => self.start_check(),
                 Event::VerifyDue => {
@@ -117,8 +125,7 @@ impl Engine {
     fn lose_claim(&mut self, cause: Cause) {
         tracing::warn!(code = cause.code(), "the claim is gone");
         self.void_proof();
-        self.outside = None;
-        self.next_check = None;
+        self.drop_checks();
         if let Some(door) = self.door.take() {
             self.doubt_closing(door.node, door.guard, "the claim went away by itself");
         }
@@ -163,6 +170,13 @@ impl Engine {
             Work::Interrupted => {}
         }
         false
+    }
+
+    /// Gives up what is asked about a door that is no more.
+    pub(super) fn drop_checks(&mut self) {
+        self.outside = None;
+        self.outdated = None;
+        self.next_check = None;
     }
 
     /// Has the check from outside made as soon as the door is open.
@@ -219,10 +233,8 @@ impl Engine {
     }
 }
 
-async fn outcome(
-    outside: &mut Option<std::pin::Pin<Box<dyn Future<Output = OutsideFinding> + Send>>>,
-) -> OutsideFinding {
-    match outside {
+async fn outcome(check: &mut Option<Check>) -> OutsideFinding {
+    match check {
         Some(check) => check.await,
         None => std::future::pending().await,
     }

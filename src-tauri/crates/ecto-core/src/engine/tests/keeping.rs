@@ -221,6 +221,25 @@ async fn a_set_up_that_fails_says_why_every_time() {
     story.until(is_public).await;
 }
 
+/// Every restart voids the proof, and a check from outside takes longer than the gateway stays.
+#[tokio::test(start_paused = true)]
+async fn a_door_that_is_open_without_a_key_is_found_behind_a_gateway_that_restarts_all_the_time() {
+    let world = World::ready();
+    world.state().finding = OutsideFinding::OpenWithoutKey;
+    world.fail_always(Call::Check, Fault::Slow(Duration::from_secs(20)));
+    let story = Story::public(world).await;
+    let mut seconds = 0;
+    while !looks("blocked open_without_key")(&story.now()) {
+        story.world.restart_gateway();
+        story.pass(Duration::from_secs(3)).await;
+        seconds += 3;
+        assert!(seconds < 30, "{:?}", story.shown());
+    }
+    story.pass(Duration::from_secs(600)).await;
+    assert!(story.world.is_shut());
+    assert_eq!(story.now().wanted, Wanted::Private);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_door_that_is_open_without_a_key_is_shut_at_once_and_stays_so() {
     let world = World::ready();
