@@ -1,5 +1,9 @@
 //! Ctrl-C, heard from a moment on that the command chooses.
 
+use std::panic::resume_unwind;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Hears Ctrl-C from when it is made, also while nobody waits for it, and where a shell has it ignored.
@@ -18,5 +22,29 @@ impl Interrupt {
             Some(signal) => _ = signal.recv().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Does something again and again, until Ctrl-C comes. It may wait for a disk, or for a reader that does not read: it has
+    /// a thread of its own, which is not waited for.
+    pub async fn repeat<Fault: Send + 'static>(
+        mut self,
+        pause: Duration,
+        mut work: impl FnMut() -> Result<(), Fault> + Send + 'static,
+    ) -> Result<(), Fault> {
+        let (goes_on, ended) = channel::<()>();
+        let repeating = tokio::task::spawn_blocking(move || {
+            loop {
+                work()?;
+                if ended.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
+                    return Ok(());
+                }
+            }
+        });
+        let outcome = tokio::select! {
+            () = self.came() => Ok(()),
+            outcome = repeating => outcome.unwrap_or_else(|fault| resume_unwind(fault.into_panic())),
+        };
+        drop(goes_on);
+        outcome
     }
 }

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::logging::PREFIX;
 use crate::session::Session;
+use crate::terminal::Terminal;
 
 /// How much of the newest file is shown first.
 const TAIL_BYTES: u64 = 64 * 1024;
@@ -19,59 +20,63 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Shows the end of the newest log, and goes on as it grows where that is asked for.
 pub async fn run(follow: bool, session: &Session) -> Result<Exit, Failure> {
-    let mut interrupt = follow.then(Interrupt::listen);
-    let folder = session.folders.logs();
-    session
-        .terminal
-        .tell(&format!("Ecto's logs are in {}.", folder.display()));
+    let interrupt = follow.then(Interrupt::listen);
+    let folder = session.folders.logs().to_owned();
+    let terminal = session.terminal;
+    terminal.tell(&format!("Ecto's logs are in {}.", folder.display()));
     if let Some(log) = gateway_log(&session.world, &std::env::vars_os().collect()) {
-        session.terminal.tell(&format!(
+        terminal.tell(&format!(
             "The OpenClaw gateway's own log is {}.",
             log.display()
         ));
     }
     let mut shown: Option<(PathBuf, u64)> = None;
-    loop {
-        if let Some(newest) = newest(folder) {
-            let from = match &shown {
-                Some((path, length)) if *path == newest => *length,
-                Some(_) => 0,
-                None => length(&newest).saturating_sub(TAIL_BYTES),
-            };
-            let (text, length) = read(&newest, from).unwrap_or_default();
-            // A start in the middle of a line is not shown.
-            let skip = if shown.is_none() && from > 0 {
-                text.find('\n').map_or(text.len(), |end| end + 1)
-            } else {
-                0
-            };
-            for line in text[skip..].lines() {
-                show(session, line);
-            }
-            shown = Some((newest, from + length));
-        }
-        let Some(interrupt) = &mut interrupt else {
-            break;
+    if let Some(interrupt) = interrupt {
+        let show_more = move || {
+            show_newest(terminal, &folder, &mut shown);
+            Ok::<_, Failure>(())
         };
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            // That is how one ends what goes on.
-            () = interrupt.came() => return Ok(Exit::Done),
-        }
+        // Ctrl-C is how one ends what goes on.
+        let followed = interrupt.repeat(LOOK_EVERY, show_more).await;
+        return followed.map(|()| Exit::Done);
     }
+    show_newest(terminal, &folder, &mut shown);
     if shown.is_none() {
-        session.terminal.tell("There is no log yet.");
+        terminal.tell("There is no log yet.");
     }
     Ok(Exit::Done)
 }
 
-fn show(session: &Session, line: &str) {
-    if session.terminal.is_json() {
-        session.terminal.print(line);
+/// Shows what the newest log has more than was shown, which is a file and how many of its bytes.
+fn show_newest(terminal: Terminal, folder: &Path, shown: &mut Option<(PathBuf, u64)>) {
+    let Some(newest) = newest(folder) else {
+        return;
+    };
+    let from = match shown {
+        Some((path, length)) if *path == newest => *length,
+        Some(_) => 0,
+        None => length(&newest).saturating_sub(TAIL_BYTES),
+    };
+    let (text, length) = read(&newest, from).unwrap_or_default();
+    // A start in the middle of a line is not shown.
+    let skip = if shown.is_none() && from > 0 {
+        text.find('\n').map_or(text.len(), |end| end + 1)
+    } else {
+        0
+    };
+    for line in text[skip..].lines() {
+        show(terminal, line);
+    }
+    *shown = Some((newest, from + length));
+}
+
+fn show(terminal: Terminal, line: &str) {
+    if terminal.is_json() {
+        terminal.print(line);
         return;
     }
     let Ok(entry) = serde_json::from_str::<Value>(line) else {
-        session.terminal.print(&plain(line));
+        terminal.print(&plain(line));
         return;
     };
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -89,7 +94,7 @@ fn show(session: &Session, line: &str) {
             shown.push_str(&format!(" {name}={value}"));
         }
     }
-    session.terminal.print(&plain(&shown));
+    terminal.print(&plain(&shown));
 }
 
 /// Without anything that a terminal would take for a command.

@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::session::Session;
+use crate::terminal::Terminal;
 
 /// Nothing tells when a file grows in a way that every system shares.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -38,28 +39,25 @@ pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure>
         key: requests.key,
         limit: requests.last,
     };
-    let mut interrupt = requests.follow.then(Interrupt::listen);
+    let terminal = session.terminal;
+    let zone = TimeZone::system();
     let mut tail = Tail::new(&folder, wanted);
-    let lines = tail.read().map_err(|fault| unreadable(&folder, &fault))?;
-    if lines.is_empty() && !requests.follow {
-        session
-            .terminal
+    let mut show_more = move || {
+        let lines = tail.read().map_err(|fault| unreadable(&folder, &fault))?;
+        show(terminal, &lines, &zone);
+        Ok(lines.len())
+    };
+    if requests.follow {
+        let interrupt = Interrupt::listen();
+        let follow = interrupt.repeat(LOOK_EVERY, move || show_more().map(drop));
+        // That is how one ends what goes on.
+        return follow.await.map(|()| Exit::Done);
+    }
+    if show_more()? == 0 {
+        terminal
             .tell("No such request was recorded. Requests appear here as soon as somebody calls.");
     }
-    let zone = TimeZone::system();
-    show(session, &lines, &zone);
-    let Some(interrupt) = &mut interrupt else {
-        return Ok(Exit::Done);
-    };
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            // That is how one ends what goes on.
-            () = interrupt.came() => return Ok(Exit::Done),
-        }
-        let lines = tail.read().map_err(|fault| unreadable(&folder, &fault))?;
-        show(session, &lines, &zone);
-    }
+    Ok(Exit::Done)
 }
 
 fn unreadable(folder: &Path, fault: &std::io::Error) -> Failure {
@@ -76,15 +74,15 @@ fn unreadable(folder: &Path, fault: &std::io::Error) -> Failure {
     }
 }
 
-fn show(session: &Session, lines: &[RequestLine], zone: &TimeZone) {
+fn show(terminal: Terminal, lines: &[RequestLine], zone: &TimeZone) {
     for line in lines {
-        if session.terminal.is_json() {
-            session.terminal.print_json(&Document {
+        if terminal.is_json() {
+            terminal.print_json(&Document {
                 schema: SCHEMA,
                 line,
             });
         } else {
-            session.terminal.print(&words(line, zone));
+            terminal.print(&words(line, zone));
         }
     }
 }

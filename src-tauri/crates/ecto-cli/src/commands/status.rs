@@ -29,20 +29,24 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
 /// Goes on telling until it is interrupted or the host ends.
 pub async fn watch(session: &Session) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen();
+    tokio::select! {
+        outcome = follow(session) => outcome,
+        // That is how one ends what goes on.
+        () = interrupt.came() => Ok(Exit::Done),
+    }
+}
+
+async fn follow(session: &Session) -> Result<Exit, Failure> {
     let Some(client) = session.find_host().await? else {
         return run(session).await;
     };
     let mut reports = client.watch().await?;
     let mut watched = None;
     loop {
-        let report = tokio::select! {
-            report = reports.next() => match report {
-                // Cut off or ended: either way nobody holds the door any more.
-                Err(ClientFault::Ended) => None,
-                report => report?,
-            },
-            // That is how one ends what goes on.
-            () = interrupt.came() => return Ok(Exit::Done),
+        let report = match reports.next().await {
+            // Cut off or ended: either way nobody holds the door any more.
+            Err(ClientFault::Ended) => None,
+            report => report?,
         };
         match report {
             Some(report) => {

@@ -117,6 +117,31 @@ fn a_host_whose_socket_is_gone_is_not_taken_for_none() {
     assert_eq!(machine.status()["exposure"]["state"], "private");
 }
 
+/// Whether a process hears Ctrl-C by itself: `SigCgt` in `proc(5)` has the second bit.
+#[cfg(target_os = "linux")]
+fn hears_interruptions(process: Pid) -> bool {
+    let process = process.as_raw_nonzero();
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    u64::from_str_radix(caught.unwrap().trim(), 16).unwrap() & 0b10 != 0
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_is_heard_while_a_host_is_looked_for() {
+    let machine = Machine::new();
+    let host = machine.connected();
+    std::fs::remove_file(machine.sandbox().join("run/ecto.sock")).unwrap();
+    let watching = machine.start(&["status", "--watch", "--sandbox"]);
+    wait_until("it hears Ctrl-C", || {
+        hears_interruptions(watching.process()).then_some(())
+    });
+    let ended = watching.interrupt();
+    // Not that the host is silent, which is told when it was looked for long enough.
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
+    assert_eq!(host.interrupt().code, 0);
+}
+
 #[test]
 fn many_may_ask_at_once() {
     let machine = Machine::new();

@@ -2,7 +2,10 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::keys::send;
@@ -148,6 +151,46 @@ fn requests_are_followed_as_they_come_until_ctrl_c() {
     assert_eq!(late.iter().filter(|key| *key == "phone").count(), 1);
     assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
     host.end();
+}
+
+/// More than a pipe holds, for a reader that stopped reading.
+#[test]
+fn ctrl_c_is_heard_while_what_is_shown_first_is_not_read() {
+    let machine = Machine::new();
+    let logs = machine.sandbox().join("logs");
+    std::fs::create_dir_all(logs.join("requests")).unwrap();
+    let request = r#"{"at":"2026-03-01T12:00:00Z","key":"phone","address":"203.0.113.7","route":"POST /v1/chat/completions","status":200,"bytes":12,"milliseconds":3}"#;
+    let requests = logs.join("requests/requests-20260301T120000000000.jsonl");
+    std::fs::write(requests, format!("{request}\n").repeat(20_000)).unwrap();
+    let entry =
+        r#"{"timestamp":"2026-03-01T12:00:00Z","level":"INFO","fields":{"message":"opened"}}"#;
+    let mut log = std::fs::File::create(logs.join("ecto.2099-01-01")).unwrap();
+    writeln!(log, "{entry}").unwrap();
+    let requests = ["requests", "-f", "--json", "--last", "20000", "--sandbox"];
+    for arguments in [&requests[..], &["logs", "-f", "--sandbox"]] {
+        let mut command = machine.ecto(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        stdout.read_exact(&mut [0; 16]).unwrap();
+        let entries = format!("{entry}\n").repeat(20_000);
+        log.write_all(entries.as_bytes()).unwrap();
+        // Whatever is still to be printed waits for somebody who reads.
+        wait_until("the pipe is full", || {
+            let before = rustix::io::ioctl_fionread(&stdout).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let after = rustix::io::ioctl_fionread(&stdout).unwrap();
+            (before == after && after > 4096).then_some(())
+        });
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let ended = wait_until("it ends", || child.try_wait().unwrap());
+        assert_eq!(
+            (ended.code(), ended.signal()),
+            (Some(0), None),
+            "{arguments:?}"
+        );
+        drop(stdout);
+    }
 }
 
 #[test]
