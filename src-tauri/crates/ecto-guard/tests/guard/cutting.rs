@@ -110,6 +110,29 @@ async fn a_key_that_is_taken_away_ends_its_streams_and_no_others() {
     assert_eq!(client.answer().await.body, MODELS);
 }
 
+/// Keeps a paused clock from going on while something is waited for: until what it gives is dropped, and for as long as the
+/// test is patient at all.
+fn stop_clock() -> std::sync::mpsc::Sender<()> {
+    let (stopped, goes_on) = std::sync::mpsc::channel();
+    tokio::task::spawn_blocking(move || goes_on.recv_timeout(PATIENCE));
+    stopped
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_taken_away_is_cut_before_any_time_passes() {
+    let stopped = stop_clock();
+    let (gateway, mut streams) = TinyGateway::streaming().await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+    let (mut phone, at_phone) = open_stream(&setting, &mut streams, 1).await;
+    let began = tokio::time::Instant::now();
+    setting.guard.set_keys(vec![key("script", 2)]);
+    phone.rest().await;
+    at_phone.broke_off().await;
+    assert_eq!(setting.ask("GET /v1/models", "").await.status, 401);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drop(stopped);
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_during_a_stream_ends_it_at_the_gateway() {
     let (gateway, mut streams) = TinyGateway::streaming().await;

@@ -286,6 +286,32 @@ async fn a_revoked_key_ends_before_a_vault_that_takes_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_revoked_key_is_cut_before_any_time_passes() {
+    for is_busy in [false, true] {
+        let story = Story::public(World::ready()).await;
+        story.handle.add_key(name("phone"), pinned()).await.unwrap();
+        story.world.state().guard.as_mut().unwrap().streams = 1;
+        story.world.fail(Call::StartGateway, 1, Fault::Hang);
+        story.world.fail(Call::StoreSecrets, 1, Fault::Hang);
+        if is_busy {
+            let handle = story.handle.clone();
+            tokio::spawn(async move { handle.restart_gateway().await });
+            story.pass(Duration::from_secs(1)).await;
+        }
+        let began = tokio::time::Instant::now();
+        let handle = story.handle.clone();
+        let _revoking = tokio::spawn(async move { handle.revoke_key(name("phone")).await });
+        // The clock stands still for as long as anybody has something to do.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0001"]);
+        assert_eq!(story.world.state().guard.as_ref().unwrap().streams, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_cannot_be_taken_out_of_the_vault_goes_on_and_that_is_said() {
     let story = Story::public(World::ready()).await;
     story.handle.add_key(name("phone"), pinned()).await.unwrap();
