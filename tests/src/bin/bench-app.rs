@@ -303,12 +303,13 @@ mod bench {
         if subject.is_app {
             let screen = Screen::of(display)?;
             popover(display, &screen, &item, pid, put).await?;
-            idle(pid, arguments.idle, "after the popover", put).await?;
             tokio::time::sleep(Duration::from_secs(arguments.later)).await;
+            let when = format!("{} s after the popover", arguments.later);
             put(
-                &format!("memory {} s after the popover, PSS MiB", arguments.later),
+                &format!("memory {when}, PSS MiB"),
                 Cell::of(mebibytes(pid)?, 0).under(110.0),
             );
+            idle(pid, arguments.idle, &when, put).await?;
             if arguments.changes > 0 {
                 let count = change(&item, Duration::from_secs(arguments.changes))
                     .await
