@@ -238,7 +238,7 @@ export function newKey({ offer }, { draft, failure, busy }) {
           chosen("days", words.newKey.ends, draft.days, words.ends),
           chosen("per_minute", words.newKey.rate, draft.per_minute, words.rates),
           chosen("concurrent", words.newKey.concurrent, draft.concurrent, words.concurrents),
-          field({ what: "from", label: words.newKey.from, detail: words.newKey.fromDetail, placeholder: words.newKey.fromPlaceholder, longest: 1000 }),
+          field({ what: "from", label: words.newKey.from, detail: words.newKey.fromDetail, placeholder: words.newKey.fromPlaceholder }),
         ),
       ],
       words.newKey.confirm,

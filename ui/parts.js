@@ -313,7 +313,7 @@ export function form(what, parts, confirm, busy) {
 
 /**
  * A line to type in. What is typed stays in it.
- * @param {{ what: string, label: string, detail?: string, placeholder?: string, value?: string, longest: number, first?: boolean }} parts
+ * @param {{ what: string, label: string, detail?: string, placeholder?: string, value?: string, longest?: number, first?: boolean }} parts
  */
 export function field({ what, label, detail, placeholder, value, longest, first = false }) {
   return element(

@@ -14,6 +14,10 @@ import * as words from "./words.js";
 
 const TICK_SHOWN = 1600;
 
+/** What is typed in, and for how many milliseconds it waits for whoever went elsewhere. @type {Panel[]} */
+const FORMS = ["new-key", "new-origin"];
+const FORM_STAYS = 60_000;
+
 const root = /** @type {Element} */ (document.getElementById("popover"));
 const status = /** @type {Element} */ (document.getElementById("status"));
 const host = await findHost();
@@ -32,6 +36,8 @@ let reveals = 0;
 let shownBy = "held";
 /** Which time a code was asked for; a later answer to an earlier time is not shown. */
 let drawings = 0;
+/** Since when nobody sees the page. @type {number | null} */
+let leftAt = null;
 /** Whether the machine is still to be looked at for this opening. */
 let lookDue = false;
 /** @type {number | undefined} */
@@ -62,7 +68,7 @@ function take(next) {
   if (local.panel === "requests" && view !== null && !isSame(before?.report.activity, view.report.activity)) void readRequests();
   lookIfPrivate();
   lookDue = false;
-  const announced = view === null ? words.announcement(words.titles.gone, words.sentences.gone) : announcement(view);
+  const announced = view === null ? words.announcement(words.titles.silent, words.sentences.gone) : announcement(view);
   if (announced !== said) say((said = announced));
 }
 
@@ -167,14 +173,30 @@ function back() {
   focusOn(opener);
 }
 
-/** Forgets everything that a person who comes next should not find. */
+/** Forgets everything that a person who comes next should not find. A form that is being filled in stays for a while: whoever
+ * fetches an address from another window comes back to it. */
 function forget() {
   conceal();
   drawings += 1;
+  leftAt ??= host.now();
+  const { panel, draft, busy, farewell } = local;
+  if (FORMS.includes(panel)) local = { ...fresh(), panel, draft, busy };
+  else {
+    behind = [];
+    openers = [];
+    if (farewell === null) local = { ...fresh(), busy };
+  }
+  show();
+}
+
+/** Comes back to what was left, unless that was long ago. */
+function comeBack() {
+  const left = leftAt;
+  leftAt = null;
+  if (left === null || host.now() - left < FORM_STAYS || !FORMS.includes(local.panel)) return;
   behind = [];
   openers = [];
-  if (local.farewell === null) local = { ...fresh(), busy: local.busy };
-  show();
+  local = { ...fresh(), busy: local.busy };
 }
 
 async function readDiagnostics() {
@@ -524,6 +546,7 @@ function stop() {
 function go() {
   lookDue ||= tickTimer === undefined;
   window.clearInterval(tickTimer);
+  comeBack();
   show();
   lookIfPrivate();
   tickTimer = window.setInterval(() => {

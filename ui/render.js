@@ -46,7 +46,7 @@ export function fresh() {
  * @param {number} now
  */
 export function render(view, local, now) {
-  const page = element("div", { id: "popover", "data-system": view?.system }, view === null ? silence() : panel(view, local, now));
+  const page = element("div", { id: "popover", "data-system": view?.system }, view === null ? withRefusal(silence(), local) : panel(view, local, now));
   for (const name of local.busy)
     for (const control of page.querySelectorAll(`[data-do="${CSS.escape(name)}"]`)) control.setAttribute("aria-disabled", "true");
   return page;
@@ -109,13 +109,13 @@ function withRefusal(panel, { failure }) {
 function silence() {
   return element(
     "main",
-    { class: "panel door", "data-mood": "gone", "data-key": "silence" },
+    { class: "panel door", "data-mood": "failed", "data-key": "silence" },
     element("header", { class: "bar" }, element("p", { class: "brand" }, words.name)),
     element(
       "section",
       { class: "hero" },
       element("span", { class: "big-switch", "aria-hidden": "true" }, element("span", { class: "knob" }, ghost())),
-      element("h1", { tabindex: "-1" }, words.titles.gone),
+      element("h1", { tabindex: "-1" }, words.titles.silent),
       element("p", { class: "sentence" }, words.sentences.gone),
     ),
     element("div", { class: "choices" }, button("again", words.tryAgain), button("quit", words.quit)),

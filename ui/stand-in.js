@@ -488,7 +488,7 @@ export function standIn(query) {
         throw /** @type {Refusal} */ ({
           code: "address_unusable",
           what: "A key cannot be bound to that: addresses are written as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32.",
-          next: "Part several by commas, or leave it empty for anywhere.",
+          next: "Separate several by commas, or leave it empty for anywhere.",
         });
       const made = keyMade(key);
       changeKeys((keys) => [...keys, made]);

@@ -381,7 +381,7 @@ export const notificationsDetail = {
   refused: "Switched off in System Settings, under Notifications. Allow Ecto there.",
   unavailable: "Nothing here shows notifications. The ghost tells the same.",
 };
-export const notificationsNowhere = "Nothing here shows notifications. Open this window to see how it is.";
+export const notificationsNowhere = "Nothing here shows notifications. Open this window to see whether the door is open.";
 export const openNotificationSettings = "Notifications in System Settings";
 export const openLoginSettings = "Login Items in System Settings";
 export const sleep = "At sleep";
@@ -484,7 +484,7 @@ export const newKey = {
   concurrent: "Requests at once",
   from: "Only from",
   fromPlaceholder: "Anywhere",
-  fromDetail: "Such as 203.0.113.7, 203.0.113.0/24",
+  fromDetail: "Such as 203.0.113.7, 2001:db8::/32",
   confirm: "Make the key",
 };
 /** @type {[Route, string][]} */
@@ -566,7 +566,7 @@ export const revoke = {
 };
 /** @param {string} key */
 export const revokeSentence = (key) => `“${plain(key)}” stops working at once, and what is open with it is cut. This cannot be undone.`;
-export const restart = { open: "Restart OpenClaw…", title: "Restart OpenClaw?", sentence: "OpenClaw first ends what it is doing right now, if that takes no more than five minutes.", confirm: "Restart" };
+export const restart = { open: "Restart OpenClaw…", title: "Restart OpenClaw?", sentence: "OpenClaw is asked to finish what it is doing first. What takes longer than five minutes is interrupted.", confirm: "Restart" };
 export const restore = {
   open: "Undo Ecto’s changes…",
   title: "Undo Ecto’s changes?",

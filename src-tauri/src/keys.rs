@@ -61,7 +61,7 @@ impl NewKey {
             Refusal::new(
                 "address_unusable",
                 format!("A key cannot be bound to that: {fault}."),
-                "Part several by commas, or leave it empty for anywhere.",
+                "Separate several by commas, or leave it empty for anywhere.",
             )
         })?;
         let grant = KeyGrant {
@@ -146,7 +146,7 @@ mod tests {
         let (_, grant) = key.read(now).unwrap();
         assert_eq!(
             ecto_core::words::grant(&grant),
-            "chat; agent notes alone; at most 60 a minute; 4 at once; from 203.0.113.7/32, 2001:db8::/32, 198.51.100.0/24"
+            "chat; agent notes alone; at most 60 a minute; 4 at once; from 203.0.113.7, 2001:db8::/32, 198.51.100.0/24"
         );
         assert_eq!(grant.expires.unwrap().as_second(), 30 * 24 * 60 * 60);
     }

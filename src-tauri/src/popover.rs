@@ -26,7 +26,7 @@ const HIDDEN: &str = "hidden";
 const WIDTH: f64 = 360.0;
 
 /// Its least and its largest height, in points. What does not fit is scrolled.
-const HEIGHTS: (f64, f64) = (120.0, 560.0);
+const HEIGHTS: (f64, f64) = (120.0, 640.0);
 
 /// Its height before the page first told its own, in points: that of the first look.
 const FIRST_HEIGHT: f64 = 170.0;

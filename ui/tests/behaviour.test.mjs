@@ -285,6 +285,31 @@ test("nothing is remembered when the popover hides: panel, code, diagnostics", a
   await p.getByRole("heading", { name: "Public" }).waitFor();
 });
 
+test("whoever fetches an address from another window comes back to the form as it was, and a minute later to no form", async (t) => {
+  const p = await page(t, {});
+  await p.clock.install();
+  await p.goto(`${server.origin}?state=private`);
+  for (const key of ["open-settings", "open-keys", "open-new-key"]) await p.locator(`[data-key='${key}']:is(button)`).click();
+  await p.locator("input[name=name]").fill("Tablet");
+  await p.getByRole("switch", { name: "Responses" }).click();
+  await see(p, "hidden");
+  await p.clock.runFor(59_000);
+  await see(p, "visible");
+  assert.equal(await p.locator("input[name=name]").inputValue(), "Tablet");
+  assert.equal(await p.getByRole("switch", { name: "Responses" }).getAttribute("aria-checked"), "false");
+  const many = Array.from({ length: 90 }, (_, number) => `203.0.113.${100 + number}`).join(", ");
+  await p.getByLabel("Only from").evaluate((field) => field.focus());
+  await p.keyboard.insertText(many);
+  assert.equal(await p.getByLabel("Only from").inputValue(), many, "what is pasted is not cut");
+  await see(p, "hidden");
+  await p.clock.runFor(61_000);
+  await see(p, "visible");
+  await p.getByRole("heading", { name: "Private" }).waitFor();
+  assert.equal(await p.locator("input").count(), 0);
+  await p.keyboard.press("Escape");
+  assert.equal((await lastCall(p))[0], "hide", "there is nothing to go back to");
+});
+
 test("where the browser does not tell, the host says that it is hidden: key, code and panels go, and nothing ticks", async (t) => {
   const p = await page(t, { state: "public" });
   await p.getByRole("button", { name: "Show the key while held" }).hover();
@@ -986,12 +1011,13 @@ test("nothing ticks while nobody sees it", async (t) => {
 
 test("an engine that does not answer is said, and asked again", async (t) => {
   const p = await page(t, { state: "private", silent: "" });
-  await p.getByRole("heading", { name: "Not running" }).waitFor();
+  await p.getByRole("heading", { name: "No answer" }).waitFor();
   await p.getByRole("button", { name: "Try again" }).click();
   assert.deepEqual(await calls(p), ["view", "look", "view"]);
   // What the sentence tells to do can be done here.
   await p.getByRole("button", { name: "Quit Ecto" }).click();
   assert.equal((await lastCall(p))[0], "quit");
+  await p.getByRole("alert").waitFor();
 });
 
 test("what a screen reader finds", async (t) => {

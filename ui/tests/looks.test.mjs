@@ -25,7 +25,7 @@ const comparable = update || letters === LETTERS;
 
 /** Those that are looked at in every guise. */
 const main = ["public", "blocked-act", "settings", "key-add"];
-const SIZE = { width: 360, height: 560 };
+const SIZE = { width: 360, height: 640 };
 
 let server, browser;
 before(async () => {

@@ -48,7 +48,7 @@ export async function open(browser, origin, query = {}, context = {}) {
 
 /** An empty page. Whatever a page throws or the browser complains of comes into `complaints`. */
 export async function blank(browser, context = {}) {
-  const made = await browser.newContext({ viewport: { width: 360, height: 560 }, deviceScaleFactor: 1, reducedMotion: "reduce", timezoneId: "UTC", ...context });
+  const made = await browser.newContext({ viewport: { width: 360, height: 640 }, deviceScaleFactor: 1, reducedMotion: "reduce", timezoneId: "UTC", ...context });
   const page = await made.newPage();
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(String(error)));

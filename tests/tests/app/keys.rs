@@ -59,7 +59,7 @@ async fn a_key_is_made_in_the_window_copied_seen_by_the_command_and_revoked() {
 
     let listed = opened.listed_keys().await;
     assert_eq!(names(&listed), ["default", "Tablet"]);
-    let summary = "chat and responses; agent main alone; from 203.0.113.7/32, 2001:db8::/32";
+    let summary = "chat and responses; agent main alone; from 203.0.113.7, 2001:db8::/32";
     assert_eq!(listed[1]["summary"], summary);
     opened.wait_for_text(|text| text.contains(summary)).await;
 

@@ -125,7 +125,7 @@ async fn it_follows_the_height_of_its_page_from_under_its_icon_and_from_above() 
         let session = &opened.session;
         async move {
             session.wait_for(selector).await.unwrap();
-            let wanted = page().await.clamp(120, 560);
+            let wanted = page().await.clamp(120, 640);
             for _ in 0..500 {
                 let window = screen.window(pid).unwrap().unwrap();
                 if u64::from(window.height) == wanted {
@@ -159,7 +159,7 @@ async fn it_follows_the_height_of_its_page_from_under_its_icon_and_from_above() 
         fits("[data-do=connect]").await;
     }
     // Whatever the page says; GTK makes no window of this kind lower than 200.
-    for (asked, given) in [(5.0, 120..=200), (9e99, 560..=560)] {
+    for (asked, given) in [(5.0, 120..=200), (9e99, 640..=640)] {
         let argument = serde_json::json!({ "height": asked });
         ask(&opened.session, "resize", argument).await.unwrap();
         let begun = std::time::Instant::now();

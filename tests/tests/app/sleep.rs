@@ -149,7 +149,7 @@ async fn a_claim_that_was_lost_in_sleep_is_opened_again_at_wake_with_a_new_proof
     let is_reached = |text: &str| text.contains("Reachable from the internet");
     opened.wait_for_text(is_reached).await;
     let before = opened.report().await;
-    let titles = "window.titles = []; new MutationObserver(() => { const title = document.querySelector('h1').textContent; if (window.titles.at(-1) !== title) window.titles.push(title); }).observe(document.getElementById('popover'), { childList: true, subtree: true, characterData: true })";
+    let titles = "const titleNow = () => document.querySelector('h1').textContent; window.titles = [titleNow()]; new MutationObserver(() => { const title = titleNow(); if (window.titles.at(-1) !== title) window.titles.push(title); }).observe(document.getElementById('popover'), { childList: true, subtree: true, characterData: true })";
     opened.session.execute(titles, &[]).await.unwrap();
 
     service.tell(true).await.unwrap();
@@ -183,5 +183,8 @@ async fn a_claim_that_was_lost_in_sleep_is_opened_again_at_wake_with_a_new_proof
     opened.title("Public").await;
     picture(&opened.display, "app-woken.png");
     let titles = opened.session.execute("return window.titles", &[]).await;
-    assert_eq!(titles.unwrap(), json!(["Getting ready", "Public"]));
+    assert_eq!(
+        titles.unwrap(),
+        json!(["Public", "Getting ready", "Public"])
+    );
 }

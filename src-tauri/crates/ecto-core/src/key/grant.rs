@@ -178,18 +178,44 @@ pub fn parse_range(text: &str) -> Result<IpNet, BadRange> {
     Ok(range.trunc())
 }
 
-/// Reads addresses and ranges that are parted by commas or blanks; none where there is nothing but blanks.
-pub fn parse_ranges(text: &str) -> Result<Vec<IpNet>, BadRange> {
-    let ranges: Vec<_> = text
+/// The most ranges that are read at once: those who need more have a firewall.
+const MOST_RANGES: usize = 100;
+
+/// Reads addresses and ranges that are parted by commas or blanks, at most a hundred; none where there is nothing but blanks.
+pub fn parse_ranges(text: &str) -> Result<Vec<IpNet>, BadRanges> {
+    let parts: Vec<_> = text
         .split(|mark: char| mark == ',' || mark.is_whitespace())
-        .filter(|range| !range.is_empty())
-        .map(parse_range)
-        .collect::<Result<_, _>>()?;
-    // Whoever typed something meant to bound it.
-    if ranges.is_empty() && !text.trim().is_empty() {
-        return Err(BadRange);
+        .filter(|part| !part.is_empty())
+        .collect();
+    if parts.len() > MOST_RANGES {
+        return Err(BadRanges::TooMany);
     }
-    Ok(ranges)
+    // Whoever typed something meant to bound it.
+    if parts.is_empty() && !text.trim().is_empty() {
+        return Err(BadRange.into());
+    }
+    let read = |(index, part): (usize, &&str)| match parse_range(part) {
+        Err(_) if parts.len() > 1 => Err(BadRanges::At { place: index + 1 }),
+        range => range.map_err(BadRanges::from),
+    };
+    parts.iter().enumerate().map(read).collect()
+}
+
+/// What is wrong with several ranges. What was typed is not repeated: it may be anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadRanges {
+    /// There is but one, or none.
+    #[error(transparent)]
+    Alone(#[from] BadRange),
+    /// One of several.
+    #[error("number {place} of them is none; {BadRange}")]
+    At {
+        /// Which, from 1.
+        place: usize,
+    },
+    /// More than can be read.
+    #[error("those are more than {MOST_RANGES}")]
+    TooMany,
 }
 
 /// Something that is not a range of addresses.
@@ -303,7 +329,7 @@ mod tests {
 
     #[test]
     fn several_ranges_are_parted_by_commas_or_blanks_and_what_is_none_spoils_all() {
-        let read = |text| {
+        let read = |text: &str| -> Result<Vec<String>, BadRanges> {
             let ranges = parse_ranges(text)?;
             Ok(ranges.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
@@ -312,8 +338,16 @@ mod tests {
             assert_eq!(read(text), Ok(wanted), "{text}");
         }
         assert_eq!(read(" \t"), Ok(Vec::new()));
-        for text in [",", "203.0.113.7, example.org", "203.0.113.7;10.0.0.0/8"] {
-            assert_eq!(read(text), Err(BadRange), "{text}");
+        for text in [",", "example.org", "203.0.113.7;10.0.0.0/8"] {
+            assert_eq!(read(text), Err(BadRange.into()), "{text}");
         }
+        let second = read("203.0.113.7, example.org").unwrap_err();
+        assert_eq!(
+            second.to_string(),
+            "number 2 of them is none; addresses are written as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32"
+        );
+        let many = |count| vec!["203.0.113.7"; count].join(",");
+        assert_eq!(read(&many(100)).unwrap().len(), 100);
+        assert_eq!(read(&many(101)), Err(BadRanges::TooMany));
     }
 }

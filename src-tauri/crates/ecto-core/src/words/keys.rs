@@ -1,5 +1,7 @@
 //! What a key may do.
 
+use ipnet::IpNet;
+
 use crate::key::KeyGrant;
 
 /// What the holder of a key may do, but for how long.
@@ -15,10 +17,18 @@ pub fn grant(grant: &KeyGrant) -> String {
         parts.push(format!("{concurrent} at once"));
     }
     if !grant.from.is_empty() {
-        let from: Vec<_> = grant.from.iter().map(ToString::to_string).collect();
+        let from: Vec<_> = grant.from.iter().map(range).collect();
         parts.push(format!("from {}", from.join(", ")));
     }
     parts.join("; ")
+}
+
+/// A range of one is an address, as it was typed.
+fn range(range: &IpNet) -> String {
+    if range.prefix_len() == range.max_prefix_len() {
+        return range.addr().to_string();
+    }
+    range.to_string()
 }
 
 fn routes(grant: &KeyGrant) -> String {
