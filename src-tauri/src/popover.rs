@@ -42,6 +42,10 @@ const SHOWS_SOON: Duration = Duration::from_millis(10);
 #[cfg(target_os = "linux")]
 const FOCUS_SETTLES: Duration = Duration::from_millis(50);
 
+/// How often it is looked again once a list is closed: the window manager gives the focus back after that.
+#[cfg(target_os = "linux")]
+const LOOKS_AFTER_LIST: u32 = 5;
+
 /// What is remembered between openings.
 #[derive(Debug, Default)]
 pub struct Popover {
@@ -446,16 +450,23 @@ pub fn on_window_event(window: &Window, event: &WindowEvent) {
 fn hide_unless_focus_is_ours(page: WebviewWindow) {
     use gtk::glib::ControlFlow;
 
+    let mut looks_left = 0;
     gtk::glib::timeout_add_local(FOCUS_SETTLES, move || {
         let state = page.state::<Popover>();
         let is_ours = page.is_focused().unwrap_or(false);
         let is_open = page.is_visible().unwrap_or(false);
         if gtk::grab_get_current().is_some() {
+            looks_left = LOOKS_AFTER_LIST;
             return ControlFlow::Continue;
         }
-        if !is_ours && is_open && !state.is_window.load(Ordering::SeqCst) {
-            hide_after_blur(&page);
+        if is_ours || !is_open || state.is_window.load(Ordering::SeqCst) {
+            return ControlFlow::Break;
         }
+        if looks_left > 0 {
+            looks_left -= 1;
+            return ControlFlow::Continue;
+        }
+        hide_after_blur(&page);
         ControlFlow::Break
     });
 }
