@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ecto_core::cause::Cause;
 use ecto_core::engine::command::Handle;
 use ecto_core::exposure::Exposure;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -284,10 +283,7 @@ async fn serve_connection(stream: UnixStream, desk: Desk) {
         }
         let ends = request == Request::Quit;
         let answer = desk.answer(request).await;
-        if let Answer::Failed { cause, .. } = &answer
-            && !matches!(cause, Cause::KeyNotRevoked { .. })
-            && desk.engine.has_ended()
-        {
+        if answer.is_left_to_the_next() && desk.engine.has_ended() {
             // Hanging up says that the host ended; whoever asked goes on from there.
             return;
         }

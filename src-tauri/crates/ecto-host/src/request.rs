@@ -161,6 +161,23 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Whether it is better not told where the host ended meanwhile, so that whoever asked turns to the next one. That a key
+    /// was not revoked is told: until somebody goes on from there, it is good.
+    pub fn is_left_to_the_next(&self) -> bool {
+        match self {
+            Self::Failed { cause, .. } => !matches!(cause, Cause::KeyNotRevoked { .. }),
+            Self::Report(_)
+            | Self::Done
+            | Self::Key { .. }
+            | Self::Keys { .. }
+            | Self::NamedKey { .. }
+            | Self::Restored { .. }
+            | Self::Requests { .. }
+            | Self::Offered { .. }
+            | Self::NotUnderstood => false,
+        }
+    }
+
     /// Makes the answer for a cause.
     pub fn failed(cause: Cause) -> Self {
         Self::Failed {
@@ -273,4 +290,23 @@ pub enum Unanswered {
 /// The socket is for its owner alone; no other answers carry a key over it.
 fn expose<S: Serializer>(key: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(key.expose_secret())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_stays_is_told_although_the_host_ended() {
+        let stays = Cause::KeyNotRevoked {
+            name: "phone".parse().unwrap(),
+            detail: "no session".into(),
+        };
+        assert!(!Answer::failed(stays).is_left_to_the_next());
+        assert!(!Answer::Done.is_left_to_the_next());
+        let ended = Cause::Internal {
+            detail: "the engine has ended".into(),
+        };
+        assert!(Answer::failed(ended).is_left_to_the_next());
+    }
 }
