@@ -1,6 +1,6 @@
 //! Requests as nobody should write them, what the guard makes of them, and what a gateway makes of that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
-use ecto_core::key::{GuardKey, make_key};
+use ecto_core::gateway::{GatewayAccess, GatewayFingerprint, HooksAccess};
+use ecto_core::key::{GuardKey, Route, make_key};
+use ecto_core::offer::Offer;
 use ecto_core::ports::Guard as _;
 use ecto_guard::{Limits, LoopbackGuard};
 use ecto_platform::clock::SystemClock;
@@ -37,15 +38,67 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How many clients write at the same time.
 const AT_ONCE: usize = 8;
 
+/// The web page whose programs may call.
+const PAGE: &str = "https://app.example";
+
 /// Ordinary requests, which the changes begin with beside the fuzzers' corpus.
-const ORDINARY: [&str; 4] = [
+const ORDINARY: [&str; 8] = [
     "GET /v1/models/openclaw HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nUser-Agent: a\r\n\r\n",
     "GET /v1/models?after=1&x=/../tools HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nX-OpenClaw-Agent-Id: main\r\n\r\n",
     "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Type: application/json\r\n\
      Content-Length: 23\r\n\r\n{\"model\":1,\"messages\":1}",
     "POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
      9\r\n{\"input\":\r\n2\r\n1}\r\n0\r\n\r\n",
+    "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
+     14\r\n{\"model\":\"openclaw\",\r\nb\r\n\"input\":\"a\"\r\n1\r\n}\r\n0\r\n\r\n",
+    "POST /hooks/wake?text=/../tools HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Type: application/json\r\n\
+     Content-Length: 36\r\n\r\n{\"text\":\"a\",\"mode\":\"next-heartbeat\"}",
+    "POST /hooks/agent HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nX-OpenClaw-Token: a\r\nContent-Length: 2\r\n\r\n{}",
+    "OPTIONS /hooks/wake HTTP/1.1\r\nHost: x\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n\r\n",
 ];
+
+/// A gateway as the guard knows it: its own token, and its hooks.
+pub struct Asked {
+    /// The token for everything but hooks.
+    pub token: SecretString,
+    /// Where hooks are, and their token.
+    pub hooks: HooksAccess,
+}
+
+impl Asked {
+    /// What a plain request for this target presents.
+    fn token_for(&self, target: &str) -> &str {
+        match self.hook(target) {
+            Some(_) => self.hooks.token.expose_secret(),
+            None => self.token.expose_secret(),
+        }
+    }
+
+    /// What follows the hooks' own path.
+    fn hook<'a>(&self, target: &'a str) -> Option<&'a str> {
+        target.strip_prefix(&self.hooks.path)?.strip_prefix('/')
+    }
+
+    /// Whether a request that passed is one of those that the guard is to let through where everything is allowed.
+    #[must_use]
+    pub fn is_offered(&self, passed: &Passed) -> bool {
+        let is_plain = |part: &str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            !part.is_empty() && part.bytes().all(plain)
+        };
+        match (passed.method.as_str(), passed.target.as_str()) {
+            ("POST", "/v1/chat/completions" | "/v1/responses" | "/v1/embeddings")
+            | ("GET", "/v1/models") => true,
+            ("POST", target) => self
+                .hook(target)
+                .is_some_and(|hook| hook.split('/').all(is_plain)),
+            ("GET", target) => target
+                .strip_prefix("/v1/models/")
+                .is_some_and(|id| !id.is_empty() && !id.contains(['/', '?', '\\', '.'])),
+            _ => false,
+        }
+    }
+}
 
 /// Reads the corpus of the fuzzers' request target, and the ordinary requests.
 ///
@@ -116,12 +169,13 @@ pub struct Passed {
 }
 
 /// Sends requests through a guard with the key in place of `KEY`, and tells what comes out on the gateway's side, each
-/// once. The guard presents `token` to a gateway that it takes to be at `gateway`.
+/// once. The guard allows everything that can be allowed, and presents the tokens of `asked` to what it takes to be that
+/// gateway.
 ///
 /// # Errors
 ///
 /// Where nothing can be listened to.
-pub async fn pass_all(requests: &[Vec<u8>], token: &str) -> Result<Vec<Passed>> {
+pub async fn pass_all(requests: &[Vec<u8>], asked: &Asked) -> Result<Vec<Passed>> {
     let tap = Tap::start().await?;
     let mut random = StdRng::seed_from_u64(7);
     let key = make_key(&mut random)?;
@@ -135,8 +189,8 @@ pub async fn pass_all(requests: &[Vec<u8>], token: &str) -> Result<Vec<Passed>> 
     let guard = LoopbackGuard::new(limits, Arc::new(SystemClock), &mut random)?;
     let access = GatewayAccess {
         address: tap.address,
-        token: SecretString::from(token),
-        hooks: None,
+        token: asked.token.clone(),
+        hooks: Some(asked.hooks.clone()),
         fingerprint: GatewayFingerprint("tap".to_owned()),
     };
     let known = GuardKey::with_all_routes("lab".parse().map_err(anyhow::Error::msg)?, &key);
@@ -144,6 +198,10 @@ pub async fn pass_all(requests: &[Vec<u8>], token: &str) -> Result<Vec<Passed>> 
         .start(access, vec![known])
         .await
         .map_err(|cause| anyhow::anyhow!("{}", cause.code()))?;
+    guard.set_offer(Offer {
+        routes: Route::OPTIONAL.into(),
+        origins: [PAGE.parse().map_err(anyhow::Error::msg)?].into(),
+    });
     guard.release();
     futures_util::stream::iter(requests)
         .map(|request| write_out(address, put_in(request, &key)))
@@ -287,6 +345,23 @@ impl AsyncWrite for Copying {
     }
 }
 
+/// How many of these requests are for each route, so that a test sees that it tried them all.
+#[must_use]
+pub fn count_routes(passed: &[Passed], asked: &Asked) -> BTreeMap<Route, usize> {
+    let mut counts = BTreeMap::new();
+    for request in passed {
+        let route = match request.target.as_str() {
+            "/v1/chat/completions" => Route::Chat,
+            "/v1/responses" => Route::Responses,
+            "/v1/embeddings" => Route::Embeddings,
+            hook if asked.hook(hook).is_some() => Route::Hooks,
+            _ => Route::Models,
+        };
+        *counts.entry(route).or_default() += 1;
+    }
+    counts
+}
+
 /// What can be compared of a gateway's answer: its status, what it calls itself, and its error.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -320,7 +395,7 @@ const FOLLOWER: &str = "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: c
 /// Where the gateway does not answer twice: to the request, and to the one that follows it.
 pub async fn ask_twice(
     gateway: SocketAddr,
-    token: &str,
+    asked: &Asked,
     passed: &Passed,
 ) -> Result<(Shape, Shape)> {
     let mut stream = TcpStream::connect(gateway).await?;
@@ -338,7 +413,7 @@ pub async fn ask_twice(
     let kind = sent_type(&passed.bytes);
     let mut plain = client
         .request(Method::from_bytes(passed.method.as_bytes())?, url)
-        .bearer_auth(token)
+        .bearer_auth(asked.token_for(&passed.target))
         .body(passed.body.clone());
     if let Some(kind) = kind {
         plain = plain.header("content-type", kind);
@@ -395,16 +470,4 @@ fn first_answer(bytes: &[u8]) -> Result<(Shape, &[u8])> {
         rest = after;
     }
     Ok((Shape::read(status, &body), rest))
-}
-
-/// Whether a request that passed is one of those that the guard is to let through.
-#[must_use]
-pub fn is_offered(passed: &Passed) -> bool {
-    match (passed.method.as_str(), passed.target.as_str()) {
-        ("POST", "/v1/chat/completions" | "/v1/responses") | ("GET", "/v1/models") => true,
-        ("GET", target) => target
-            .strip_prefix("/v1/models/")
-            .is_some_and(|id| !id.is_empty() && !id.contains(['/', '?', '\\', '.'])),
-        _ => false,
-    }
 }

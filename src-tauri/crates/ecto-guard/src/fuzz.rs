@@ -8,11 +8,12 @@
 )]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ecto_core::Timestamp;
-use ecto_core::gateway::{GatewayAccess, GatewayFingerprint};
+use ecto_core::gateway::{GatewayAccess, GatewayFingerprint, HooksAccess};
 use ecto_core::key::{GuardKey, Route, make_key};
 use ecto_core::offer::Offer;
 use ecto_core::ports::{Clock, Recorder};
@@ -31,6 +32,7 @@ use crate::framing::Framing;
 use crate::limits::Limits;
 use crate::passage::Shared;
 use crate::prover::ProverPass;
+use crate::rate::Pace;
 use crate::room::Room;
 use crate::route::find_destination;
 
@@ -44,6 +46,31 @@ impl Clock for Still {
     fn uptime(&self) -> Duration {
         Duration::from_secs(60)
     }
+}
+
+/// The web page whose programs may call where everything is allowed.
+const PAGE: &str = "https://app.example";
+
+/// Everything that a person can allow.
+fn everything() -> Offer {
+    Offer {
+        routes: Route::OPTIONAL.into(),
+        origins: [PAGE.parse().unwrap()].into(),
+    }
+}
+
+/// What a client does when it has sent everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// It waits until the guard ends the connection, and so gets every answer.
+    Stays,
+    /// It ends its side at once.
+    Leaves,
+}
+
+impl Client {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Stays, Self::Leaves];
 }
 
 /// A guard with one key, in front of a gateway that is away.
@@ -66,7 +93,10 @@ pub(crate) fn share(
     let access = GatewayAccess {
         address: gateway,
         token: SecretString::from("token"),
-        hooks: None,
+        hooks: Some(HooksAccess {
+            path: "/hooks".to_owned(),
+            token: SecretString::from("hooks token"),
+        }),
         fingerprint: GatewayFingerprint("fuzz".to_owned()),
     };
     let known = GuardKey::with_all_routes("fuzz".parse().unwrap(), &key);
@@ -88,10 +118,30 @@ pub(crate) fn share(
 }
 
 impl Default for Setting {
+    /// Nothing is allowed beside what always is.
     fn default() -> Self {
+        Self::with(Offer::default())
+    }
+}
+
+impl Setting {
+    /// Embeddings, hooks and the calls of a web page are allowed.
+    pub fn with_everything_allowed() -> Self {
+        Self::with(everything())
+    }
+
+    fn with(offer: Offer) -> Self {
         // Nothing listens on port 1.
         let away = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let (shared, key) = share(away, Limits::default(), None);
+        // The clock stands still, so that the usual shares of an address would soon be used up for good.
+        let without_end = Pace::new(NonZeroU32::MAX, Duration::from_secs(1));
+        let limits = Limits {
+            address_requests: without_end,
+            address_wrong_keys: without_end,
+            ..Limits::default()
+        };
+        let (shared, key) = share(away, limits, None);
+        shared.gate.set_offer(offer);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -103,12 +153,11 @@ impl Default for Setting {
             runtime,
         }
     }
-}
 
-impl Setting {
-    /// Sends bytes, with the key in place of `KEY`, and ends. Whatever they are, every answer is one of the guard's own:
+    /// Sends bytes, with the key in place of `KEY`. Whatever they are, every answer is one of the guard's own:
     /// hyper finds nothing to refuse in what the framing lets through, and nothing looks like an answer of the gateway.
-    pub fn request(&self, bytes: &[u8]) {
+    /// Only a page that may call is told so. Returns the answers.
+    pub fn request(&self, bytes: &[u8], client: Client) -> String {
         let bytes = put_in(bytes, self.key.expose_secret().as_bytes());
         let mut framing = Framing::new(self.shared.limits.head_bytes);
         let whole = framing.follow_all(&bytes);
@@ -121,18 +170,22 @@ impl Setting {
         assert_eq!(at_once, in_pieces, "judged by how the bytes are cut");
 
         let answers = self.runtime.block_on(async {
-            let (mut client, guard) = tokio::io::duplex(1 << 20);
+            let (mut stream, guard) = tokio::io::duplex(1 << 20);
             let serving = serve(guard, self.shared.clone());
             let asking = async {
-                client.write_all(&bytes).await.unwrap();
-                client.shutdown().await.unwrap();
+                stream.write_all(&bytes).await.unwrap();
+                if client == Client::Leaves {
+                    stream.shutdown().await.unwrap();
+                }
                 let mut answers = Vec::new();
-                let _ = client.read_to_end(&mut answers).await;
+                let _ = stream.read_to_end(&mut answers).await;
                 answers
             };
             tokio::join!(serving, asking).1
         });
-        check_answers(&answers);
+        let answers = String::from_utf8(answers).unwrap();
+        check_answers(&answers, &self.shared.gate.offer());
+        answers
     }
 }
 
@@ -151,8 +204,8 @@ fn put_in(bytes: &[u8], key: &[u8]) -> Vec<u8> {
     text
 }
 
-fn check_answers(answers: &[u8]) {
-    let mut rest = std::str::from_utf8(answers).unwrap();
+fn check_answers(answers: &str, offer: &Offer) {
+    let mut rest = answers;
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n") {
             rest = after;
@@ -161,6 +214,12 @@ fn check_answers(answers: &[u8]) {
         let Some((head, body)) = rest.split_once("\r\n\r\n") else {
             panic!("half an answer: {rest}");
         };
+        check_sharing(head, offer);
+        if head.starts_with("HTTP/1.1 204 ") {
+            assert!(head.contains("access-control-allow-methods: "), "{head}");
+            rest = body;
+            continue;
+        }
         assert!(
             head.starts_with("HTTP/1.1 4") || head.starts_with("HTTP/1.1 5"),
             "{head}"
@@ -188,15 +247,33 @@ fn check_answers(answers: &[u8]) {
     }
 }
 
-/// A path that leads somewhere is one of four shapes, and means to the gateway what it says.
+/// What an answer says of origins, it says of the one that is allowed: to it the answer may be read, and whoever is told
+/// more is told that too.
+fn check_sharing(head: &str, offer: &Offer) {
+    let mut allowed = head
+        .lines()
+        .filter_map(|line| line.strip_prefix("access-control-allow-origin: "));
+    let (origin, another) = (allowed.next(), allowed.next());
+    assert!(another.is_none(), "{head}");
+    match origin {
+        Some(origin) => {
+            let is_known = offer.origins.iter().any(|known| known.as_str() == origin);
+            assert!(is_known, "{head}");
+        }
+        None => assert!(!head.contains("access-control-"), "{head}"),
+    }
+    assert!(!head.contains("-allow-credentials"), "{head}");
+    let varies = head.contains("vary: Origin");
+    assert!(varies || origin.is_none(), "{head}");
+    assert!(!varies || !offer.origins.is_empty(), "{head}");
+}
+
+/// A path that leads somewhere is one of the listed shapes, and means to the gateway what it says.
 pub fn route(bytes: &[u8]) {
     let Ok(path) = std::str::from_utf8(bytes) else {
         return;
     };
-    let everything = Offer {
-        routes: Route::OPTIONAL.into(),
-        ..Offer::default()
-    };
+    let everything = everything();
     for method in [Method::GET, Method::POST] {
         let nothing = find_destination(&method, path, &Offer::default());
         let Ok(destination) = find_destination(&method, path, &everything) else {
@@ -231,17 +308,20 @@ pub fn route(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use rand::RngExt as _;
 
     use super::*;
 
-    fn corpus(target: &str) -> Vec<Vec<u8>> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+    fn folder(target: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../../fuzz/corpus")
-            .join(target);
-        let mut files: Vec<_> = fs::read_dir(folder)
+            .join(target)
+    }
+
+    fn corpus(target: &str) -> Vec<Vec<u8>> {
+        let mut files: Vec<_> = fs::read_dir(folder(target))
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .collect();
@@ -277,13 +357,46 @@ mod tests {
     #[test]
     fn no_request_gets_an_answer_that_is_not_the_guards() {
         let corpus = corpus("request");
-        let setting = Setting::default();
-        for bytes in &corpus {
-            setting.request(bytes);
+        let settings = [Setting::default(), Setting::with_everything_allowed()];
+        for setting in &settings {
+            for bytes in &corpus {
+                for client in Client::ALL {
+                    setting.request(bytes, client);
+                }
+            }
         }
         let mut random = StdRng::seed_from_u64(20_261_122);
-        for _ in 0..5_000 {
-            setting.request(&change(&mut random, &corpus));
+        for _ in 0..10_000 {
+            let bytes = change(&mut random, &corpus);
+            for setting in &settings {
+                for client in Client::ALL {
+                    setting.request(&bytes, client);
+                }
+            }
+        }
+    }
+
+    /// Without these, nothing of what is optional would be tried beyond its refusal.
+    #[test]
+    fn the_corpus_has_a_request_for_each_thing_that_can_be_allowed() {
+        let (usual, all) = (Setting::default(), Setting::with_everything_allowed());
+        // Whoever is let through meets a gateway that is away.
+        let through = "HTTP/1.1 503";
+        for (name, refused, allowed) in [
+            ("embeddings", "HTTP/1.1 404", through),
+            ("hook", "HTTP/1.1 404", through),
+            ("preflight", "HTTP/1.1 404", "HTTP/1.1 204"),
+            ("page", through, through),
+        ] {
+            let file = folder("request").join(name);
+            let bytes = fs::read(file).unwrap();
+            let answers = [&usual, &all].map(|setting| setting.request(&bytes, Client::Stays));
+            for (answer, expected) in answers.iter().zip([refused, allowed]) {
+                assert!(answer.starts_with(expected), "{name}: {answer}");
+            }
+            let shared = answers.map(|answer| answer.contains(PAGE));
+            let is_of_page = matches!(name, "preflight" | "page");
+            assert_eq!(shared, [false, is_of_page], "{name}");
         }
     }
 
