@@ -159,18 +159,9 @@ impl TinyGateway {
     pub async fn streaming() -> (Self, mpsc::UnboundedReceiver<OpenStream>) {
         let (tell, streams) = mpsc::unbounded_channel();
         let gateway = Self::start(move |_request| {
-            let (send, frames) = mpsc::unbounded_channel::<Bytes>();
-            let _ = tell.send(OpenStream(send));
-            async move {
-                let frames = futures_util::stream::unfold(frames, |mut frames| async move {
-                    let bytes = frames.recv().await?;
-                    Some((Ok::<_, Infallible>(Frame::data(bytes)), frames))
-                });
-                let response = Response::builder()
-                    .header("content-type", "text/event-stream")
-                    .body(StreamBody::new(frames).boxed_unsync());
-                Some(response.unwrap())
-            }
+            let (response, stream) = event_stream();
+            let _ = tell.send(stream);
+            async move { Some(response) }
         })
         .await;
         (gateway, streams)
@@ -202,6 +193,19 @@ impl TinyGateway {
             .await
             .unwrap();
     }
+}
+
+/// An answer that is an event stream, and what goes into it.
+pub fn event_stream() -> (Response<TinyBody>, OpenStream) {
+    let (send, frames) = mpsc::unbounded_channel::<Bytes>();
+    let frames = futures_util::stream::unfold(frames, |mut frames| async move {
+        let bytes = frames.recv().await?;
+        Some((Ok::<_, Infallible>(Frame::data(bytes)), frames))
+    });
+    let response = Response::builder()
+        .header("content-type", "text/event-stream")
+        .body(StreamBody::new(frames).boxed_unsync());
+    (response.unwrap(), OpenStream(send))
 }
 
 pub struct OpenStream(pub mpsc::UnboundedSender<Bytes>);
