@@ -20,7 +20,7 @@ pub use key_timing::KeyTiming;
 pub use process::{Pinned, processor_time, raise_open_files, streams_within};
 pub use streams::{Listened, Streams, hold_quiet_streams};
 pub use subject::{Kind, Secrets, Subject, guard_process};
-pub use table::Table;
+pub use table::{Aim, Table};
 pub use upstream::{Counts, Upstream, upstream_process};
 pub use wires::monotonic;
 

@@ -24,9 +24,9 @@ mod bench {
     use anyhow::{Result, bail};
     use clap::{Parser, Subcommand, ValueEnum};
     use ecto_tests::bench::{
-        Asking, Called, Callers, Calls, KeyTiming, Kind, NETWORKS, Pace, Pinned, Secrets, Streams,
-        Subject, Table, Upstream, guard_process, hold_quiet_streams, percentile, processor_time,
-        raise_open_files, streams_within, upstream_process,
+        Aim, Asking, Called, Callers, Calls, KeyTiming, Kind, NETWORKS, Pace, Pinned, Secrets,
+        Streams, Subject, Table, Upstream, guard_process, hold_quiet_streams, percentile,
+        processor_time, raise_open_files, streams_within, upstream_process,
     };
     use ecto_tests::desktop::memory;
 
@@ -44,6 +44,21 @@ mod bench {
 
     /// As many streams as are held open, where the system allows enough files.
     const MANY_STREAMS: usize = 10_000;
+
+    /// What the guard may add to the median and to the 99th percentile of the direct answers, in microseconds.
+    const ADDED: [f64; 2] = [60.0, 250.0];
+
+    /// The row of the most requests in a second.
+    const THROUGHPUT: &str = "highest throughput, requests/s";
+
+    /// What it may take with [`MANY_STREAMS`], in MB.
+    const MEMORY: f64 = 150.0;
+
+    /// By how many times a flood may lengthen the 99th percentile of good requests.
+    const SLOWED: f64 = 2.0;
+
+    /// From this Welch's t on, two kinds of wrong keys take different times for certain.
+    const TELLING: f64 = 4.5;
 
     /// Where the callers are, as tailscaled would tell it.
     const CALLER: &str = "203.0.113.9";
@@ -196,13 +211,17 @@ mod bench {
                 })
                 .collect::<Result<Vec<_>>>()?;
             let machine = machine();
+            let place = |wanted| kinds.iter().position(|kind| *kind == wanted);
+            if let Some(nginx) = place(Kind::Nginx) {
+                self.table.aim(THROUGHPUT, Aim::AtLeastThatOf(nginx));
+            }
             let _pinned = self
                 .processor(OTHER_PROCESSOR)
                 .map(Pinned::to)
                 .transpose()?;
             let measured = self.take_turns(&kinds);
             // What was measured before something went wrong is worth reading too.
-            self.print(&columns, &machine);
+            self.print(&columns, place(Kind::Guard), &machine);
             measured?;
             if self.wrong.of_guard > 0 {
                 bail!("the guard lost, mixed or repeated an answer, or let something through");
@@ -243,11 +262,11 @@ mod bench {
             Ok(())
         }
 
-        fn print(&self, columns: &[String], machine: &str) {
+        fn print(&self, columns: &[String], guard: Option<usize>, machine: &str) {
             let Arguments {
                 rounds, seconds, ..
             } = self.arguments;
-            println!("{}", self.table.markdown(columns));
+            println!("{}", self.table.markdown(columns, guard));
             println!(
                 "Median of {rounds} rounds in turn of {seconds} s each (least–most). {machine}"
             );
@@ -395,6 +414,9 @@ mod bench {
                         let added = time - direct;
                         let row = format!("added {name} at {PACE}/s{place}, µs");
                         self.table.put(&row, column, added);
+                        if let Some(most) = ADDED.get(index) {
+                            self.table.aim(&row, Aim::Under(*most));
+                        }
                     }
                 }
             }
@@ -413,11 +435,7 @@ mod bench {
             let calls = self.calls(subject, 64, Pace::Unpaced);
             let (called, spent) = run_measured(&calls, subject)?;
             self.count(&called, good);
-            self.table.put(
-                "highest throughput, requests/s",
-                column,
-                called.per_second(),
-            );
+            self.table.put(THROUGHPUT, column, called.per_second());
             if let Some(spent) = spent {
                 let each = per_request(spent, &called);
                 self.table
@@ -475,11 +493,15 @@ mod bench {
                 if open != count as u64 {
                     bail!("{open} streams are open instead of {count}");
                 }
-                self.table.put(
-                    &format!("memory with {count} open streams, MB"),
-                    column,
-                    megabytes(memory(pid)?.proportional),
-                );
+                let row = format!("memory with {count} open streams, MB");
+                let figure = megabytes(memory(pid)?.proportional);
+                self.table.put(&row, column, figure);
+                if count == self.most_streams {
+                    // Fewer have less.
+                    #[expect(clippy::cast_precision_loss, reason = "at most some thousands")]
+                    let share = count as f64 / MANY_STREAMS as f64;
+                    self.table.aim(&row, Aim::Under(MEMORY * share));
+                }
             }
             drop(held);
             std::thread::sleep(REST);
@@ -547,11 +569,9 @@ mod bench {
                     column,
                     during,
                 );
-                self.table.put(
-                    &format!("times the p99 before, during {name}"),
-                    column,
-                    during / normal,
-                );
+                let row = format!("times the p99 before, during {name}");
+                self.table.put(&row, column, during / normal);
+                self.table.aim(&row, Aim::AtMost(SLOWED));
                 self.table
                     .put(&format!("refusals/s in {name}"), column, flood.per_second());
             }
@@ -565,8 +585,9 @@ mod bench {
                 let row = format!("median search for a key {name}, ns");
                 self.table.put(&row, column, median);
             }
-            let row = "Welch's t of no character right against all but the last (aim: within ±4.5)";
+            let row = "Welch's t of no character right against all but the last";
             self.table.put(row, column, timing.t);
+            self.table.aim(row, Aim::Within(TELLING));
             Ok(())
         }
     }
