@@ -1,7 +1,8 @@
-//! The rules of the house: edges between crates, names of modules, their docs, no door without proof, no secrets, no paths of
-//! one machine.
+//! The rules of the house: edges between crates, names of modules, their docs, tests of the promises, no door without proof,
+//! no secrets, no paths of one machine.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
 };
@@ -70,6 +71,9 @@ const UNPROVEN_ALLOWED: [&str; 2] = ["src-tauri/crates/ecto-tailscale/tests/", "
 /// Where it is defined.
 const UNPROVEN_DEFINED: &str = "src-tauri/crates/ecto-core/src/proof.rs";
 
+/// What Ecto promises, with tests that hold it.
+const PROMISES: &str = "docs/security.md";
+
 /// Checks all rules, and prints what breaks one.
 pub fn check(workspace: &Workspace) -> Result<Count> {
     let mut rules = Rules::default();
@@ -82,6 +86,7 @@ pub fn check(workspace: &Workspace) -> Result<Count> {
     let mut secrets = Vec::new();
     let mut paths = Vec::new();
     let mut unproven = Vec::new();
+    let mut functions = BTreeSet::new();
     let own_paths = paths_of_this_machine(
         &workspace.root,
         env::var_os("HOME").map(PathBuf::from).as_deref(),
@@ -100,6 +105,7 @@ pub fn check(workspace: &Workspace) -> Result<Count> {
                     "{shown}: begin with a `//!` line that says what is in it."
                 ));
             }
+            functions.extend(function_names(&text).map(str::to_owned));
             if opens_without_proof(&file, &text) {
                 unproven.push(format!(
                     "{shown}: only tests of adapters open without a proof."
@@ -117,12 +123,39 @@ pub fn check(workspace: &Workspace) -> Result<Count> {
             }
         }
     }
+    let page = fs::read_to_string(workspace.root.join(PROMISES))?;
+    rules.hold("tests of the promises", missing_tests(&page, &functions));
     rules.hold("names of modules", names);
     rules.hold("docs of modules", docs);
     rules.hold("no door without proof", unproven);
     rules.hold("no secrets", secrets);
     rules.hold("no paths of one machine", paths);
     Ok(rules.count)
+}
+
+/// What functions a file of Rust defines.
+fn function_names(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let (before, after) = line.split_once("fn ")?;
+        let is_definition = matches!(before.trim(), "" | "async" | "pub" | "pub async");
+        let (name, _) = after.split_once('(')?;
+        is_definition.then_some(name)
+    })
+}
+
+/// The tests that a page names in paragraphs which begin with "Held by", and that nobody has written.
+fn missing_tests(page: &str, functions: &BTreeSet<String>) -> Vec<String> {
+    let mut missing: Vec<String> = page
+        .split("\n\n")
+        .filter(|paragraph| paragraph.starts_with("Held by "))
+        .flat_map(|paragraph| paragraph.split('`').skip(1).step_by(2))
+        .filter(|name| !functions.contains(*name))
+        .map(|name| format!("{PROMISES}: there is no test called `{name}`."))
+        .collect();
+    if !page.contains("\n\nHeld by ") {
+        missing.push(format!("{PROMISES}: no promise names a test."));
+    }
+    missing
 }
 
 #[derive(Default)]
@@ -311,6 +344,20 @@ mod tests {
         assert!(says_nothing(Path::new("src/utils.rs")));
         assert!(says_nothing(Path::new("src/helpers/mod.rs")));
         assert!(!says_nothing(Path::new("src/secret_service.rs")));
+    }
+
+    #[test]
+    fn the_tests_that_a_promise_names_are_there() {
+        let source =
+            "    #[test]\n    async fn the_door_closes() {\nfn it_says_so(\n// fn it_is_gone() {\n";
+        let functions: BTreeSet<String> = function_names(source).map(str::to_owned).collect();
+        assert!(functions.contains("the_door_closes") && functions.len() == 2);
+        let page = "# Promises\n\n**1.** `ecto` closes.\n\nHeld by `the_door_closes`,\n`it_is_gone` and `it_says_so`.\n";
+        assert_eq!(
+            missing_tests(page, &functions),
+            ["docs/security.md: there is no test called `it_is_gone`."]
+        );
+        assert_eq!(missing_tests("# Promises\n", &functions).len(), 1);
     }
 
     #[test]
