@@ -543,6 +543,10 @@ notifications: boolean,
  */
 minutes: OpenFor, 
 /**
+ * How large the text of the popover is.
+ */
+text: TextSize, 
+/**
  * Whether the app's control socket answers `GET /metrics`. Chosen in the file alone.
  */
 metrics: boolean, };
@@ -836,6 +840,8 @@ kind: NodeKind, } | { "tailnet": "running" } & RunningNode | { "tailnet": "refus
  * Why.
  */
 cause: Cause, };
+
+export type TextSize = "usual" | "large" | "larger" | "largest";
 
 export type Trouble = { 
 /**

@@ -45,6 +45,7 @@ let tickTimer;
 
 function show() {
   become(root, render(view, local, host.now()));
+  if (view !== null) document.documentElement.dataset["text"] = view.preferences.text;
   fit();
 }
 
@@ -464,6 +465,7 @@ const choices = {
   days: (/** @type {number | null} */ days) => write({ days }),
   grace: (/** @type {Grace} */ grace) => remember({ grace }),
   minutes: (/** @type {OpenFor} */ minutes) => prefer({ minutes }),
+  text: (/** @type {Preferences["text"]} */ text) => prefer({ text }),
   node: (/** @type {Preferences["node"]} */ node) => prefer({ node }),
   per_minute: (/** @type {number | null} */ per_minute) => write({ per_minute }),
 };

@@ -42,6 +42,11 @@ export function settings({ report, preferences, system, launch_at_login, notific
       }),
       notifications === "refused" && wayOut("notification_settings", words.openNotificationSettings),
       row({
+        key: "text",
+        label: words.textSize,
+        actions: [choice({ what: "text", name: words.textSize, chosen: preferences.text, choices: words.textSizes })],
+      }),
+      row({
         key: "sleep",
         label: words.sleep,
         actions: [choice({ what: "at_sleep", name: words.sleep, chosen: preferences.at_sleep, choices: words.sleeps })],

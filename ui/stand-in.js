@@ -110,7 +110,7 @@ function base() {
       offer: { routes: [], origins: [] },
     },
     order: 0,
-    preferences: { node: "auto", at_sleep: "close", notifications: true, minutes: 60, metrics: false },
+    preferences: { node: "auto", at_sleep: "close", notifications: true, minutes: 60, text: "usual", metrics: false },
     system: "mac",
     launch_at_login: "off",
     notifications: "shown",
@@ -406,7 +406,7 @@ function drawing() {
 
 /**
  * @param {URLSearchParams} query `state`: a name of {@link states}; `pace`: milliseconds a step takes; `still`: time
- * stands still; `silent`: nothing answers; `refuse`: that command is refused; `hang`: that
+ * stands still; `silent`: nothing answers; `text`: 100 or 200, percent; `refuse`: that command is refused; `hang`: that
  * command is never answered; `slow`: milliseconds that an answer takes.
  * @returns {Host & { calls: [string, unknown][], answered: string[], sizes: number[], show(state: string): void, happens(passed: number): void, hide(): void }}
  */
@@ -422,7 +422,9 @@ export function standIn(query) {
   /** @type {(view: AppView) => void} */
   let shown = () => {};
   let hidden = () => {};
-  let view = (states[query.get("state") ?? "first-run"] ?? base)();
+  /** @param {AppView} view */
+  const sized = (view) => (query.get("text") === "200" ? { ...view, preferences: { ...view.preferences, text: /** @type {const} */ ("largest") } } : view);
+  let view = sized((states[query.get("state") ?? "first-run"] ?? base)());
   let journeyNumber = 0;
 
   /** @param {AppView} next */
@@ -568,12 +570,12 @@ export function standIn(query) {
     },
     /** @param {string} state */
     show(state) {
-      set((states[state] ?? base)());
+      set(sized((states[state] ?? base)()));
     },
   };
   // For the console and the tests.
   Object.assign(window, { standIn });
-  if (query.has("text")) document.documentElement.style.fontSize = `${query.get("text")}%`;
+  document.documentElement.dataset["text"] = view.preferences.text;
   if (query.has("dir")) document.documentElement.dir = query.get("dir") ?? "";
   return standIn;
 }

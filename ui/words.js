@@ -1,7 +1,7 @@
 // @ts-check
 // Every word that the popover itself says. Sentences about causes come with the report.
 
-/** @import { AtSleep, GatewayView, KeyDay, KeyView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Route, Step, Strangers, TailnetView, VaultPlace, Waiting } from "./bindings.js" */
+/** @import { AtSleep, GatewayView, KeyDay, KeyView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Route, Step, Strangers, TailnetView, TextSize, VaultPlace, Waiting } from "./bindings.js" */
 /** @import { Grace, LoginItem, NotificationStanding, OptionalRoute, System } from "./app-bindings.js" */
 
 /** What text from elsewhere may come to at most. */
@@ -384,6 +384,14 @@ export const notificationsDetail = {
 export const notificationsNowhere = "Nothing here shows notifications. Open this window to see whether the door is open.";
 export const openNotificationSettings = "Notifications in System Settings";
 export const openLoginSettings = "Login Items in System Settings";
+export const textSize = "Text";
+/** @type {[TextSize, string][]} */
+export const textSizes = [
+  ["usual", "Usual size"],
+  ["large", "Large"],
+  ["larger", "Larger"],
+  ["largest", "Twice as large"],
+];
 export const sleep = "At sleep";
 /** @type {[AtSleep, string][]} */
 export const sleeps = [

@@ -1020,6 +1020,18 @@ test("an engine that does not answer is said, and asked again", async (t) => {
   await p.getByRole("alert").waitFor();
 });
 
+test("text becomes as large as it is chosen, at once, and what is wide stays inside", async (t) => {
+  const p = await page(t, { state: "private" });
+  await p.locator("[data-key='open-settings']").click();
+  const size = () => p.evaluate(() => getComputedStyle(document.documentElement).fontSize);
+  for (const [name, pixels] of [["Large", "20px"], ["Larger", "24px"], ["Twice as large", "32px"], ["Usual size", "16px"]]) {
+    await p.getByRole("combobox", { name: "Text" }).selectOption(name);
+    await p.waitForFunction((pixels) => getComputedStyle(document.documentElement).fontSize === pixels, pixels);
+    assert.equal(await size(), pixels);
+  }
+  assert.deepEqual((await calls(p)).filter((name) => name === "set_preferences").length, 4);
+});
+
 test("what a screen reader finds", async (t) => {
   const p = await page(t, { state: "public" });
   assert.equal(await p.locator("main").ariaSnapshot(), SEEN);

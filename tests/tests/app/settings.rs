@@ -20,7 +20,7 @@ async fn a_settings_file_that_is_damaged_or_newer_is_kept_aside_and_the_safe_cho
         let _notifications = Notifications::start(&display).await.unwrap();
         let opened = Opened::start(display, app).await;
         let view = ask(&opened.session, "view", json!({})).await.unwrap();
-        let safe = json!({ "node": "auto", "at_sleep": "close", "notifications": true, "minutes": 60, "metrics": false });
+        let safe = json!({ "node": "auto", "at_sleep": "close", "notifications": true, "minutes": 60, "text": "usual", "metrics": false });
         assert_eq!(view["preferences"], safe);
         let aside = std::fs::read_to_string(path.with_extension("json.bad")).unwrap();
         assert_eq!(aside, file);

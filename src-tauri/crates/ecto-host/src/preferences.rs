@@ -23,6 +23,9 @@ pub struct Preferences {
     pub notifications: bool,
     /// For how long the door is opened.
     pub minutes: OpenFor,
+    /// How large the text of the popover is.
+    #[serde(default)]
+    pub text: TextSize,
     /// Whether the app's control socket answers `GET /metrics`. Chosen in the file alone.
     #[serde(default)]
     pub metrics: bool,
@@ -35,6 +38,7 @@ impl Default for Preferences {
             at_sleep: AtSleep::Close,
             notifications: true,
             minutes: OpenFor::Hour,
+            text: TextSize::Usual,
             metrics: false,
         }
     }
@@ -49,6 +53,22 @@ pub enum AtSleep {
     Stay,
     /// The door is closed.
     Close,
+}
+
+/// How large text is: the usual, and 125, 150 and 200 percent of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum TextSize {
+    /// As the system has it.
+    #[default]
+    Usual,
+    /// 125 percent.
+    Large,
+    /// 150 percent.
+    Larger,
+    /// 200 percent.
+    Largest,
 }
 
 /// For how long the door is opened. Crosses as a number of minutes; `null` means until somebody says otherwise.
@@ -191,6 +211,7 @@ mod tests {
             at_sleep: AtSleep::Stay,
             notifications: false,
             minutes: OpenFor::Ever,
+            text: TextSize::Largest,
             metrics: true,
         }
     }
@@ -208,7 +229,7 @@ mod tests {
     #[test]
     fn the_page_and_the_file_see_minutes_as_a_number_or_null() {
         let text = serde_json::to_string(&Preferences::default()).unwrap();
-        insta::assert_snapshot!(text, @r#"{"node":"auto","at_sleep":"close","notifications":true,"minutes":60,"metrics":false}"#);
+        insta::assert_snapshot!(text, @r#"{"node":"auto","at_sleep":"close","notifications":true,"minutes":60,"text":"usual","metrics":false}"#);
         for minutes in OpenFor::ALL {
             let text = serde_json::to_string(&minutes).unwrap();
             assert_eq!(serde_json::from_str::<OpenFor>(&text).unwrap(), minutes);
