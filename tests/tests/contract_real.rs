@@ -121,6 +121,14 @@ mod gateway {
         fn client(&self) -> GatewayClient {
             self.0.client().unwrap()
         }
+
+        fn stall(&self) {
+            self.0.model.stall();
+        }
+
+        fn resume(&self) {
+            self.0.model.resume();
+        }
     }
 
     ecto_tests::gateway_contract!(super::gateway::ready);

@@ -79,6 +79,7 @@ mod tailnet {
 
 mod gateway {
     use std::path::PathBuf;
+    use std::time::Duration;
 
     use async_trait::async_trait;
     use ecto_sandbox::gateway::Gateway;
@@ -121,6 +122,14 @@ mod gateway {
 
         fn client(&self) -> GatewayClient {
             GatewayClient::new(self.gateway.port()).unwrap()
+        }
+
+        fn stall(&self) {
+            self.gateway.stall(Duration::from_secs(600));
+        }
+
+        fn resume(&self) {
+            self.gateway.stall(Duration::ZERO);
         }
     }
 

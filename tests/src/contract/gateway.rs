@@ -55,6 +55,10 @@ pub trait GatewayUnderTest: Send + Sync {
     fn config_path(&self) -> PathBuf;
     /// A client on this machine.
     fn client(&self) -> GatewayClient;
+    /// Has the model fall silent in the middle of an answer.
+    fn stall(&self);
+    /// Has the model answer the next question again.
+    fn resume(&self);
 }
 
 /// Runs every check in turn and says which one it is at.
@@ -86,6 +90,7 @@ pub async fn all(world: &dyn GatewayUnderTest) {
         a_broken_edit_changes_nothing,
         a_new_token_replaces_the_old,
         a_restart_closes_the_socket_and_comes_back,
+        a_restart_waits_for_who_is_being_answered,
     );
 }
 

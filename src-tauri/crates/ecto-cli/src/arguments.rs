@@ -106,6 +106,9 @@ pub enum Command {
         command: RouteCommand,
     },
     /// Restart the OpenClaw gateway and wait until it is ready.
+    ///
+    /// That takes up to a minute. OpenClaw may put it off, five minutes at most, to end what it is doing first; then that is
+    /// said, and it restarts by itself.
     Restart,
     /// Show Ecto's log, and say where the gateway's is.
     Logs {

@@ -83,7 +83,8 @@ pub trait Gateway: Send + Sync {
     async fn start(&self, reporter: Reporter) -> Result<(), Cause>;
 
     /// Restarts the gateway because a person asked for it, whatever it looks like, and waits until it is ready. One that
-    /// does not answer is restarted by what runs it. `Ok` says that it is another process by now.
+    /// does not answer is restarted by what runs it. `Ok` says that it is another process by now;
+    /// [`Cause::GatewayRestartDeferred`] is told soon, and the gateway goes on as it is until it restarts by itself.
     async fn restart(&self, reporter: Reporter) -> Result<(), Cause>;
 
     /// How the guard reaches it, token included. Its hooks and their token are looked for only where they are offered:

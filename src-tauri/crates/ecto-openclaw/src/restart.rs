@@ -28,6 +28,10 @@ const COOLDOWN: Duration = Duration::from_secs(30);
 /// How long a gateway that was told to restart may go on as if nothing had been said.
 const DEAF_LIMIT: Duration = Duration::from_secs(45);
 
+/// How long one that said it puts the restart off is looked at: it says so too where what it waits for ends in a moment, as
+/// a task of its own start does (tried with OpenClaw 2026.9.6). Nobody is held meanwhile.
+const DEFERRED_LIMIT: Duration = Duration::from_secs(8);
+
 /// How long whoever has the gateway's port may say nothing at all before it counts as another program, or, where the
 /// gateway was ready there, as one that does not answer any more. A gateway listens for some seconds before it first answers.
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
@@ -165,12 +169,17 @@ impl OpenClaw {
         let asked = Instant::now();
         reporter.progress("Restarting the OpenClaw gateway.");
         let promised = self.ask_to_restart(usable, before).await?;
-        if promised == Promise::Deferred {
-            reporter.progress("OpenClaw first ends what it is doing, then it restarts.");
-        }
-        *lock(&self.inner.restarted) = Some(Instant::now());
-
-        let end = Instant::now() + DEAF_LIMIT;
+        let limit = match promised {
+            Promise::Now => {
+                *lock(&self.inner.restarted) = Some(Instant::now());
+                DEAF_LIMIT
+            }
+            Promise::Deferred => {
+                reporter.progress("OpenClaw first ends what it is doing, then it restarts.");
+                DEFERRED_LIMIT
+            }
+        };
+        let end = Instant::now() + limit;
         reporter.waiting(Waiting::Gateway);
         while Instant::now() < end {
             match probe::presence(address).await {

@@ -419,6 +419,47 @@ async fn a_gateway_that_is_busy_for_a_moment_is_restarted_where_a_person_asked_f
     }
 }
 
+#[tokio::test]
+async fn a_restart_that_is_put_off_is_told_soon_and_comes_by_itself() {
+    let (home, gateway) = ready_one().await;
+    let adapter = home.adapter();
+    let before = ready(&adapter).await;
+    gateway.stall(LIMIT * 10);
+    let body = r#"{"messages":[{"role":"user","content":"Hello"}]}"#;
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut asking = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port()))
+        .await
+        .unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut asking, request.as_bytes())
+        .await
+        .unwrap();
+    gateway
+        .wait_until(|gateway| {
+            gateway
+                .requests()
+                .iter()
+                .any(|asked| asked.method == "POST")
+        })
+        .await;
+    // Asked again, it joins the one that is pending.
+    for _ in 0..2 {
+        let begun = std::time::Instant::now();
+        let result = adapter.restart(Reporter::silent()).await;
+        assert_eq!(result, Err(Cause::GatewayRestartDeferred));
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert_eq!(ready(&adapter).await.fingerprint, before.fingerprint);
+    }
+    assert_eq!(gateway.restarts(), 0);
+    drop(asking);
+    gateway.wait_until(|gateway| gateway.restarts() == 1).await;
+    observe_until(&adapter, is_ready).await;
+    assert_ne!(ready(&adapter).await.fingerprint, before.fingerprint);
+}
+
 /// It is restarted by what runs it, since nobody can ask it any more.
 #[tokio::test]
 async fn a_gateway_that_hangs_is_restarted_where_a_person_asked_for_it() {

@@ -1,6 +1,6 @@
 //! The WebSocket RPC, and what becomes of changes to the configuration.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -255,6 +255,40 @@ pub async fn a_new_token_replaces_the_old(world: &dyn GatewayUnderTest) {
     let mut rpc = Rpc::connect(world.port(), new).await.unwrap();
     patch(&mut rpc, &set(&old)).await;
     until("the old token works", async || works(&old).await).await;
+}
+
+/// `gateway.restart.request` while somebody is being answered.
+pub async fn a_restart_waits_for_who_is_being_answered(world: &dyn GatewayUnderTest) {
+    world.stall();
+    let question = json!({
+        "model": "openclaw", "stream": true, "messages": [{ "role": "user", "content": "ping" }],
+    });
+    let (client, token) = (world.client(), world.token());
+    let asked = client.post("/v1/chat/completions", Some(&token), &question);
+    let answer = asked.await.unwrap();
+    let mut rpc = connect(world).await;
+    until("it is busy", async || {
+        perform(&mut rpc, "gateway.restart.preflight", json!({})).await["safe"] == false
+    })
+    .await;
+    let told = perform(&mut rpc, "gateway.restart.request", json!({})).await;
+    assert_eq!(told["status"], "deferred", "{told}");
+    assert_eq!(told["preflight"]["safe"], false, "{told}");
+    let again = perform(&mut rpc, "gateway.restart.request", json!({})).await;
+    assert_eq!(again["status"], "coalesced", "{again}");
+    // Longer than it takes to look whether it may begin.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(status(world, "/readyz", None).await, 200);
+
+    world.resume();
+    drop(answer);
+    let closed = tokio::time::timeout(CHANGE_LIMIT, rpc.closed());
+    assert_eq!(closed.await.unwrap().unwrap().0, 1012);
+    until("it is ready again", async || {
+        let answer = client.send_raw(&Method::GET, "/readyz", &[]).await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
 }
 
 /// `gateway.restart.request`.

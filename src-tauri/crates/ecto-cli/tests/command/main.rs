@@ -15,6 +15,7 @@ mod keys;
 mod machine;
 mod refusals;
 mod requests;
+mod restarting;
 mod routes;
 mod screen;
 mod skill;

@@ -16,7 +16,7 @@ fn key(machine: &Machine) -> String {
 }
 
 /// The beginning of a `curl` line from the internet: whom it trusts, and where it goes.
-fn curl(machine: &Machine) -> String {
+pub fn curl(machine: &Machine) -> String {
     let access = machine.status()["client_access"].clone();
     format!(
         "curl -sS --connect-to ::{} --cacert '{}' -H 'Authorization: Bearer {}' -H 'Content-Type: application/json'",
@@ -26,7 +26,7 @@ fn curl(machine: &Machine) -> String {
     )
 }
 
-fn address(machine: &Machine, path: &str) -> String {
+pub fn address(machine: &Machine, path: &str) -> String {
     let base = machine.status()["base_url"].as_str().unwrap().to_owned();
     format!("{}{path}", base.trim_end_matches("/v1"))
 }

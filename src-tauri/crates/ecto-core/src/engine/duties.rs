@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cause::Cause;
 use crate::ports::VaultFault;
-use crate::step::Reporter;
+use crate::step::{Reporter, Step};
 use crate::wanted::Wanted;
 
 use super::command::Action;
@@ -57,13 +57,7 @@ impl Engine {
                 let _ = reply.send(self.rename_key(&name, to).await);
             }
             Action::RestartGateway { reply } => {
-                self.expect_new_proof();
-                self.void_proof();
-                self.show_public();
-                let gateway = Arc::clone(&self.ports.gateway);
-                let restart = async move { gateway.restart(Reporter::silent()).await };
-                let limit = crate::step::Step::StartOpenClaw.limit();
-                let _ = reply.send(settle(self.during(limit, None, restart).await));
+                let _ = reply.send(settle(self.restart_gateway().await));
             }
             Action::Restore { reply } => {
                 self.want(Wanted::Private);
@@ -80,6 +74,37 @@ impl Engine {
                 ));
             }
         }
+    }
+
+    /// Callers are let through until something about the gateway changes: it may put the restart off for minutes.
+    async fn restart_gateway(&mut self) -> Work<Result<(), Cause>> {
+        self.expect_new_proof();
+        let limit = Step::StartOpenClaw.limit();
+        let gateway = Arc::clone(&self.ports.gateway);
+        let mut changes = gateway.changes();
+        let mut restart = Box::pin(async move { gateway.restart(Reporter::silent()).await });
+        let change = async {
+            tokio::select! {
+                biased;
+                restarted = &mut restart => Some(restarted),
+                _ = changes.changed() => None,
+            }
+        };
+        let restarted = match self.during(limit, None, change).await {
+            Work::Done(Some(restarted)) => Work::Done(restarted),
+            Work::Done(None) => {
+                self.void_proof();
+                self.show_public();
+                self.during(limit, None, restart).await
+            }
+            Work::Interrupted => Work::Interrupted,
+            Work::TimedOut => Work::TimedOut,
+        };
+        if !matches!(restarted, Work::Done(Err(Cause::GatewayRestartDeferred))) {
+            self.void_proof();
+            self.show_public();
+        }
+        restarted
     }
 }
 

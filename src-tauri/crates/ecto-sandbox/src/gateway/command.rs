@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -145,13 +146,16 @@ async fn restart(state: &State, safe: bool) -> (i32, String) {
     if state.phase() != Phase::Ready {
         return failure("Gateway is not running.");
     }
-    state.order(Order::Restart);
     if safe {
-        let mut answer = restart_answer(false);
-        answer["result"] = json!("scheduled");
+        let in_flight = *state.in_flight.borrow();
+        let coalesced = state.restart_pending.swap(true, Ordering::Relaxed);
+        state.order(Order::RestartOnceIdle);
+        let mut answer = restart_answer(in_flight, coalesced);
+        answer["result"] = answer["status"].clone();
         answer["message"] = json!("safe restart requested; gateway will restart momentarily");
         return (0, pretty(&answer));
     }
+    state.order(Order::Restart);
     let mut phase = state.phase.subscribe();
     let restarted = async {
         phase.wait_for(|phase| *phase != Phase::Ready).await.ok()?;

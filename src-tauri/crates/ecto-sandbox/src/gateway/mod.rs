@@ -366,7 +366,7 @@ impl Gateway {
         self.ready().await
     }
 
-    /// Restarts the process as `gateway.restart.request` does, without waiting for it.
+    /// Restarts the process as a signal does, which drains at once, without waiting for it.
     pub fn restart(&self) {
         self.state.order(Order::Restart);
     }

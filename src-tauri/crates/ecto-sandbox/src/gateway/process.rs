@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::authentication::{Authentication, Moment};
@@ -54,7 +54,7 @@ pub(crate) async fn supervise(state: Arc<State>, mut orders: Orders) {
             Order::Reload(done) => {
                 let _ = done.send(Ok(()));
             }
-            Order::Die(_) | Order::Restart => {}
+            Order::Die(_) | Order::Restart | Order::RestartOnceIdle => {}
         }
     }
 }
@@ -109,7 +109,7 @@ async fn pause(time: Duration, orders: &mut Orders) -> Option<End> {
             Some(Order::Reload(done)) => {
                 let _ = done.send(Ok(()));
             }
-            Some(Order::Restart) => {}
+            Some(Order::Restart | Order::RestartOnceIdle) => {}
         }
     }
 }
@@ -117,6 +117,7 @@ async fn pause(time: Duration, orders: &mut Orders) -> Option<End> {
 async fn generation(state: &Arc<State>, orders: &mut Orders) -> End {
     state.enter(Phase::Starting);
     state.mark_started();
+    state.restart_pending.store(false, Ordering::Relaxed);
     if let Some(end) = failed_start(state).await {
         return end;
     }
@@ -319,6 +320,7 @@ async fn serve(state: &Arc<State>, orders: &mut Orders, runtime_token: &SecretSt
     let mut watch = FolderWatch::new(configuration_folders(state));
     let mut seen = signature(state);
     let mut pending = Pending::default();
+    let mut deferred_until = None;
     loop {
         let timing = state.timing();
         let crash_at = state
@@ -335,6 +337,9 @@ async fn serve(state: &Arc<State>, orders: &mut Orders, runtime_token: &SecretSt
                 if restart { return restart_gracefully(state, orders).await; }
                 watch.watch(configuration_folders(state));
                 continue;
+            }
+            () = idle(state, deferred_until.unwrap_or(far)), if deferred_until.is_some() => {
+                return restart_gracefully(state, orders).await;
             }
             () = sleep_until(crash_at.unwrap_or(far)), if crash_at.is_some() => {
                 state.record.say("Gateway crashed");
@@ -358,6 +363,9 @@ async fn serve(state: &Arc<State>, orders: &mut Orders, runtime_token: &SecretSt
             Some(Order::Die(None)) => return End::Stopped(None),
             Some(Order::Die(Some(after))) => return End::Again(after),
             Some(Order::Restart) => return restart_gracefully(state, orders).await,
+            Some(Order::RestartOnceIdle) => {
+                deferred_until.get_or_insert_with(|| Instant::now() + timing.deferral_limit);
+            }
             Some(Order::Start(accepted)) => {
                 let _ = accepted.send(());
             }
@@ -367,6 +375,13 @@ async fn serve(state: &Arc<State>, orders: &mut Orders, runtime_token: &SecretSt
             }
         }
     }
+}
+
+/// Waits until nothing is in flight, not longer than until then.
+async fn idle(state: &State, end: Instant) {
+    let mut in_flight = state.in_flight.subscribe();
+    // A limit that passes means that what is still in flight has had its time.
+    let _ = timeout_at(end, in_flight.wait_for(|requests| *requests == 0)).await;
 }
 
 async fn farewell(state: &State, reason: &'static str, close_reason: &'static str) {
@@ -382,18 +397,14 @@ async fn farewell(state: &State, reason: &'static str, close_reason: &'static st
 
 async fn restart_gracefully(state: &Arc<State>, orders: &mut Orders) -> End {
     state.enter(Phase::Draining);
+    state.restart_pending.store(true, Ordering::Relaxed);
     state.record.say("draining for restart");
     let timing = state.timing();
     if let Some(end) = pause(timing.drain, orders).await {
         return end;
     }
-    let mut in_flight = state.in_flight.subscribe();
-    // A limit that passes means that what is still in flight is cut.
-    let _ = timeout(
-        timing.drain_limit,
-        in_flight.wait_for(|requests| *requests == 0),
-    )
-    .await;
+    // What is in flight by then is cut.
+    idle(state, Instant::now() + timing.drain_limit).await;
     farewell(state, "gateway restarting", "service restart").await;
     state.restarts.fetch_add(1, Ordering::Relaxed);
     End::Again(timing.down)

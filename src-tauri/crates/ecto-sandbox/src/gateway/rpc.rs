@@ -1,6 +1,7 @@
 //! The gateway's WebSocket RPC, protocol 4.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
@@ -21,9 +22,7 @@ use super::handshake::{self, Peer, health};
 use super::lockout::Origin;
 use super::patch::{self, Refusal};
 use super::response::{Body, invalid_request};
-use super::state::{
-    Order, Phase, Signal, State, milliseconds, preflight, random_id, restart_answer,
-};
+use super::state::{Order, Signal, State, milliseconds, preflight, random_id, restart_answer};
 use super::{recovery, schema};
 use crate::faults::Fault;
 
@@ -212,7 +211,7 @@ impl Session {
                 self.send(&json!({ "type": "res", "id": id, "ok": true, "payload": payload }))
                     .await?;
                 if method == "gateway.restart.request" {
-                    self.state.order(Order::Restart);
+                    self.state.order(Order::RestartOnceIdle);
                 }
                 Ok(())
             }
@@ -291,14 +290,19 @@ impl Session {
                     .unwrap_or_default();
                 schema::lookup(path).ok_or_else(|| Refusal::invalid("config schema path not found"))
             }
-            "gateway.restart.preflight" => Ok(preflight()),
-            "gateway.restart.request" => Ok(restart_answer(self.state.phase() == Phase::Draining)),
+            "gateway.restart.preflight" => Ok(preflight(*self.state.in_flight.borrow())),
+            "gateway.restart.request" => Ok(self.accept_restart()),
             "secrets.reload" => {
                 self.reload().await?;
                 Ok(json!({ "ok": true, "warningCount": 0 }))
             }
             other => Err(Refusal::invalid(format!("unknown method: {other}"))),
         }
+    }
+
+    fn accept_restart(&self) -> Value {
+        let coalesced = self.state.restart_pending.swap(true, Ordering::Relaxed);
+        restart_answer(*self.state.in_flight.borrow(), coalesced)
     }
 
     async fn reload(&mut self) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -66,6 +66,7 @@ pub(crate) enum Order {
     Stop(oneshot::Sender<()>),
     Die(Option<Duration>),
     Restart,
+    RestartOnceIdle,
     Reload(oneshot::Sender<Result<(), ConfigError>>),
 }
 
@@ -97,6 +98,7 @@ pub(crate) struct State {
     pub port: AtomicU16,
     pub starts: AtomicU64,
     pub restarts: AtomicU64,
+    pub restart_pending: AtomicBool,
     behaviour: Mutex<Behaviour>,
     active: Mutex<Option<Arc<Effective>>>,
     reserved: Mutex<Option<TcpSocket>>,
@@ -134,6 +136,7 @@ impl State {
             port: AtomicU16::new(assigned_port),
             starts: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
+            restart_pending: AtomicBool::new(false),
             behaviour: Mutex::new(behaviour),
             active: Mutex::new(None),
             reserved: Mutex::new(Some(reserved)),
@@ -222,12 +225,17 @@ pub(crate) fn random_id() -> String {
     parts.join("-")
 }
 
-/// Returns the answer to a restart request.
-pub(crate) fn restart_answer(coalesced: bool) -> Value {
+/// Returns the answer to a restart request, with this many requests in flight.
+pub(crate) fn restart_answer(in_flight: usize, coalesced: bool) -> Value {
+    let status = match (coalesced, in_flight) {
+        (true, _) => "coalesced",
+        (false, 0) => "scheduled",
+        (false, _) => "deferred",
+    };
     json!({
         "ok": true,
-        "status": "scheduled",
-        "preflight": preflight(),
+        "status": status,
+        "preflight": preflight(in_flight),
         "restart": {
             "ok": true,
             "pid": PROCESS,
@@ -242,15 +250,22 @@ pub(crate) fn restart_answer(coalesced: bool) -> Value {
     })
 }
 
-pub(crate) fn preflight() -> Value {
+pub(crate) fn preflight(in_flight: usize) -> Value {
+    let message = format!("{in_flight} active gateway request(s)");
+    let (blockers, summary) = if in_flight == 0 {
+        (json!([]), "safe to restart now".to_owned())
+    } else {
+        let blocker = json!({ "kind": "root-request", "count": in_flight, "message": message });
+        (json!([blocker]), format!("restart deferred: {message}"))
+    };
     json!({
-        "safe": true,
+        "safe": in_flight == 0,
         "counts": {
             "queueSize": 0, "pendingReplies": 0, "embeddedRuns": 0, "cronRuns": 0,
-            "backgroundExecSessions": 0, "rootRequests": 0, "activeTasks": 0, "totalActive": 0,
+            "backgroundExecSessions": 0, "rootRequests": in_flight, "activeTasks": 0, "totalActive": in_flight,
         },
-        "blockers": [],
-        "summary": "safe to restart now",
+        "blockers": blockers,
+        "summary": summary,
     })
 }
 

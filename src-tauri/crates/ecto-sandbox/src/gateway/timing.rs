@@ -14,6 +14,8 @@ pub struct Timing {
     pub load: Duration,
     /// From the open port until `/readyz` answers 200.
     pub warm: Duration,
+    /// How long a restart that was asked for is put off for requests in flight, before it drains.
+    pub deferral_limit: Duration,
     /// The shortest time between a restart request and the closed port, in which `/readyz` answers 503.
     pub drain: Duration,
     /// How long a restart waits for requests in flight before it cuts them.
@@ -34,6 +36,7 @@ impl Timing {
             hot_apply: Duration::from_millis(30),
             load: Duration::from_millis(10),
             warm: Duration::from_millis(20),
+            deferral_limit: Duration::from_secs(300),
             drain: Duration::from_millis(20),
             drain_limit: Duration::from_millis(200),
             down: Duration::from_millis(60),
@@ -49,6 +52,7 @@ impl Timing {
             hot_apply: Duration::from_millis(600),
             load: Duration::from_secs(5),
             warm: Duration::from_secs(2),
+            deferral_limit: Duration::from_secs(300),
             drain: Duration::from_millis(100),
             drain_limit: Duration::from_secs(30),
             down: Duration::from_millis(700),

@@ -443,6 +443,46 @@ async fn restarting_the_gateway_by_hand_holds_callers_meanwhile() {
     assert_eq!(story.world.calls(Call::Close), 0);
 }
 
+/// It may take minutes until it ends what it is doing, and then it is another gateway anyway.
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_is_put_off_holds_nobody_before_it_comes() {
+    let story = Story::public(World::ready()).await;
+    let before = story.world.calls(Call::AskGateway);
+    let deferred = Fault::Fail(Cause::GatewayRestartDeferred);
+    story.world.fail(Call::RestartGateway, 1, deferred);
+    let restarted = story.handle.restart_gateway().await;
+    assert_eq!(restarted, Err(Cause::GatewayRestartDeferred));
+    story.pass(Duration::from_secs(240)).await;
+    assert_eq!(story.shown_but("public"), [""; 0]);
+    assert!(story.world.lets_callers_in());
+    let proofs = |story: &Story| story.world.calls(Call::AskGateway) - before;
+    assert_eq!(proofs(&story), 0, "nothing to prove");
+    story.world.restart_gateway();
+    story.until(looks("held lock_unproven")).await;
+    assert!(!story.world.lets_callers_in());
+    story.until(is_public).await;
+    assert!(story.world.lets_callers_in());
+    assert_eq!(proofs(&story), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_holds_callers_from_when_the_gateway_goes_away() {
+    let story = Story::public(World::ready()).await;
+    let before = story.world.calls(Call::AskGateway);
+    let slow = Fault::Slow(Duration::from_secs(5));
+    story.world.fail(Call::RestartGateway, 1, slow.clone());
+    story.world.fail(Call::StartGateway, 1, slow);
+    let handle = story.handle.clone();
+    let restart = tokio::spawn(async move { handle.restart_gateway().await });
+    story.pass(Duration::from_secs(4)).await;
+    assert!(story.world.lets_callers_in(), "it was only asked");
+    story.pass(Duration::from_secs(3)).await;
+    assert!(!story.world.lets_callers_in() && !restart.is_finished());
+    restart.await.unwrap().unwrap();
+    story.until(is_public).await;
+    assert_eq!(story.world.calls(Call::AskGateway), before + 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_look_that_hangs_holds_callers_for_a_gateway_and_nobody_for_the_node() {
     let story = Story::public(World::ready()).await;
