@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 /// Well-formed in no way that matters: nobody ever had it.
 const WRONG: &str = "ecto_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"; // not a secret
 
-/// How often a key may be used that is used too often: one more every five seconds.
-const RATE: (&str, usize) = ("12/min", 12);
+/// How often a key may be used that is used too often: one more every 15 seconds, which is longer than these few take.
+const RATE: (&str, usize) = ("4/min", 4);
 
 const LANGUAGES: [Language; 2] = [Language::Python, Language::JavaScript];
 
@@ -225,7 +225,7 @@ async fn waits_as_long_as_it_is_told(scene: &Scene<'_>, language: Language, rais
         "{language:?} was told to wait {told} s, waited {waited:.2} s by itself, and was answered"
     );
     // It is told once more, a moment later, and in whole seconds.
-    assert!(told > 1.0 && waited >= told - 1.0, "{said:?}");
+    assert!(waited >= told - 1.0, "{said:?}");
     assert!(is_whole(&said), "{said:?}");
 
     let record = scene
@@ -239,9 +239,14 @@ async fn waits_as_long_as_it_is_told(scene: &Scene<'_>, language: Language, rais
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["status"].clone())
         .map(|status| status.as_u64().unwrap())
         .collect();
-    let (good, rest) = statuses.split_at(RATE.1);
-    assert!(good.iter().all(|status| *status == 200), "{statuses:?}");
-    assert_eq!(rest, [429, 429, 200]);
+    // On a slow machine one more is good meanwhile.
+    let refused = statuses.iter().position(|status| *status == 429);
+    let (good, rest) = statuses.split_at(refused.unwrap());
+    assert!(
+        good.len() >= RATE.1 && good.iter().all(|status| *status == 200),
+        "{statuses:?}"
+    );
+    assert_eq!(rest, [429, 429, 200], "{statuses:?}");
 }
 
 /// A key that is taken away in the middle of a stream ends it with an error, not as if it were whole; the stream of
