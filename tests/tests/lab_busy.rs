@@ -33,10 +33,8 @@ async fn who_asked_before_it_was_busy_is_answered_and_the_door_stays_open() {
 
     lab.gateway.model.stall();
     let (asking, its_key) = (lab.visitor().unwrap(), key.clone());
-    let asked = tokio::spawn(async move { ask(&asking, &its_key, "ping one").await });
-    while lab.gateway.model.calls() == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let mut asked = tokio::spawn(async move { ask(&asking, &its_key, "ping one").await });
+    lab.gateway.model.asked_by(&mut asked).await.unwrap();
     lab.gateway.freeze().unwrap();
     let noticed = ecto
         .wait_for_status(|status| {

@@ -59,6 +59,21 @@ async fn until_ready(adapter: &OpenClaw) -> ReadyGateway {
     tokio::time::timeout(LIMIT, look).await.unwrap()
 }
 
+/// Observes at every change until the gateway is another process, and ready.
+async fn until_another(adapter: &OpenClaw, first: &ReadyGateway) -> ReadyGateway {
+    let mut changes = adapter.changes();
+    let look = async {
+        loop {
+            let seen = until_ready(adapter).await;
+            if seen.fingerprint != first.fingerprint {
+                return seen;
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(LIMIT, look).await.unwrap()
+}
+
 async fn restore(adapter: &OpenClaw) {
     let restored = adapter.restore(Reporter::silent()).await.unwrap();
     assert!(
@@ -166,10 +181,12 @@ async fn restarts_and_absences_are_noticed_and_void_the_fingerprint() {
     let first = until_ready(&adapter).await;
 
     let start = Instant::now();
-    adapter.restart(Reporter::silent()).await.unwrap();
-    println!("restarted in {:?}", start.elapsed());
-    let second = until_ready(&adapter).await;
-    assert_ne!(second.fingerprint, first.fingerprint);
+    let restarted = adapter.restart(Reporter::silent()).await;
+    println!("{restarted:?} in {:?}", start.elapsed());
+    // What it does by itself after a start it ends first too, on a slow machine.
+    let is_under_way = matches!(restarted, Ok(()) | Err(Cause::GatewayRestartDeferred));
+    assert!(is_under_way, "{restarted:?}");
+    let second = until_another(&adapter, &first).await;
 
     let mut changes = adapter.changes();
     changes.borrow_and_update();
@@ -209,30 +226,24 @@ async fn a_restart_that_waits_for_an_answer_under_way_is_not_said_to_be_done() {
     let question = serde_json::json!({
         "model": "openclaw", "messages": [{ "role": "user", "content": "ping one" }],
     });
-    let asked = tokio::spawn(async move {
+    let mut asked = tokio::spawn(async move {
         let path = "/v1/chat/completions";
         let answer = client.post(path, Some(token), &question).await;
         answer.unwrap().text().await.unwrap()
     });
-    while gateway.model.calls() == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    gateway.model.asked_by(&mut asked).await.unwrap();
+    let start = Instant::now();
     assert_eq!(
         adapter.restart(Reporter::silent()).await,
         Err(Cause::GatewayRestartDeferred)
     );
+    println!("put off in {:?}", start.elapsed());
     assert_eq!(until_ready(&adapter).await.fingerprint, first.fingerprint);
     // What was under way is answered; then it restarts by itself.
     gateway.model.resume();
     let answer = asked.await.unwrap();
     assert!(answer.contains("ping one"), "{answer}");
-    let mut changes = adapter.changes();
-    let restarted = async {
-        while until_ready(&adapter).await.fingerprint == first.fingerprint {
-            changes.changed().await.unwrap();
-        }
-    };
-    tokio::time::timeout(LIMIT, restarted).await.unwrap();
+    until_another(&adapter, &first).await;
 }
 
 /// The agents that the gateway itself offers as models, and whether it has hooks.

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt::Debug,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use axum::{
     Json, Router,
     body::Body,
@@ -29,6 +30,9 @@ pub(super) const MODEL: &str = "lab-1";
 
 /// Pause between two words of a streamed answer.
 const WORD_PAUSE: Duration = Duration::from_millis(40);
+
+/// How long it may take until a question reaches it: the first answer of a gateway takes about 10 s on a slow machine.
+const ASKED_LIMIT: Duration = Duration::from_secs(120);
 
 /// Longest part of the question that comes back in the answer.
 const ECHO_CHARACTERS: usize = 60;
@@ -91,6 +95,25 @@ impl Model {
     /// Goes on where it fell silent.
     pub fn resume(&self) {
         self.stalled.send_replace(false);
+    }
+
+    /// Waits until it is asked for a completion, which `asking` leads to.
+    ///
+    /// # Errors
+    ///
+    /// Where `asking` ends before, with what came of it, and where it takes too long.
+    pub async fn asked_by<T: Debug>(&self, asking: &mut JoinHandle<T>) -> Result<()> {
+        let asked = async {
+            while self.calls() == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = asked => Ok(()),
+            ended = asking => bail!("it ended and the model was never asked: {ended:?}"),
+            () = tokio::time::sleep(ASKED_LIMIT) => bail!("the model is not asked"),
+        }
     }
 
     /// Returns how many completions were asked for.
@@ -238,4 +261,17 @@ fn text_of(content: &Value) -> String {
         .filter_map(|part| part["text"].as_str())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_a_question_that_never_comes_is_told_why() {
+        let model = Model::start().await.unwrap();
+        let mut asking = tokio::spawn(async { "503: held" });
+        let fault = model.asked_by(&mut asking).await.unwrap_err();
+        assert!(fault.to_string().contains("503: held"), "{fault}");
+    }
 }
