@@ -1,6 +1,7 @@
 //! What the tests need from the machine: looked for, and installed where a package manager can.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::Path,
     process::{Command, Stdio},
@@ -69,12 +70,17 @@ const PROXIES: [(&str, &str); 3] = [
     ("caddy", "/usr/bin/caddy"),
 ];
 
-const PYTHON: &str = "Python, or its module venv, is missing, and OpenAI's library for it is tried in the lab. Install it (`brew install python`, `apt-get install python3-venv`) and run this again.";
+const PYTHON: &str = "Python, or its module venv, is missing, and OpenAI's library for it is tried in the lab. Install it (`brew install python`, `apt-get install python3-venv`) and run this again, or set ECTO_NO_NETWORK=1 to go without OpenAI's libraries.";
 
-/// Fails with what to install where Go, Node, npm or Python is missing: the lab is built with them, and tried with
-/// OpenAI's libraries.
-pub fn language_tools() -> Result<Count> {
-    for (program, install) in [
+/// Whether OpenAI's libraries are to be had: not where somebody says that there is no network.
+fn has_network(variable: Option<&OsStr>) -> bool {
+    variable.is_none_or(OsStr::is_empty)
+}
+
+/// The programs that the lab is built with, and tried with OpenAI's libraries where there is a network; each with what to
+/// do where it is missing.
+fn programs(network: bool) -> Vec<(&'static str, &'static str)> {
+    let mut programs = vec![
         (
             "go",
             "Go is missing and the lab is built with it. Install it (`brew install go`, `apt-get install golang-go`) and run this again.",
@@ -87,11 +93,23 @@ pub fn language_tools() -> Result<Count> {
             "npm",
             "npm is missing and OpenClaw is installed with it. Install it (`brew install node`, `apt-get install npm`) and run this again.",
         ),
-        ("python3", PYTHON),
-    ] {
+    ];
+    if network {
+        programs.push(("python3", PYTHON));
+    }
+    programs
+}
+
+/// Fails with what to install where a program is missing that the lab is built or tried with.
+pub fn language_tools() -> Result<Count> {
+    let network = has_network(std::env::var_os("ECTO_NO_NETWORK").as_deref());
+    for (program, install) in programs(network) {
         if which::which(program).is_err() {
             bail!("{install}");
         }
+    }
+    if !network {
+        return Ok(Count::PASSED);
     }
     // Debian keeps the making of environments apart from Python itself.
     let mut python = Command::new("python3");
@@ -238,6 +256,17 @@ fn install(packages: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn python_is_needed_only_where_its_library_is_to_be_had() {
+        let needs_python = |variable: Option<&str>| {
+            let network = has_network(variable.map(OsStr::new));
+            programs(network).iter().any(|(name, _)| *name == "python3")
+        };
+        assert!(needs_python(None) && needs_python(Some("")));
+        assert!(!needs_python(Some("1")));
+        assert_eq!(programs(false).len(), 3);
+    }
 
     #[test]
     fn a_file_is_found_in_any_folder_of_its_place() {
