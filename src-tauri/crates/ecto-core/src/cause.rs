@@ -246,7 +246,7 @@ pub enum Cause {
         /// Where its log is.
         log: Option<String>,
     },
-    /// The gateway was told to restart and first ends what it is doing, for up to five minutes (OpenClaw 2026.9.6,
+    /// The gateway was told to restart and first finishes what it is doing, for up to five minutes (OpenClaw 2026.9.6,
     /// `src/infra/restart-budget.ts`).
     GatewayRestartDeferred,
     /// The gateway is up and does not get ready.

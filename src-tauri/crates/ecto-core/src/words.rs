@@ -398,7 +398,7 @@ pub fn cause(cause: &Cause) -> Message {
             ),
         ),
         Cause::GatewayRestartDeferred => Message::new(
-            "The OpenClaw gateway has not restarted yet: it first ends what it is doing.",
+            "The OpenClaw gateway has not restarted yet: it first finishes what it is doing.",
             "It restarts by itself, five minutes after it was told to at the latest.",
         ),
         Cause::GatewayNotReady { log } => Message::new(

@@ -175,7 +175,7 @@ impl OpenClaw {
                 DEAF_LIMIT
             }
             Promise::Deferred => {
-                reporter.progress("OpenClaw first ends what it is doing, then it restarts.");
+                reporter.progress("OpenClaw first finishes what it is doing, then it restarts.");
                 DEFERRED_LIMIT
             }
         };
