@@ -194,7 +194,9 @@ function forget() {
 function comeBack() {
   const left = leftAt;
   leftAt = null;
-  if (left === null || host.now() - left < FORM_STAYS || !FORMS.includes(local.panel)) return;
+  if (left === null || local.panel === "door" || local.farewell !== null) return;
+  // An answer that came meanwhile may have led on to another panel.
+  if (FORMS.includes(local.panel) && host.now() - left < FORM_STAYS) return;
   behind = [];
   openers = [];
   local = { ...fresh(), busy: local.busy };
@@ -564,7 +566,7 @@ new ResizeObserver(fit).observe(root);
 // The host tells only what is seen.
 await host.watch((next) => {
   take(next);
-  if (tickTimer === undefined) go();
+  if (tickTimer === undefined && document.visibilityState !== "hidden") go();
 }, stop);
 await lookAgain();
 go();

@@ -310,6 +310,17 @@ test("whoever fetches an address from another window comes back to the form as i
   assert.equal((await lastCall(p))[0], "hide", "there is nothing to go back to");
 });
 
+test("a key that is made after the popover was hidden is not what the next person finds", async (t) => {
+  const p = await page(t, { state: "private", slow: "200" });
+  for (const key of ["open-settings", "open-keys", "open-new-key"]) await p.locator(`[data-key='${key}']:is(button)`).click();
+  await p.locator("input[name=name]").fill("Tablet");
+  await p.getByRole("button", { name: "Make the key" }).click();
+  await see(p, "hidden");
+  await p.waitForFunction(() => window.standIn.answered.includes("add_key"));
+  await see(p, "visible");
+  await p.getByRole("heading", { name: "Private" }).waitFor();
+});
+
 test("where the browser does not tell, the host says that it is hidden: key, code and panels go, and nothing ticks", async (t) => {
   const p = await page(t, { state: "public" });
   await p.getByRole("button", { name: "Show the key while held" }).hover();

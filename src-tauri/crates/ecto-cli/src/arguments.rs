@@ -107,7 +107,7 @@ pub enum Command {
     },
     /// Restart the OpenClaw gateway and wait until it is ready.
     ///
-    /// That takes up to a minute. OpenClaw may put it off, five minutes at most, to end what it is doing first; then that is
+    /// That takes up to a minute. OpenClaw may put it off, five minutes at most, to finish what it is doing; then that is
     /// said, and it restarts by itself.
     Restart,
     /// Show Ecto's log, and say where the gateway's is.

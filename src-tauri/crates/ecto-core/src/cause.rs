@@ -316,7 +316,7 @@ pub enum Cause {
         /// The name.
         name: KeyName,
     },
-    /// The vault did not let go of a key in time, so it was not revoked.
+    /// The vault did not let go of a key, or not in time, so it was not revoked.
     KeyNotRevoked {
         /// The name.
         name: KeyName,

@@ -12,7 +12,7 @@ use ecto_host::report::SCHEMA;
 pub async fn run(session: &Session) -> Result<Exit, Failure> {
     session
         .terminal
-        .tell("Restarting the OpenClaw gateway; that takes up to a minute. OpenClaw may put it off to end what it is doing first.");
+        .tell("Restarting the OpenClaw gateway; that takes up to a minute. OpenClaw may put it off to finish what it is doing.");
     session.ask(Request::RestartGateway).await?;
     if session.terminal.is_json() {
         session

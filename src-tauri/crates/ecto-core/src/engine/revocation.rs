@@ -70,6 +70,21 @@ impl Revocation {
         }
     }
 
+    /// What a vault that does not let go of it means for the key. One that cannot be read at all has a remedy of its own.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is not of the vault says itself what it means"
+    )]
+    fn stays_for(&self, cause: Cause) -> Cause {
+        match cause {
+            Cause::VaultDenied => self.failed(VaultFault::Denied.to_string()),
+            Cause::VaultUnreachable { detail } => {
+                self.failed(VaultFault::Unreachable { detail }.to_string())
+            }
+            other => other,
+        }
+    }
+
     fn timed_out(&self) -> Cause {
         self.failed("the secret store did not answer in time".to_owned())
     }
@@ -105,6 +120,7 @@ impl Engine {
             Work::TimedOut => Err(revocation.timed_out()),
         };
         let revocation = self.end_revocation(asked);
+        let revoked = revoked.map_err(|cause| revocation.stays_for(cause));
         match &revoked {
             Ok(()) => drop(self.uses.remove(&revocation.name)),
             Err(_) => self.tell_guard(),

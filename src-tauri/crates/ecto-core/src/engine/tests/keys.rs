@@ -193,6 +193,14 @@ fn name(text: &str) -> KeyName {
     text.parse().unwrap()
 }
 
+/// What is said of a key that stays since the vault refuses.
+fn refused(key: &str) -> Cause {
+    Cause::KeyNotRevoked {
+        name: name(key),
+        detail: "the secret store refused access".into(),
+    }
+}
+
 fn pinned() -> KeyGrant {
     KeyGrant {
         agent: Some("public".parse::<AgentId>().unwrap()),
@@ -318,8 +326,8 @@ async fn a_key_that_cannot_be_taken_out_of_the_vault_goes_on_and_that_is_said() 
     story
         .world
         .fail(Call::StoreSecrets, 1, Fault::Fail(Cause::VaultDenied));
-    let refused = story.handle.revoke_key(name("phone")).await;
-    assert_eq!(refused, Err(Cause::VaultDenied));
+    let told = story.handle.revoke_key(name("phone")).await;
+    assert_eq!(told, Err(refused("phone")));
     assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
 }
 
@@ -417,7 +425,7 @@ async fn a_key_that_was_ended_early_and_stays_in_the_vault_is_good_again() {
     story.pass(Duration::from_secs(1)).await;
     assert_eq!(story.world.keys_of_guard(), ["ecto_secret_0001"]);
     restarting.await.unwrap().unwrap();
-    assert_eq!(revoking.await.unwrap(), Err(Cause::VaultDenied));
+    assert_eq!(revoking.await.unwrap(), Err(refused("phone")));
     assert_eq!(story.world.keys_of_guard(), story.world.stored_keys());
 }
 
@@ -462,7 +470,7 @@ async fn a_revoking_that_was_broken_off_and_cannot_be_finished_says_so() {
     let denied = Fault::Fail(Cause::VaultDenied);
     story.world.fail_always(Call::StoreSecrets, denied);
     story.handle.disconnect().await.unwrap();
-    assert_eq!(revoking.await.unwrap(), Err(Cause::VaultDenied));
+    assert_eq!(revoking.await.unwrap(), Err(refused("phone")));
     // Asked again, with a vault that answers, it goes.
     story.world.mend(Call::StoreSecrets);
     story.handle.revoke_key(name("phone")).await.unwrap();
