@@ -12,7 +12,7 @@ use crate::key::{AgentId, GuardKey, Key, KeyGrant, KeyName, KeyRing, ValidDigest
 use crate::snapshot::KeyView;
 
 use super::command::RevealedKey;
-use super::duties::settle;
+use super::duties::{interrupted, settle};
 use super::{Engine, Work};
 
 const VAULT_LIMIT: Duration = Duration::from_secs(120);
@@ -88,7 +88,9 @@ impl Engine {
                 agent: agent.clone(),
                 known,
             }),
-            Work::Done(_) | Work::TimedOut | Work::Interrupted => Ok(()),
+            Work::Done(_) | Work::TimedOut => Ok(()),
+            // The door is about to be closed: nothing more is begun.
+            Work::Interrupted => Err(interrupted()),
         }
     }
 

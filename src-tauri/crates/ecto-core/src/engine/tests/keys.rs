@@ -645,3 +645,25 @@ async fn an_agent_that_openclaw_does_not_have_gets_no_key() {
     let made = story.handle.add_key(named("tablet"), of("anything")).await;
     made.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_ends_it_while_an_agent_is_looked_for_waits_for_no_vault() {
+    for quits in [false, true] {
+        let story = Story::public(World::ready()).await;
+        story.world.fail(Call::Agents, 1, Fault::Hang);
+        story.world.fail_always(Call::StoreSecrets, Fault::Hang);
+        let handle = story.handle.clone();
+        let adding = tokio::spawn(async move { handle.add_key(name("phone"), pinned()).await });
+        story.pass(Duration::from_secs(1)).await;
+        let began = tokio::time::Instant::now();
+        if quits {
+            story.handle.quit().await.unwrap();
+        } else {
+            story.handle.disconnect().await.unwrap();
+        }
+        assert!(began.elapsed() < Duration::from_secs(1));
+        assert!(story.world.is_shut());
+        adding.await.unwrap().unwrap_err();
+        assert_eq!(story.world.stored_keys(), ["ecto_secret_0001"]);
+    }
+}

@@ -57,6 +57,7 @@ pub enum Call {
     RestartGateway,
     Access,
     AskGateway,
+    Agents,
     Restore,
     StartGuard,
     Ask,
@@ -77,6 +78,7 @@ impl Call {
             self,
             Self::ObserveTailnet
                 | Self::ObserveGateway
+                | Self::Agents
                 | Self::Verify
                 | Self::Check
                 | Self::LoadWanted
@@ -790,6 +792,7 @@ impl Gateway for World {
     }
 
     async fn agents(&self) -> Option<Vec<AgentId>> {
+        self.meet(Call::Agents).await.ok()?;
         self.state().agents.clone()
     }
 
