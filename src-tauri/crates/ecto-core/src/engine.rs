@@ -27,7 +27,8 @@ use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
-use self::changes::Changes;
+use self::changes::{Changes, told_of_gateway};
+use self::keeping::{DoorEvent, lost, outcome};
 use self::revocation::Revocation;
 use crate::cause::Cause;
 use crate::exposure::{Exposure, Reach};
@@ -85,8 +86,11 @@ pub struct Ports {
     pub make_key: KeyMaker,
 }
 
+/// A look that is under way beside everything else.
+type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// A check from outside that is under way.
-type Check = Pin<Box<dyn Future<Output = OutsideFinding> + Send>>;
+type Check = Pending<OutsideFinding>;
 
 struct RunningGuard {
     listener: SocketAddr,
@@ -146,6 +150,8 @@ pub struct Engine {
     outside: Option<Check>,
     /// A check from outside whose proof was voided while it was under way.
     outdated: Option<Check>,
+    /// A look at the gateway behind the open door, while something else is done.
+    glance: Option<Pending<GatewayView>>,
     next_check: Option<Instant>,
     failed_checks: u32,
 
@@ -202,6 +208,7 @@ impl Engine {
             unconfirmed: None,
             outside: None,
             outdated: None,
+            glance: None,
             next_check: None,
             failed_checks: 0,
             last_step: None,
@@ -360,7 +367,8 @@ impl Engine {
         self.store_present().await;
     }
 
-    /// Runs `work` while commands are heard. Whatever `work` borrows must not be the engine's.
+    /// Runs `work` while commands are heard and, where somebody asked for it, an open door is watched. Whatever `work` borrows
+    /// must not be the engine's.
     async fn during<T>(
         &mut self,
         limit: Duration,
@@ -370,17 +378,36 @@ impl Engine {
         enum Event {
             Command(Option<Command>),
             Note(StepNote),
+            Door(DoorEvent),
             Tick,
         }
         let mut work = pin!(work);
         let end = Instant::now() + limit;
         loop {
             let wake = Instant::now() + self.time_left();
+            // A round on the way to Public looks by itself.
+            let door = self.door.as_ref().filter(|_| self.acting);
+            let watches = door.is_some();
+            let is_proven = watches && self.proven.is_some();
+            let glances = self.glance.is_some();
             let event = tokio::select! {
                 biased;
                 command = self.commands.recv() => Event::Command(command),
                 note = next_note(&mut notes) => Event::Note(note),
                 value = &mut work => return Work::Done(value),
+                cause = lost(door) => Event::Door(DoorEvent::Lost(cause)),
+                finding = outcome(&mut self.outdated), if watches => {
+                    Event::Door(DoorEvent::CheckedBefore(finding))
+                }
+                finding = outcome(&mut self.outside), if watches => {
+                    Event::Door(DoorEvent::Checked(finding))
+                }
+                gateway = outcome(&mut self.glance), if is_proven => {
+                    Event::Door(DoorEvent::Glanced(gateway))
+                }
+                () = told_of_gateway(&mut self.changes), if is_proven && !glances => {
+                    Event::Door(DoorEvent::Changed)
+                }
                 () = tokio::time::sleep_until(end) => return Work::TimedOut,
                 () = tokio::time::sleep_until(wake) => Event::Tick,
             };
@@ -391,6 +418,7 @@ impl Engine {
                     }
                 }
                 Event::Note(note) => self.take_note(note),
+                Event::Door(event) => self.tend_door(event).await,
                 Event::Tick => {
                     if self.deadline_passed() {
                         return Work::Interrupted;
@@ -439,6 +467,7 @@ impl Engine {
 
     /// Looks at node and gateway at once. `None` when a command came first.
     async fn observe(&mut self) -> Option<Observation> {
+        self.glance = None;
         self.changes
             .get_or_insert_with(|| Changes::watch(&self.ports))
             .take_note();
@@ -457,6 +486,9 @@ impl Engine {
             )
         };
         let Work::Done((tailnet, gateway)) = self.during(LOOK_LIMIT * 2, None, look).await else {
+            if let Some(changes) = &mut self.changes {
+                changes.tell_again();
+            }
             return None;
         };
         let tailnet = tailnet.unwrap_or_else(|_| TailnetView::Refused {

@@ -24,6 +24,11 @@ impl Changes {
         self.tailnet.borrow_and_update();
         self.gateway.borrow_and_update();
     }
+
+    /// What was told of the gateway was not looked at after all.
+    pub fn tell_again(&mut self) {
+        self.gateway.mark_changed();
+    }
 }
 
 /// Waits for the next change; for ever where nothing is watched.
@@ -36,4 +41,14 @@ pub(super) async fn told(changes: &mut Option<Changes>) {
         Ok(()) = changes.gateway.changed() => {}
         else => std::future::pending().await,
     }
+}
+
+/// Waits for the next change of the gateway; for ever where nothing is watched.
+pub(super) async fn told_of_gateway(changes: &mut Option<Changes>) {
+    if let Some(changes) = changes
+        && let Ok(()) = changes.gateway.changed().await
+    {
+        return;
+    }
+    std::future::pending().await
 }

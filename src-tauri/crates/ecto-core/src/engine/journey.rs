@@ -411,8 +411,8 @@ impl Engine {
         Work::Done(Ok(()))
     }
 
-    /// Closes what is open, tells the cause, and waits for whatever brings it on.
-    pub(super) async fn block(&mut self, cause: Cause) {
+    /// Closes what is open because of this.
+    pub(super) async fn shut(&mut self, cause: &Cause) {
         if self.door.is_some() {
             self.notice = Some(Notice::ClosedUnexpectedly {
                 cause: cause.clone(),
@@ -426,6 +426,11 @@ impl Engine {
             self.want(Wanted::Private);
             self.store_present().await;
         }
+    }
+
+    /// Closes what is open, tells the cause, and waits for whatever brings it on.
+    pub(super) async fn block(&mut self, cause: Cause) {
+        self.shut(&cause).await;
         if !self.confirm_closed().await {
             return;
         }

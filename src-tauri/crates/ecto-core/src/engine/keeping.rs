@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::cause::{Cause, ReachCause};
 use crate::exposure::{Exposure, Reach};
+use crate::gateway::GatewayView;
 use crate::key::KeyRing;
 use crate::ports::OutsideFinding;
 use crate::snapshot::{Notice, StepProgress};
@@ -14,7 +15,7 @@ use crate::step::Step;
 
 use super::changes::told;
 use super::command::Command;
-use super::{Check, Engine, OpenDoor, Work};
+use super::{Engine, OpenDoor, Pending, SHORT_LOOK_LIMIT, Work};
 
 /// How soon a gateway that is away is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -33,6 +34,16 @@ enum Event {
     VerifyDue,
     LookAgain,
     Deadline,
+}
+
+/// What is told of an open door while something else is done.
+pub(super) enum DoorEvent {
+    Lost(Cause),
+    /// The gateway may be another.
+    Changed,
+    Glanced(GatewayView),
+    Checked(OutsideFinding),
+    CheckedBefore(OutsideFinding),
 }
 
 impl Engine {
@@ -107,6 +118,63 @@ impl Engine {
         }
     }
 
+    /// Sees to the open door while something else is done, which goes on: what may take long to do, such as opening anew, is
+    /// left to the next round.
+    pub(super) async fn tend_door(&mut self, event: DoorEvent) {
+        let finding = match event {
+            DoorEvent::Lost(cause) => return self.lose_claim(cause),
+            DoorEvent::Changed => return self.glance(),
+            DoorEvent::Glanced(gateway) => return self.take_glance(gateway),
+            DoorEvent::Checked(finding) => {
+                self.outside = None;
+                self.note_reach(finding.clone());
+                self.show_public();
+                finding
+            }
+            DoorEvent::CheckedBefore(finding) => {
+                self.outdated = None;
+                finding
+            }
+        };
+        if finding == OutsideFinding::OpenWithoutKey {
+            self.shut(&Cause::OpenWithoutKey).await;
+            self.show(Exposure::Blocked {
+                cause: Cause::OpenWithoutKey,
+                closed: self.closed(),
+            });
+        }
+    }
+
+    fn glance(&mut self) {
+        let gateway = Arc::clone(&self.ports.gateway);
+        let silent = self.silent_gateway();
+        self.glance = Some(Box::pin(async move {
+            let look = timeout(SHORT_LOOK_LIMIT * 5, gateway.observe());
+            look.await.unwrap_or(silent)
+        }));
+    }
+
+    /// Holds callers where the gateway is not the one any more that the lock was proven for.
+    fn take_glance(&mut self, gateway: GatewayView) {
+        self.glance = None;
+        let same = match &gateway {
+            GatewayView::Ready(ready) => self.proven.as_ref() == Some(&ready.fingerprint),
+            GatewayView::Missing
+            | GatewayView::NeedsSetUp { .. }
+            | GatewayView::NotRunning { .. }
+            | GatewayView::Starting { .. }
+            | GatewayView::NeedsRestart { .. }
+            | GatewayView::Refused { .. } => false,
+        };
+        if let Some((_, seen)) = &mut self.seen {
+            *seen = gateway;
+        }
+        if !same {
+            self.void_proof();
+        }
+        self.show_public();
+    }
+
     pub(super) fn show_public(&mut self) {
         let Some(door) = &self.door else {
             return;
@@ -129,15 +197,15 @@ impl Engine {
         if let Some(door) = self.door.take() {
             self.doubt_closing(door.node, door.guard, "the claim went away by itself");
         }
+        self.notice = Some(Notice::ClosedUnexpectedly {
+            cause,
+            at: self.ports.clock.now(),
+        });
         self.show(Exposure::Preparing {
             step: Step::Prove,
             since: self.ports.clock.now(),
             waiting: None,
             progress: None,
-        });
-        self.notice = Some(Notice::ClosedUnexpectedly {
-            cause,
-            at: self.ports.clock.now(),
         });
     }
 
@@ -176,6 +244,7 @@ impl Engine {
     pub(super) fn drop_checks(&mut self) {
         self.outside = None;
         self.outdated = None;
+        self.glance = None;
         self.next_check = None;
     }
 
@@ -196,7 +265,7 @@ impl Engine {
         let (address, key) = (door.claim.address().clone(), key.clone());
         self.outside = Some(Box::pin(async move {
             let check = outside.check(&address, &key);
-            tokio::time::timeout(CHECK_LIMIT, check)
+            timeout(CHECK_LIMIT, check)
                 .await
                 .unwrap_or(OutsideFinding::Unreachable(ReachCause::NotAnswering))
         }));
@@ -233,9 +302,17 @@ impl Engine {
     }
 }
 
-async fn outcome(check: &mut Option<Check>) -> OutsideFinding {
-    match check {
-        Some(check) => check.await,
+pub(super) async fn outcome<T>(look: &mut Option<Pending<T>>) -> T {
+    match look {
+        Some(look) => look.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the claim of this door is gone; for ever where none is open.
+pub(super) async fn lost(door: Option<&OpenDoor>) -> Cause {
+    match door {
+        Some(door) => door.claim.lost().await,
         None => std::future::pending().await,
     }
 }

@@ -8,10 +8,10 @@ use crate::cause::Cause;
 use crate::exposure::Exposure;
 use crate::key::{AgentId, KeyGrant, KeyName, Route};
 use crate::offer::Offer;
-use crate::ports::VaultFault;
+use crate::ports::{OutsideFinding, VaultFault};
 use crate::wanted::Wanted;
 
-use super::story::{Story, is_private, is_public, looks};
+use super::story::{Story, is_private, is_public, looks, word};
 use super::world::{Call, Fault, World, only_key};
 
 fn away() -> VaultFault {
@@ -666,4 +666,90 @@ async fn whoever_ends_it_while_an_agent_is_looked_for_waits_for_no_vault() {
         adding.await.unwrap().unwrap_err();
         assert_eq!(story.world.stored_keys(), ["ecto_secret_0001"]);
     }
+}
+
+/// A key that is being added, and a vault that does not answer for two minutes.
+async fn with_a_vault_that_hangs(story: &Story) -> tokio::task::JoinHandle<Result<(), Cause>> {
+    story.world.fail(Call::StoreSecrets, 1, Fault::Hang);
+    let handle = story.handle.clone();
+    let adding = tokio::spawn(async move { handle.add_key(name("phone"), pinned()).await });
+    story.pass(Duration::from_secs(1)).await;
+    tokio::spawn(async move { adding.await.unwrap().map(drop) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_restarts_while_the_vault_hangs_is_proven_anew_first() {
+    let story = Story::public(World::ready()).await;
+    let adding = with_a_vault_that_hangs(&story).await;
+    story.world.stir();
+    story.pass(Duration::from_secs(1)).await;
+    assert!(story.world.lets_callers_in(), "it is the same gateway");
+    assert_eq!(story.shown_but("public"), [""; 0]);
+    story.world.restart_gateway();
+    story.pass(Duration::from_secs(1)).await;
+    assert!(!story.world.lets_callers_in());
+    assert_eq!(word(&story.exposure()), "held lock_unproven");
+    assert!(!adding.is_finished());
+    adding.await.unwrap().unwrap_err();
+    story.until(is_public).await;
+    assert!(story.world.lets_callers_in());
+    assert_eq!(story.world.calls(Call::Close), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_hangs_while_the_vault_does_holds_callers() {
+    let story = Story::public(World::ready()).await;
+    let adding = with_a_vault_that_hangs(&story).await;
+    story.world.fail(Call::ObserveGateway, 1, Fault::Hang);
+    story.world.stir();
+    story.pass(Duration::from_secs(11)).await;
+    assert!(!story.world.lets_callers_in() && !adding.is_finished());
+    adding.await.unwrap().unwrap_err();
+    story.until(is_public).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_lost_while_the_vault_hangs_is_told_at_once() {
+    let story = Story::public(World::ready()).await;
+    let adding = with_a_vault_that_hangs(&story).await;
+    story.world.lose_claim(Cause::TailscaleLost);
+    story.pass(Duration::from_secs(1)).await;
+    assert_eq!(word(&story.exposure()), "prove");
+    assert!(story.now().notice.is_some());
+    assert!(!adding.is_finished());
+    adding.await.unwrap().unwrap_err();
+    story.until(is_public).await;
+    assert!(story.world.lets_callers_in());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_door_that_is_found_open_while_the_vault_hangs_is_shut_at_once() {
+    let story = Story::public(World::ready()).await;
+    story.world.state().finding = OutsideFinding::OpenWithoutKey;
+    let slow = Fault::Slow(Duration::from_secs(5));
+    story.world.fail(Call::Check, 1, slow);
+    story.handle.check_outside().await;
+    story.pass(Duration::from_secs(1)).await;
+    let adding = with_a_vault_that_hangs(&story).await;
+    story.pass(Duration::from_secs(5)).await;
+    assert!(story.world.is_shut() && !adding.is_finished());
+    assert_eq!(word(&story.exposure()), "blocked open_without_key");
+    adding.await.unwrap().unwrap_err();
+    story.pass(Duration::from_secs(600)).await;
+    assert!(story.world.is_shut());
+    assert_eq!(story.now().wanted, Wanted::Private);
+}
+
+/// Whoever asks for a key breaks off the look at the gateway that has just restarted.
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_was_being_looked_at_is_looked_at_again_while_the_vault_hangs() {
+    let story = Story::public(World::ready()).await;
+    story.world.fail(Call::ObserveGateway, 1, Fault::Hang);
+    story.world.restart_gateway();
+    story.pass(Duration::from_secs(1)).await;
+    let adding = with_a_vault_that_hangs(&story).await;
+    story.pass(Duration::from_secs(1)).await;
+    assert!(!story.world.lets_callers_in() && !adding.is_finished());
+    adding.await.unwrap().unwrap_err();
+    story.until(is_public).await;
 }
