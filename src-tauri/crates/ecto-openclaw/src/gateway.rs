@@ -281,14 +281,16 @@ impl OpenClaw {
         *lock(&self.inner.refusal) = None;
     }
 
-    /// Remembers what is on the port, as far as it tells who is there when nobody answers.
-    pub(crate) fn note_presence(&self, address: SocketAddr, presence: Presence) {
+    /// Looks what is on the port, and remembers it as far as it tells who is there when nobody answers.
+    pub(crate) async fn presence(&self, address: SocketAddr) -> Presence {
+        let presence = probe::presence(address).await;
         let mut was_ready_at = lock(&self.inner.was_ready_at);
         match presence {
             Presence::Ready { .. } => *was_ready_at = Some(address),
             Presence::Away | Presence::Foreign => *was_ready_at = None,
             Presence::Starting | Presence::Silent => {}
         }
+        presence
     }
 
     /// Whether whoever is on the port and does not answer is the gateway: it was ready there, and nobody else came since.
@@ -310,8 +312,7 @@ impl OpenClaw {
             Ok(Reading::Usable(usable)) => usable,
         };
         let address = address(&usable);
-        let presence = probe::presence(address).await;
-        self.note_presence(address, presence);
+        let presence = self.presence(address).await;
         if !matches!(presence, Presence::Ready { .. }) {
             self.forget_refusal();
         }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::config::shown;
 use crate::gateway::{OpenClaw, SETTLING, address, lock};
 use crate::launch_agent::{LaunchAgent, Program};
-use crate::probe::{self, Presence};
+use crate::probe::Presence;
 use crate::reading::Usable;
 
 /// How long a command may take; OpenClaw's own take up to 12 s (tried with OpenClaw 2026.9.6).
@@ -64,7 +64,7 @@ impl OpenClaw {
     pub(crate) async fn get_ready(&self, reporter: &Reporter) -> Result<(), Cause> {
         let usable = self.usable().await?;
         let address = address(&usable);
-        match probe::presence(address).await {
+        match self.presence(address).await {
             Presence::Foreign => return Err(port_taken(address)),
             Presence::Starting | Presence::Silent => {
                 return self.wait_until_ready(&usable, reporter).await;
@@ -89,7 +89,7 @@ impl OpenClaw {
     pub(crate) async fn restart_as_asked(&self, reporter: &Reporter) -> Result<(), Cause> {
         let usable = self.usable().await?;
         let address = address(&usable);
-        let first = probe::presence(address).await;
+        let first = self.presence(address).await;
         match self.once_it_answers(address, first).await {
             Presence::Foreign => return Err(port_taken(address)),
             Presence::Away if first == Presence::Away => self.launch(&usable, reporter).await?,
@@ -108,7 +108,7 @@ impl OpenClaw {
         let mut presence = first;
         while matches!(presence, Presence::Starting | Presence::Silent) && Instant::now() < end {
             sleep(LOOK).await;
-            presence = probe::presence(address).await;
+            presence = self.presence(address).await;
         }
         presence
     }
@@ -149,7 +149,8 @@ impl OpenClaw {
         false
     }
 
-    /// Has a gateway that is there restarted, and returns once it is another process, or on its way to be.
+    /// Has a gateway that is there restarted, and returns once it is another process, or away on its way to be. One that
+    /// says 503 may still be the same, and ready again in a moment.
     async fn restart_running(
         &self,
         usable: &Usable,
@@ -180,21 +181,26 @@ impl OpenClaw {
             }
         };
         let end = Instant::now() + limit;
+        let end_where_starting = Instant::now() + limit.max(self.inner.options.ready_limit);
+        let mut starting = false;
         reporter.waiting(Waiting::Gateway);
-        while Instant::now() < end {
-            match probe::presence(address).await {
+        while Instant::now() < if starting { end_where_starting } else { end } {
+            match self.presence(address).await {
                 Presence::Away => return Ok(()),
-                Presence::Starting if before != Presence::Starting => return Ok(()),
+                Presence::Starting => starting = before != Presence::Starting,
                 // Up for less time than has passed since it was asked: it is another process by now.
                 Presence::Ready {
                     uptime: Some(uptime),
                 } if uptime < asked.elapsed() => return Ok(()),
-                Presence::Starting
-                | Presence::Ready { .. }
-                | Presence::Silent
-                | Presence::Foreign => {}
+                Presence::Ready { uptime: None } if starting => return Ok(()),
+                Presence::Ready { .. } => starting = false,
+                Presence::Foreign if starting => return Err(port_taken(address)),
+                Presence::Silent | Presence::Foreign => {}
             }
             sleep(LOOK).await;
+        }
+        if starting {
+            return Err(not_ready(usable));
         }
         if promised == Promise::Deferred {
             return Err(Cause::GatewayRestartDeferred);
@@ -290,13 +296,12 @@ impl OpenClaw {
         let mut seen = false;
         let mut silent_since = None;
         while Instant::now() < end {
-            let presence = probe::presence(address).await;
+            let presence = self.presence(address).await;
             if presence != Presence::Silent {
                 silent_since = None;
             }
             match presence {
                 Presence::Ready { .. } => {
-                    self.note_presence(address, presence);
                     self.forget_refusal();
                     return Ok(());
                 }
@@ -304,13 +309,13 @@ impl OpenClaw {
                 Presence::Foreign => return Err(port_taken(address)),
                 Presence::Silent => {
                     let since = *silent_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() > SILENT_LIMIT {
-                        if self.was_ready_at(address) {
-                            return Err(Cause::GatewayNotAnswering);
-                        }
-                        if !seen {
-                            return Err(port_taken(address));
-                        }
+                    // One that was seen to come up here has all its time for that.
+                    if !seen && since.elapsed() > SILENT_LIMIT {
+                        return Err(if self.was_ready_at(address) {
+                            Cause::GatewayNotAnswering
+                        } else {
+                            port_taken(address)
+                        });
                     }
                 }
                 Presence::Away => {}
@@ -318,8 +323,7 @@ impl OpenClaw {
             sleep(LOOK).await;
         }
         if seen {
-            let log = usable.place.log().map(|log| shown(&log));
-            return Err(Cause::GatewayNotReady { log });
+            return Err(not_ready(usable));
         }
         Err(self.not_started("it does not come up", usable))
     }
@@ -393,6 +397,11 @@ fn port_taken(address: SocketAddr) -> Cause {
     Cause::GatewayPortTaken {
         port: address.port(),
     }
+}
+
+fn not_ready(usable: &Usable) -> Cause {
+    let log = usable.place.log().map(|log| shown(&log));
+    Cause::GatewayNotReady { log }
 }
 
 fn domain() -> String {

@@ -13,7 +13,7 @@ use ecto_core::ports::Gateway as _;
 use ecto_core::step::Reporter;
 use ecto_openclaw::OpenClaw;
 use ecto_sandbox::faults::Fault;
-use ecto_sandbox::gateway::{Builder, Gateway, VERSION};
+use ecto_sandbox::gateway::{Builder, Gateway, Phase, Timing, VERSION};
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
@@ -419,11 +419,8 @@ async fn a_gateway_that_is_busy_for_a_moment_is_restarted_where_a_person_asked_f
     }
 }
 
-#[tokio::test]
-async fn a_restart_that_is_put_off_is_told_soon_and_comes_by_itself() {
-    let (home, gateway) = ready_one().await;
-    let adapter = home.adapter();
-    let before = ready(&adapter).await;
+/// Asks the gateway something that it does not come to an end with.
+async fn keep_busy(gateway: &Gateway) -> tokio::net::TcpStream {
     gateway.stall(LIMIT * 10);
     let body = r#"{"messages":[{"role":"user","content":"Hello"}]}"#;
     let request = format!(
@@ -445,6 +442,15 @@ async fn a_restart_that_is_put_off_is_told_soon_and_comes_by_itself() {
                 .any(|asked| asked.method == "POST")
         })
         .await;
+    asking
+}
+
+#[tokio::test]
+async fn a_restart_that_is_put_off_is_told_soon_and_comes_by_itself() {
+    let (home, gateway) = ready_one().await;
+    let adapter = home.adapter();
+    let before = ready(&adapter).await;
+    let asking = keep_busy(&gateway).await;
     // Asked again, it joins the one that is pending.
     for _ in 0..2 {
         let begun = std::time::Instant::now();
@@ -458,6 +464,25 @@ async fn a_restart_that_is_put_off_is_told_soon_and_comes_by_itself() {
     gateway.wait_until(|gateway| gateway.restarts() == 1).await;
     observe_until(&adapter, is_ready).await;
     assert_ne!(ready(&adapter).await.fingerprint, before.fingerprint);
+}
+
+/// A single 503 is no proof of another process.
+#[tokio::test]
+async fn a_restart_that_is_put_off_is_not_told_as_done_for_a_moment_in_which_it_is_not_ready() {
+    let (home, gateway) = ready_one().await;
+    let adapter = home.adapter();
+    let before = ready(&adapter).await;
+    let _asking = keep_busy(&gateway).await;
+    // The first look is before it is asked, the others are after that.
+    for look in [2, 4] {
+        gateway
+            .faults()
+            .fail("GET /readyz", look, Fault::answer(503, ""));
+    }
+    let result = adapter.restart(Reporter::silent()).await;
+    assert_eq!(result, Err(Cause::GatewayRestartDeferred));
+    assert_eq!(gateway.restarts(), 0);
+    assert_eq!(ready(&adapter).await.fingerprint, before.fingerprint);
 }
 
 /// It is restarted by what runs it, since nobody can ask it any more.
@@ -508,6 +533,47 @@ async fn a_gateway_that_was_ready_and_falls_silent_is_said_not_to_answer() {
     assert_eq!(result, Err(Cause::GatewayNotAnswering));
     let took = begun.elapsed().as_secs();
     assert!((60..80).contains(&took), "after {took} s");
+}
+
+#[tokio::test]
+async fn what_says_nothing_on_the_port_after_a_restart_is_not_taken_for_the_gateway() {
+    let (home, gateway) = ready_one().await;
+    let adapter = home.adapter();
+    ready(&adapter).await;
+    gateway.set_timing(Timing {
+        down: Duration::from_secs(5),
+        ..Timing::short()
+    });
+    tokio::time::pause();
+    let (restarted, ()) = tokio::join!(adapter.restart(Reporter::silent()), async {
+        gateway
+            .wait_until(|gateway| gateway.phase() == Phase::Down)
+            .await;
+        gateway.faults().fail_always("GET /readyz", Fault::Silence);
+    });
+    let port = gateway.port();
+    assert_eq!(restarted, Err(Cause::GatewayPortTaken { port }));
+}
+
+#[tokio::test]
+async fn a_gateway_that_comes_up_and_says_nothing_for_more_than_a_minute_is_waited_for() {
+    let (home, gateway) = ready_one().await;
+    let adapter = home.adapter();
+    ready(&adapter).await;
+    for look in 1..=2 {
+        gateway
+            .faults()
+            .fail("GET /readyz", look, Fault::answer(503, ""));
+    }
+    // Each is given five seconds.
+    for look in 3..=17 {
+        gateway.faults().fail("GET /readyz", look, Fault::Silence);
+    }
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    adapter.start(Reporter::silent()).await.unwrap();
+    let took = begun.elapsed().as_secs();
+    assert!((70..90).contains(&took), "after {took} s");
 }
 
 #[tokio::test]
