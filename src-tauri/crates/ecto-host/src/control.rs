@@ -47,6 +47,8 @@ pub struct Desk {
     pub quit: CancellationToken,
     /// Is held for reading while an errand is run that ending would break off.
     pub errands: Arc<RwLock<()>>,
+    /// The same while OpenClaw is restored.
+    pub restoring: Arc<RwLock<()>>,
 }
 
 impl Desk {
@@ -97,8 +99,8 @@ impl Desk {
             | Request::RenameKey { .. }
             | Request::SetRoute { .. }
             | Request::SetOrigin { .. }
-            | Request::RestartGateway
-            | Request::Restore => Some(self.errands.read().await),
+            | Request::RestartGateway => Some(self.errands.read().await),
+            Request::Restore => Some(self.restoring.read().await),
             Request::Status
             | Request::Watch
             | Request::Look

@@ -275,7 +275,13 @@ async fn be_host(lock: HostLock, connect: &Connect, session: &Session) -> Result
         Ok(Ended::Interrupted) | Err(_) => close(&desk).await,
         Ok(Ended::Terminated | Ended::Elsewhere) => Ok(()),
         Ok(Ended::Private) => {
-            own.host.finish_errands().await;
+            let signalled = async {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => {}
+                    () = terminated(&mut terminate) => {}
+                }
+            };
+            own.host.finish_errands(signalled).await;
             Ok(())
         }
     };

@@ -65,7 +65,13 @@ async fn host(until_private: bool, metrics: bool, session: &Session) -> Result<E
                 let snapshot = snapshots.borrow_and_update();
                 let private = !snapshot.wanted.is_public() && snapshot.exposure == ecto_core::exposure::Exposure::Private;
                 if was_public && private {
-                    own.host.finish_errands().await;
+                    let signalled = async {
+                        tokio::select! {
+                            _ = terminate.recv() => {}
+                            _ = interrupt.recv() => {}
+                        }
+                    };
+                    own.host.finish_errands(signalled).await;
                     break;
                 }
                 was_public |= snapshot.wanted.is_public();
