@@ -24,6 +24,9 @@ use crate::{commands, notification, power, tray};
 /// How long the clipboard may take while the app ends.
 const CLIPBOARD_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long the desktop may take for a notification while the app ends.
+const TELLING_LIMIT: Duration = Duration::from_secs(2);
+
 /// How long a desktop that has just begun may take to make room for an icon.
 const TRAY_COMES: Duration = Duration::from_secs(3);
 
@@ -125,11 +128,26 @@ fn start(
         loop {
             Arc::clone(&hosting).keep().await;
             if application.ends_after_host().await {
+                tell_what_is_left_undone(&app, &application).await;
                 return app.exit(0);
             }
             hosting.begin_again();
         }
     });
+}
+
+/// Tells why the host did not end as it should: once the app has ended, nobody else does.
+async fn tell_what_is_left_undone(app: &AppHandle, application: &Application) {
+    let Some(cause) = application.hosting.left_undone() else {
+        return;
+    };
+    if !application.view().preferences.notifications {
+        return;
+    }
+    let told = notification::show(app, notice::at_the_end(&cause));
+    if !matches!(tokio::time::timeout(TELLING_LIMIT, told).await, Ok(Ok(()))) {
+        tracing::warn!("nobody was told why Ecto did not end as it should");
+    }
 }
 
 /// Ends the app when the system asks for it, whether or not a host runs then.

@@ -20,7 +20,7 @@ use ecto_host::offers::Offers;
 use ecto_host::preferences::PreferencesFile;
 use ecto_host::report::Report;
 use ecto_host::request::{Answer, Request};
-use ecto_host::world::{self, WorldChoice, WorldFault};
+use ecto_host::world::{self, World, WorldChoice, WorldFault};
 use ecto_platform::vault::VaultNotice;
 use tokio::sync::{Notify, watch};
 
@@ -95,6 +95,8 @@ pub struct Hosting {
     doubted: Notify,
     failures: AtomicU64,
     notices: Mutex<Vec<Noticed>>,
+    /// Why the last host in this process did not end as it should.
+    left_undone: Mutex<Option<Cause>>,
 }
 
 impl Hosting {
@@ -110,6 +112,7 @@ impl Hosting {
             doubted: Notify::new(),
             failures: AtomicU64::new(0),
             notices: Mutex::default(),
+            left_undone: Mutex::default(),
         }
     }
 
@@ -151,6 +154,8 @@ impl Hosting {
 
     /// Makes it ready to run once more, after it ended.
     pub fn begin_again(&self) {
+        let left_undone = self.left_undone.lock();
+        *left_undone.unwrap_or_else(PoisonError::into_inner) = None;
         self.quit.send_replace(None);
     }
 
@@ -169,6 +174,12 @@ impl Hosting {
     pub fn notices(&self) -> Vec<Noticed> {
         let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         notices.clone()
+    }
+
+    /// Why the last host in this process did not end as it should, where that is so: nobody can ask it any more.
+    pub fn left_undone(&self) -> Option<Cause> {
+        let left_undone = self.left_undone.lock();
+        left_undone.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a host in another process does not answer, now and from now on.
@@ -287,6 +298,11 @@ impl Hosting {
         let world = world::open(&launch.world, &launch.folders, launch.vault, variables)
             .await
             .map_err(cause_of)?;
+        self.be_host_in(world, lock).await
+    }
+
+    async fn be_host_in(&self, world: World, lock: HostLock) -> Result<(), Cause> {
+        let launch = &self.launch;
         for notice in &world.notices {
             tracing::warn!(%notice, "about the secret store");
         }
@@ -328,9 +344,11 @@ impl Hosting {
         }
         let ended = host.end().await;
         self.post.send_replace(Post::Closed);
-        if let Err(cause) = ended {
+        if let Err(cause) = &ended {
             tracing::error!(code = cause.code(), "Ecto did not end as it should");
         }
+        let left_undone = self.left_undone.lock();
+        *left_undone.unwrap_or_else(PoisonError::into_inner) = ended.err();
         // The stand-ins of the sandbox end after the host.
         drop(world.keep);
         Ok(())
@@ -445,6 +463,10 @@ fn cause_of(fault: WorldFault) -> Cause {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
+    use ecto_core::key::{Key, KeyName, KeyRing};
+    use ecto_core::ports::{Vault, VaultFault, VaultPlace};
     use ecto_core::tailnet::NodeChoice;
     use ecto_host::report::WorldKind;
 
@@ -574,5 +596,86 @@ mod tests {
             let kept = std::fs::read_to_string(launch.folders.state().join("wanted.json")).unwrap();
             assert_eq!(kept.contains("public"), survives, "{quit:?}: {kept}");
         }
+    }
+
+    /// A vault with a key for a phone, which does not let go of it.
+    #[derive(Default)]
+    struct HangingVault {
+        asked: Arc<Notify>,
+    }
+
+    fn phone() -> KeyName {
+        "phone".parse().unwrap()
+    }
+
+    type Answered<'a, T> = Pin<Box<dyn Future<Output = Result<T, VaultFault>> + Send + 'a>>;
+
+    impl Vault for HangingVault {
+        fn load<'a, 'b>(&'a self) -> Answered<'b, Option<KeyRing>>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            let first = Key::first("ecto_first".to_owned().into(), None);
+            let other = Key {
+                name: phone(),
+                ..Key::first("ecto_other".to_owned().into(), None)
+            };
+            let keys = vec![first, other];
+            Box::pin(async move { Ok(Some(KeyRing { keys })) })
+        }
+
+        fn store<'a, 'k, 'b>(&'a self, _: &'k KeyRing) -> Answered<'b, ()>
+        where
+            'a: 'b,
+            'k: 'b,
+            Self: 'b,
+        {
+            self.asked.notify_one();
+            Box::pin(std::future::pending())
+        }
+
+        fn erase<'a, 'b>(&'a self) -> Answered<'b, ()>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn place(&self) -> VaultPlace {
+            VaultPlace::Memory
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_stays_although_it_was_to_be_revoked_is_known_after_the_end() {
+        let home = tempfile::tempdir().unwrap();
+        let launch = sandbox(home.path());
+        let lock = HostLock::take(launch.folders.runtime()).unwrap();
+        let mut world = world::open(&launch.world, &launch.folders, launch.vault, Vec::new())
+            .await
+            .unwrap();
+        let vault = HangingVault::default();
+        let asked = Arc::clone(&vault.asked);
+        world.ports.vault = Arc::new(vault);
+        let reports = watch::Sender::new(report_at_start(WorldKind::Sandbox));
+        let hosting = Arc::new(Hosting::new(launch, reports));
+        let host = Arc::clone(&hosting);
+        let ended = tokio::spawn(async move { host.be_host_in(world, lock).await });
+        let revoking = Arc::clone(&hosting);
+        let revoked = tokio::spawn(async move {
+            let request = Request::RevokeKey { name: phone() };
+            revoking.ask(request).await
+        });
+        asked.notified().await;
+        hosting.ask_to_quit(Quit::Person);
+        ended.await.unwrap().unwrap();
+        assert_eq!(revoked.await.unwrap().unwrap_err().code, "key_not_revoked");
+        let left_undone = hosting.left_undone();
+        assert!(
+            matches!(left_undone, Some(Cause::KeyNotRevoked { .. })),
+            "{left_undone:?}"
+        );
     }
 }

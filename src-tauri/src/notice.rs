@@ -28,6 +28,19 @@ pub fn between(before: &Report, after: &Report) -> Option<Notification> {
         .or_else(|| public(before, after))
 }
 
+/// Tells why Ecto did not end as it should, when it has ended.
+pub fn at_the_end(cause: &Cause) -> Notification {
+    let mut message = words::app::cause(cause);
+    if let Cause::CouldNotClose { .. } = cause {
+        // Nobody goes on trying.
+        message.next = Some("Open Ecto again to see whether it is closed.".to_owned());
+    }
+    Notification {
+        title: "Ecto needs you".to_owned(),
+        body: without_link(message, cause),
+    }
+}
+
 fn notification(title: &str, body: impl Into<String>) -> Option<Notification> {
     Some(Notification {
         title: title.to_owned(),
@@ -258,5 +271,26 @@ mod tests {
         // It goes on, and it ends.
         assert_eq!(between(&strangers(20, 1), &strangers(400, 3)), None);
         assert_eq!(between(&strangers(400, 3), &none), None);
+    }
+
+    #[test]
+    fn what_is_left_undone_at_the_end_is_told_with_what_to_do() {
+        let told = |cause: &Cause| {
+            let told = at_the_end(cause);
+            format!("{}: {}", told.title, told.body)
+        };
+        let detail = "the secret store did not answer in time";
+        let stays = told(&Cause::KeyNotRevoked {
+            name: "phone".parse().unwrap(),
+            detail: detail.into(),
+        });
+        let open = told(&Cause::CouldNotClose {
+            detail: "Tailscale did not answer in time".into(),
+            node: None,
+        });
+        insta::assert_snapshot!(format!("{stays}\n{open}"), @r#"
+        Ecto needs you: The key "phone" was NOT revoked: the secret store did not answer in time. It is still good. Revoke it again under Keys in the settings, and keep the door closed until that worked.
+        Ecto needs you: The door could not be seen to close: Tailscale did not answer in time. Open Ecto again to see whether it is closed.
+        "#);
     }
 }
