@@ -104,15 +104,17 @@ pub fn place(icon: Option<Rectangle>, screens: &[Screen], size: (f64, f64)) -> O
     ))
 }
 
-/// Places a window of this size, in points, in the middle of the first screen. `None` where there is no screen.
-pub fn centre(screens: &[Screen], size: (f64, f64)) -> Option<Rectangle> {
+/// Places a window of this size, in points, on the first screen: where it would be in the middle once it has grown down to
+/// be as high as it may. `None` where there is no screen.
+pub fn centre(screens: &[Screen], size: (f64, f64), highest: f64) -> Option<Rectangle> {
     let screen = screens.first()?;
     let room = room_of(screen);
     let (width, height) = fitted(room, screen.scale, size);
+    let (_, grown) = fitted(room, screen.scale, (size.0, highest));
     let (x, y) = room.middle();
     Some(Rectangle {
         x: x - width / 2.0,
-        y: y - height / 2.0,
+        y: y - grown / 2.0,
         width,
         height,
     })
@@ -340,7 +342,11 @@ mod tests {
             let place = place(icon, &screens, SIZE).unwrap();
             prop_assert!(screens.iter().any(|screen| is_inside(place, screen.work_area)), "{place:?}");
             prop_assert!(place.width <= SIZE.0 * 3.0 && place.width > 0.0);
-            prop_assert!(is_inside(centre(&screens, SIZE).unwrap(), screens[0].work_area));
+            let window = centre(&screens, (SIZE.0, 170.0), SIZE.1).unwrap();
+            prop_assert!(is_inside(window, screens[0].work_area));
+            let grown = centre(&screens, SIZE, SIZE.1).unwrap();
+            prop_assert!(is_inside(grown, screens[0].work_area));
+            prop_assert!((grown.x - window.x).abs() < 0.001 && (grown.y - window.y).abs() < 0.001);
         }
 
         #[test]

@@ -220,7 +220,7 @@ fn place(window: &WebviewWindow, manner: Manner) -> tauri::Result<()> {
     let monitors = in_order(window)?;
     let screens: Vec<Screen> = monitors.iter().map(screen).collect();
     if manner == Manner::Window {
-        return put(window, placement::centre(&screens, size));
+        return put(window, placement::centre(&screens, size, HEIGHTS.1));
     }
     let icon = locked(&state.icon).map(|icon| icon.0);
     #[cfg(target_os = "macos")]
