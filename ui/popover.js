@@ -190,16 +190,18 @@ function forget() {
   show();
 }
 
-/** Comes back to what was left, unless that was long ago. */
+/** Comes back to what was left, unless that was long ago. An answer that came meanwhile may have led on to another panel. */
 function comeBack() {
-  const left = leftAt;
+  if (leftAt === null) return;
+  if (FORMS.includes(local.panel) && host.now() - leftAt < FORM_STAYS) leftAt = null;
+  else startOver();
+}
+
+function startOver() {
   leftAt = null;
-  if (left === null || local.panel === "door" || local.farewell !== null) return;
-  // An answer that came meanwhile may have led on to another panel.
-  if (FORMS.includes(local.panel) && host.now() - left < FORM_STAYS) return;
   behind = [];
   openers = [];
-  local = { ...fresh(), busy: local.busy };
+  if (local.farewell === null) local = { ...fresh(), busy: local.busy };
 }
 
 async function readDiagnostics() {
@@ -536,6 +538,8 @@ function openNamed() {
   const name = location.hash.slice(1);
   if (name === "") return;
   history.replaceState(null, "", location.pathname + location.search);
+  // Whoever asks for it from elsewhere does not mean what was left.
+  if (leftAt !== null) startOver();
   if (name === "settings" && local.panel === "door" && local.farewell === null) open("settings", "open-settings");
 }
 window.addEventListener("hashchange", openNamed);

@@ -310,6 +310,20 @@ test("whoever fetches an address from another window comes back to the form as i
   assert.equal((await lastCall(p))[0], "hide", "there is nothing to go back to");
 });
 
+test("settings that are asked for while the popover is hidden are what is shown next, also over a form that was left", async (t) => {
+  const p = await page(t, { state: "private" });
+  for (const isLeft of [false, true]) {
+    if (isLeft) for (const key of ["open-keys", "open-new-key"]) await p.locator(`[data-key='${key}']:is(button)`).click();
+    await see(p, "hidden");
+    await p.evaluate(() => (location.hash = "#settings"));
+    await p.waitForFunction(() => location.hash === "");
+    await see(p, "visible");
+    await p.getByRole("heading", { name: "Settings" }).waitFor();
+  }
+  await p.keyboard.press("Escape");
+  await p.getByRole("heading", { name: "Private" }).waitFor();
+});
+
 test("a key that is made after the popover was hidden is not what the next person finds", async (t) => {
   const p = await page(t, { state: "private", slow: "200" });
   for (const key of ["open-settings", "open-keys", "open-new-key"]) await p.locator(`[data-key='${key}']:is(button)`).click();
