@@ -193,7 +193,8 @@ function forget() {
 /** Comes back to what was left, unless that was long ago. An answer that came meanwhile may have led on to another panel. */
 function comeBack() {
   if (leftAt === null) return;
-  if (FORMS.includes(local.panel) && host.now() - leftAt < FORM_STAYS) leftAt = null;
+  const stays = local.panel === "door" || (FORMS.includes(local.panel) && host.now() - leftAt < FORM_STAYS);
+  if (stays) leftAt = null;
   else startOver();
 }
 
