@@ -23,6 +23,9 @@ mod uninstall;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ecto_core::exposure::Exposure;
+use ecto_host::client::Client;
+use ecto_host::request::Request;
 use ecto_sandbox::Sandbox;
 use ecto_tests::desktop::{
     App, Child, Display, Driver, Entry, Item, LIMIT, Output, Screen, Session, TrayHost,
@@ -210,6 +213,15 @@ impl Opened {
         serde_json::from_reader(command.output().unwrap()).unwrap()
     }
 
+    /// What becomes of the door, as the host says it at this moment.
+    async fn exposure(&self) -> Exposure {
+        let socket = self.app.sandbox().join("run/ecto.sock");
+        let mut client = Client::connect(&socket).await.unwrap();
+        let answer = client.ask(&Request::Status).await.unwrap();
+        answer.into_report().unwrap().snapshot.exposure
+    }
+
+    /// What the app shows, which comes a moment after what the host says.
     async fn report(&self) -> Value {
         let mut view = ask(&self.session, "view", json!({})).await.unwrap();
         view["report"].take()

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use ecto_core::exposure::Exposure;
 use ecto_host::preferences::{AtSleep, OpenFor, Preferences, PreferencesFile};
 use ecto_host::request::Request;
 use ecto_sandbox::Sandbox;
@@ -50,9 +51,12 @@ async fn sleep_waits_for_the_door_to_close_or_leaves_it_as_the_person_chose() {
         service.tell(true).await.unwrap();
         delay.released().await.unwrap();
         // At that moment, and not later.
-        let report = opened.report().await;
-        let wanted = if stays { "public" } else { "private" };
-        assert_eq!(report["exposure"]["state"], wanted, "{at_sleep:?}");
+        let exposure = opened.exposure().await;
+        let is_as_wanted = match at_sleep {
+            AtSleep::Close => exposure == Exposure::Private,
+            AtSleep::Stay => matches!(exposure, Exposure::Public { .. }),
+        };
+        assert!(is_as_wanted, "{at_sleep:?}: {exposure:?}");
         service.tell(false).await.unwrap();
         service.delay().await.unwrap();
         wait_for(&opened.item, if stays { "Public" } else { "Private" }).await;
@@ -100,7 +104,7 @@ async fn at_wake_the_deadline_is_looked_at_before_anything_else() {
     opened.connect().await;
     service.tell(true).await.unwrap();
     delay.released().await.unwrap();
-    assert_eq!(opened.report().await["exposure"]["state"], "public");
+    assert!(matches!(opened.exposure().await, Exposure::Public { .. }));
     // What the door was opened for ended in sleep.
     std::fs::write(&clock, "+2h").unwrap();
     let woken = Instant::now();

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use ecto_core::exposure::Exposure;
 use ecto_tests::desktop::LIMIT;
 use serde_json::json;
 
@@ -100,7 +101,7 @@ async fn restore_closes_the_door_and_says_what_became_of_each_key() {
     assert!(said.contains("gateway.http.endpoints"), "{said}");
     assert!(said.contains("As it was before"), "{said}");
     picture(&opened.display, "app-restored.png");
-    assert_eq!(opened.report().await["exposure"]["state"], "private");
+    assert_eq!(opened.exposure().await, Exposure::Private);
 }
 
 #[tokio::test]
