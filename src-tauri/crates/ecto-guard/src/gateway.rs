@@ -9,12 +9,14 @@ mod link;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ecto_core::cause::Cause;
 use ecto_core::gateway::{GatewayAccess, GatewayFingerprint, HooksAccess};
 use http::{HeaderValue, Response};
+use rustix::io::Errno;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpStream;
@@ -40,7 +42,8 @@ pub(crate) struct Gateway {
     /// How its hooks are reached, where they are enabled and offered.
     pub hooks: Option<Hooks>,
     limits: Arc<Limits>,
-    /// Those that rested the longest come first. `None` once another gateway has taken its place.
+    /// Those that rested the longest come first. `None` once another gateway has taken its place. A connection is only made
+    /// where none rests, so that those that rest and those in use are together never more than there are clients' ones.
     resting: Mutex<Option<Vec<(Link, Instant)>>>,
     rested: Arc<Notify>,
 }
@@ -91,8 +94,30 @@ fn is_same_token(left: &SecretString, right: &SecretString) -> bool {
 pub(crate) enum Silence {
     /// It could not be reached, and has not seen the request. Gives back what was not read of its body.
     Away(RequestBody),
+    /// This machine has nothing left to reach it with, so that it has not seen the request either.
+    Exhausted(RequestBody),
     /// It may have seen the request, and may have acted.
     BrokeOff,
+}
+
+/// Why there is no connection to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unconnected {
+    /// Nobody takes it.
+    Away,
+    /// The system has no file, port or memory left for one.
+    Exhausted,
+}
+
+impl From<io::Error> for Unconnected {
+    fn from(fault: io::Error) -> Self {
+        match Errno::from_io_error(&fault) {
+            Some(
+                Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL,
+            ) => Self::Exhausted,
+            Some(_) | None => Self::Away,
+        }
+    }
 }
 
 impl Gateway {
@@ -155,8 +180,10 @@ impl Gateway {
             },
         };
         // Set aside: it is rarely needed, and would make every request larger.
-        let Some(link) = Box::pin(self.connect()).await else {
-            return Err(Silence::Away(sending.into_body()));
+        let link = match Box::pin(self.connect()).await {
+            Ok(link) => link,
+            Err(Unconnected::Away) => return Err(Silence::Away(sending.into_body())),
+            Err(Unconnected::Exhausted) => return Err(Silence::Exhausted(sending.into_body())),
         };
         match link.exchange(sending).await {
             Ok(answer) => Ok(answer),
@@ -165,16 +192,13 @@ impl Gateway {
         }
     }
 
-    async fn connect(&self) -> Option<Link> {
-        let stream = timeout(
-            self.limits.gateway_connect,
-            TcpStream::connect(self.address),
-        )
-        .await
-        .ok()?
-        .ok()?;
-        stream.set_nodelay(true).ok()?;
-        Some(Link::new(stream))
+    async fn connect(&self) -> Result<Link, Unconnected> {
+        let connecting = TcpStream::connect(self.address);
+        let stream = timeout(self.limits.gateway_connect, connecting)
+            .await
+            .map_err(|_| Unconnected::Away)??;
+        stream.set_nodelay(true)?;
+        Ok(Link::new(stream))
     }
 
     fn resting(&self) -> MutexGuard<'_, Option<Vec<(Link, Instant)>>> {

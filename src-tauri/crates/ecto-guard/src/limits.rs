@@ -30,7 +30,8 @@ pub struct Limits {
     /// KiB and what is read of it at once, 16 KiB, so that it goes on. All connections together thus hold at most 24 KiB
     /// each beside this: 64 MiB and 281 MiB where 12,000 clients leave everything unread.
     pub under_way_bytes: usize,
-    /// The most connections at once.
+    /// The most connections at once. Each takes two open files at most: the client's and one to the gateway. Whoever sets
+    /// it sees to it that there are so many, and some beside them for everything else.
     pub connections: usize,
     /// The most addresses that are remembered, each in about 200 bytes, and until half a minute after there is nothing
     /// more to remember of it.

@@ -55,12 +55,13 @@ impl Listening {
 async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(shared.limits.connections));
+    let mut is_failing = false;
     loop {
         tokio::select! {
             biased;
             () = end.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept() => match accepted.inspect(|_| is_failing = false) {
                 Ok((stream, peer)) if peer.ip().is_loopback() => {
                     let Ok(place) = places.clone().try_acquire_owned() else {
                         turn_away(&stream, &shared);
@@ -75,7 +76,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
                 }
                 Ok(_) => {}
                 Err(fault) => {
-                    tracing::warn!(%fault, "a connection could not be accepted");
+                    // Once, until one is accepted again: strangers must not fill a disk with it.
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(%fault, "no connection can be accepted");
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             },

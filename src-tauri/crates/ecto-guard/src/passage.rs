@@ -284,6 +284,10 @@ async fn forward(
             details.body_unread = shared.leaves_unread(head, body).await;
             fault.get().unwrap_or(Refusal::GatewayAway)
         }
+        Err(Silence::Exhausted(body)) => {
+            details.body_unread = shared.leaves_unread(head, body).await;
+            fault.get().unwrap_or(Refusal::TooBusy)
+        }
         Err(Silence::BrokeOff) => fault.get().unwrap_or(Refusal::GatewayBrokeOff),
     };
     refuse(refusal, &details, line, turn)

@@ -201,12 +201,15 @@ impl ControlSocket {
 
     /// Waits for the next connection of this user's.
     pub async fn accept(&self) -> UnixStream {
+        let mut is_told = false;
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) if is_owner(&stream) => return stream,
                 Ok(_) => {}
                 Err(fault) => {
-                    tracing::warn!(%fault, "the control socket could not accept");
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(%fault, "the control socket could not accept");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

@@ -8,7 +8,6 @@ use ecto_core::cause::Cause;
 use ecto_core::engine::command::Handle;
 use ecto_core::engine::{Engine, Ports};
 use ecto_core::settings::Settings;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -38,26 +37,8 @@ pub struct Host {
     _lock: HostLock,
 }
 
-/// The most files that are asked for: macOS refuses more than `OPEN_MAX` (`sys/syslimits.h`), which is 10240.
-const FILES: u64 = 10_240;
-
 /// How long a host that goes because it is Private waits for errands.
 const ERRANDS_LIMIT: Duration = Duration::from_secs(3);
-
-/// Every stream through the guard takes two files, and systems start programs with as few as 256.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.map_or(FILES, |maximum| maximum.min(FILES));
-    if limit.current.is_some_and(|current| current < most) {
-        let raised = Rlimit {
-            current: Some(most),
-            ..limit
-        };
-        if let Err(fault) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%fault, "the limit on open files could not be raised");
-        }
-    }
-}
 
 impl Host {
     /// Starts the engine, and the control socket where others may ask this host. The lock is taken before the world of
@@ -69,7 +50,6 @@ impl Host {
         settings: Settings,
         surroundings: Surroundings,
     ) -> Result<Self, HostFault> {
-        raise_file_limit();
         let bind = |path: &Path| {
             ControlSocket::bind(path).map_err(|source| HostFault::Socket {
                 path: path.to_owned(),

@@ -12,6 +12,7 @@ pub mod host;
 mod kept_file;
 pub mod lock;
 pub mod offers;
+mod open_files;
 pub mod preferences;
 pub mod record;
 pub mod report;

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::administrator::SystemAdministrator;
+use crate::open_files::OpenFiles;
 use crate::record::{self, Record};
 use crate::report::{ClientAccess, WorldKind};
 use crate::wanted_file::WantedFile;
@@ -285,7 +286,7 @@ pub(crate) fn assemble(parts: Parts<'_>) -> Result<World, WorldFault> {
     ));
     let watchword = Watchword::make(&mut SysRng)?;
     let guard = LoopbackGuard::with_recorder(
-        Limits::default(),
+        guard_limits(parts.kind),
         Arc::clone(&clock),
         &mut SysRng,
         Some(record.clone()),
@@ -315,6 +316,23 @@ pub(crate) fn assemble(parts: Parts<'_>) -> Result<World, WorldFault> {
         notices: Vec::new(),
         keep: Box::new(()),
     })
+}
+
+/// What the guard takes, with no more connections than there are open files for.
+fn guard_limits(kind: WorldKind) -> Limits {
+    let usual = Limits::default();
+    let each = match kind {
+        WorldKind::Real | WorldKind::Lab => 2,
+        // The stand-ins at both ends of a stream are in this process too.
+        WorldKind::Sandbox => 5,
+    };
+    let connections =
+        OpenFiles::raise(usual.connections, each).connections(usual.connections, each);
+    tracing::info!(connections, "what the guard takes at once");
+    Limits {
+        connections,
+        ..usual
+    }
 }
 
 impl World {

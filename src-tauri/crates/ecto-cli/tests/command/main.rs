@@ -13,6 +13,7 @@ mod help;
 mod hosts;
 mod keys;
 mod machine;
+mod open_files;
 mod refusals;
 mod requests;
 mod restarting;

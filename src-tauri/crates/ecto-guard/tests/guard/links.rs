@@ -156,3 +156,44 @@ async fn an_early_answer_arrives_whole_though_the_request_does_not() {
         assert_eq!(connections.load(Ordering::SeqCst), turn);
     }
 }
+
+/// Asks as often as it takes to find room, since a place is free a moment after its client has left.
+async fn ask_until_served(setting: &Setting) {
+    loop {
+        let mut client = setting.connect().await;
+        let whole = request("GET /v1/models", &["Connection: close"], "");
+        client.send_what_goes(whole).await;
+        let answer = client.rest().await;
+        if answer.starts_with("HTTP/1.1 200") {
+            return;
+        }
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
+}
+
+/// How many files may be open is reckoned with that.
+#[tokio::test]
+async fn there_are_never_more_connections_to_the_gateway_than_clients_may_have() {
+    let (address, connections) = serving(|mut stream| async move {
+        while read_head(&mut stream).await.is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+            if stream.write_all(answer).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let limits = Limits {
+        connections: 4,
+        gateway_rest: PATIENCE * 10,
+        ..Limits::default()
+    };
+    let setting = Setting::new(address, limits).await;
+    for _ in 0..20 {
+        futures_util::future::join_all((0..6).map(|_| ask_until_served(&setting))).await;
+    }
+    // None was closed, so as many were open as were made.
+    let made = connections.load(Ordering::SeqCst);
+    assert!((1..=4).contains(&made), "{made}");
+}

@@ -373,7 +373,7 @@ impl Client {
         Self::on(soon("a connection", socket.connect(address)).await)
     }
 
-    fn on(stream: io::Result<TcpStream>) -> Self {
+    pub fn on(stream: io::Result<TcpStream>) -> Self {
         let stream = stream.unwrap();
         stream.set_nodelay(true).unwrap();
         Self {

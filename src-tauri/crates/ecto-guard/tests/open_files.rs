@@ -1,0 +1,107 @@
+//! A guard whose process may open no more files. Alone in its process, because how many may be open is the process's.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test that cannot go on fails; the stand-ins are shared with the other tests, which use more of them"
+)]
+
+#[path = "guard/stand_in.rs"]
+mod stand_in;
+
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ecto_guard::Limits;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpSocket;
+
+use stand_in::*;
+
+/// So few that they are soon open.
+const FILES: u64 = 256;
+
+/// A log that the test reads.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn count(&self, text: &str) -> usize {
+        let log = self.0.lock().unwrap();
+        String::from_utf8_lossy(&log).matches(text).count()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut log = self
+            .0
+            .lock()
+            .map_err(|_| io::Error::other("a test failed while it wrote"))?;
+        log.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Opens files until there are no more.
+fn open_all() -> Vec<File> {
+    let mut open = Vec::new();
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => open.push(file),
+            Err(_) => return open,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guard_without_files_says_that_it_is_busy_and_tells_the_log_once() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let limit = Rlimit {
+        current: Some(FILES),
+        ..getrlimit(Resource::Nofile)
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let mut gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, Limits::default()).await;
+
+    // A client whose connection was there before, and for which the gateway would have to be called.
+    let mut client = setting.connect().await;
+    client.send("GET /v1/mod").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let all = open_all();
+    client
+        .send(request("GET /v1/models", &[], "").replace("GET /v1/mod", ""))
+        .await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "too_busy"));
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+    assert!(gateway.saw_nothing());
+    drop(all);
+    client.send(request("GET /v1/models", &[], "")).await;
+    assert_eq!(client.answer().await.status, 200);
+    gateway.next().await;
+
+    for times in 1..=2 {
+        let socket = TcpSocket::new_v4().unwrap();
+        let all = open_all();
+        let late = socket.connect(setting.address).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(log.count("no connection can be accepted"), times);
+        drop(all);
+        let mut late = Client::on(Ok(late));
+        late.send(request("GET /v1/models", &[], "")).await;
+        assert_eq!(late.answer().await.status, 200);
+    }
+}
