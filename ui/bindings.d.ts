@@ -735,7 +735,7 @@ at: string,
  */
 key: string | null, 
 /**
- * The caller, as tailscaled told it.
+ * The caller, as tailscaled told it, or words in place of it.
  */
 address: ForeignText, 
 /**

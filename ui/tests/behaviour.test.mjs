@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { launch, open, serve } from "./page.mjs";
 import { states } from "../stand-in.js";
+import { caller, from, request } from "../words.js";
 
 const ui = path.join(import.meta.dirname, "..");
 let server, browser;
@@ -1086,6 +1087,13 @@ test("the page asks for the commands that are written down, and for no other", (
   const names = [...declared.matchAll(/^ {2}(\w+)\(/gm)].map(([, name]) => name).sort();
   const asked = [...readFileSync(path.join(ui, "popover.js"), "utf8").matchAll(/host\.ask\("(\w+)"/g)].map(([, name]) => name);
   assert.deepEqual([...new Set(asked)].sort(), names);
+});
+
+test("what was refused unread is said to come from an unknown address", () => {
+  const line = { at: "2026-03-01T12:00:00Z", key: null, address: "unknown address", route: "(a connection too many)", status: 503, bytes: 0, milliseconds: 0 };
+  assert.equal(request(line), "(a connection too many) · 503 · no key · unknown address");
+  assert.equal(caller(line), "no key · unknown address · 0\u00a0ms");
+  assert.equal(from(line.address), ", from unknown address");
 });
 
 test("all words are in one file", () => {

@@ -162,7 +162,7 @@ pub struct RequestLine {
     pub at: Timestamp,
     /// Name of the key, where one was given and known.
     pub key: Option<String>,
-    /// The caller, as tailscaled told it.
+    /// The caller, as tailscaled told it, or words in place of it.
     pub address: ForeignText,
     /// The route, as the guard knows it, or what was asked for.
     pub route: ForeignText,

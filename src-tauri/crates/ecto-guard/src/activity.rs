@@ -11,7 +11,7 @@ use ecto_core::refusal::Refusal;
 use http::Method;
 use tokio::sync::{Notify, watch};
 
-use crate::caller::describe_caller;
+use crate::caller::UNREAD;
 
 /// The status in the line of a request whose client went away, or was cut off, before an answer began. Never sent;
 /// nginx uses the same number.
@@ -83,7 +83,7 @@ impl Register {
 
     /// Writes the line of something that never became a request. Who called is not known.
     pub fn note(&self, what: &'static str, refusal: Refusal) {
-        let mut line = self.line(describe_caller(None), ForeignText::new(what));
+        let mut line = self.line(ForeignText::new(UNREAD), ForeignText::new(what));
         line.set_refused(refusal.status());
     }
 

@@ -8,6 +8,9 @@ use http::HeaderMap;
 /// What stands for a caller on this machine, or one whose address was not told in the way tailscaled tells it.
 const NOT_TOLD: &str = "this machine";
 
+/// What stands for a caller of whom nothing was read: most are on the internet.
+pub(crate) const UNREAD: &str = "unknown address";
+
 /// The caller's address. tailscaled replaces whatever the client sent by one `X-Forwarded-For` with one address
 /// (`ipn/ipnlocal/serve.go`, 1.102); it may be believed because only this machine reaches the guard. Several values, or
 /// something else than an address, are not from tailscaled.

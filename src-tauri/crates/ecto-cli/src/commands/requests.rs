@@ -142,6 +142,10 @@ mod tests {
             bytes,
             milliseconds,
         };
+        let unread = RequestLine {
+            address: ForeignText::new("unknown address"),
+            ..line(None, "(a connection too many)", 503, 0, 0)
+        };
         let lines = [
             line(
                 Some("phone"),
@@ -152,6 +156,7 @@ mod tests {
             ),
             line(Some("laptop"), "GET /v1/models", 200, 12, 3),
             line(None, "GET /\u{202e}admin\n", 404, 2_500_000, 1_999),
+            unread,
         ];
         let shown: Vec<String> = lines
             .iter()
@@ -161,6 +166,7 @@ mod tests {
         2026-03-01 12:00:00  phone         203.0.113.7      POST /v1/chat/completions  200  1.2 kB  1 min 1 s
         2026-03-01 12:00:00  laptop        203.0.113.7      GET /v1/models  200  12 B  3 ms
         2026-03-01 12:00:00  -             203.0.113.7      GET /admin  404  2.5 MB  1.9 s
+        2026-03-01 12:00:00  -             unknown address  (a connection too many)  503  0 B  0 ms
         ");
     }
 }

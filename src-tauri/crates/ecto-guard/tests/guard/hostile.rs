@@ -204,9 +204,10 @@ async fn a_refused_head_leaves_a_line() {
     .await;
     let line = line.unwrap().last.clone().unwrap();
     assert_eq!(
-        (line.status, line.route.to_string()),
-        (400, "(a head that could not be read)".to_owned())
+        (line.status, line.route.as_str()),
+        (400, "(a head that could not be read)")
     );
+    assert_eq!(line.address.as_str(), "unknown address");
 }
 
 /// Requests may follow one another without waiting; what is wrong with the second is no matter of the first.

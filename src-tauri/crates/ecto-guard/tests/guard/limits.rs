@@ -221,9 +221,16 @@ async fn more_connections_than_there_is_room_for_are_turned_away() {
         client.send(&request("GET /v1/models", &[], "")).await;
         assert_eq!(client.answer().await.status, 200);
     }
+    let mut activity = setting.guard.activity();
     let mut third = setting.connect().await;
     let answer = third.answer().await;
     assert_eq!((answer.status, answer.code()), (503, "too_busy".to_owned()));
+    let told = activity.wait_for(|activity| activity.refused == 1);
+    let line = soon("the line", told).await.unwrap().last.clone().unwrap();
+    assert_eq!(
+        (line.route.as_str(), line.address.as_str()),
+        ("(a connection too many)", "unknown address")
+    );
     drop(second);
     let mut served = false;
     for _ in 0..200 {
