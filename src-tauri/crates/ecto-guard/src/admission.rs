@@ -122,6 +122,21 @@ impl Gate {
         self.keys_changed.notify_one();
     }
 
+    /// Opens again what was cut as ended by a clock that was ahead, and says whether there was any. Nothing tells that a
+    /// clock is set back, so whoever comes with such a key has it looked at.
+    pub fn reopen(&self, now: Timestamp) -> bool {
+        let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(admission) = &mut *present else {
+            return false;
+        };
+        let Some(keys) = admission.keys.reopened(now) else {
+            return false;
+        };
+        admission.keys = Arc::new(keys);
+        self.keys_changed.notify_one();
+        true
+    }
+
     /// When each key was last used.
     pub fn key_uses(&self) -> Vec<(KeyName, Timestamp)> {
         self.admission()
@@ -183,6 +198,7 @@ mod tests {
     use ecto_core::gateway::GatewayFingerprint;
     use ecto_core::key::ValidDigest;
     use secrecy::SecretString;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::paused::Paused;
@@ -195,27 +211,33 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_open_is_cut_at_the_moment_its_key_ends() {
-        let access = GatewayAccess {
+    fn access() -> GatewayAccess {
+        GatewayAccess {
             address: ([127, 0, 0, 1], 1).into(),
             token: SecretString::from("token"),
             hooks: None,
             fingerprint: GatewayFingerprint("one".to_owned()),
-        };
+        }
+    }
+
+    /// What ends a request that is opened now.
+    fn open(gate: &Gate, clock: &dyn Clock, secret: &str) -> CancellationToken {
+        let keys = gate.admission().unwrap().keys;
+        let holder = keys.find(secret.as_bytes(), clock.now()).unwrap();
+        holder.cuts.of_route(Route::Chat)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_open_is_cut_at_the_moment_its_key_ends() {
         let gate = Arc::new(Gate::new());
         let clock = Arc::new(Paused::begin());
         let mut guest = key("guest");
         guest.grant.expires = Some(second(3600));
         let keys = vec![key("default"), guest.clone()];
-        gate.swap(&access, keys, &Arc::default()).unwrap();
+        gate.swap(&access(), keys, &Arc::default()).unwrap();
         let cutting = (Arc::clone(&gate), Arc::clone(&clock));
         tokio::spawn(async move { cutting.0.cut_what_ends(&*cutting.1).await });
-        let open = |secret: &str| {
-            let keys = gate.admission().unwrap().keys;
-            let holder = keys.find(secret.as_bytes(), clock.now()).unwrap();
-            holder.cuts.of_route(Route::Chat)
-        };
+        let open = |secret: &str| open(&gate, &*clock, secret);
         let (stays, ends) = (open("default"), open("guest"));
         tokio::time::sleep(Duration::from_millis(3_599_900)).await;
         assert!(!ends.is_cancelled());
@@ -241,5 +263,37 @@ mod tests {
         assert!(!old.is_cancelled());
         tokio::time::sleep(Duration::from_millis(8)).await;
         assert!(old.is_cancelled() && !new.is_cancelled() && !stays.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_clock_that_was_ahead_had_cut_is_opened_again_and_cut_at_its_end() {
+        let gate = Arc::new(Gate::new());
+        let clock = Arc::new(Paused::begin());
+        let mut guest = key("guest");
+        guest.grant.expires = Some(second(3600));
+        let keys = vec![key("default"), guest];
+        gate.swap(&access(), keys, &Arc::default()).unwrap();
+        let cutting = (Arc::clone(&gate), Arc::clone(&clock));
+        tokio::spawn(async move { cutting.0.cut_what_ends(&*cutting.1).await });
+        let (stays, before) = (
+            open(&gate, &*clock, "default"),
+            open(&gate, &*clock, "guest"),
+        );
+        clock.set_ahead(7200);
+        tokio::time::sleep(CLOCK_LOOK + Duration::from_secs(1)).await;
+        assert!(before.is_cancelled());
+        assert!(!gate.reopen(clock.now()), "it has ended");
+        clock.set_ahead(0);
+        assert!(gate.reopen(clock.now()));
+        assert!(!gate.reopen(clock.now()), "nothing is left to be opened");
+        let after = open(&gate, &*clock, "guest");
+        let left = second(3600).duration_since(clock.now());
+        tokio::time::sleep(Duration::try_from(left).unwrap() - Duration::from_millis(5)).await;
+        assert!(!after.is_cancelled());
+        tokio::time::sleep(Duration::from_millis(8)).await;
+        assert!(after.is_cancelled() && !stays.is_cancelled());
+        gate.set_keys(Vec::new());
+        assert!(stays.is_cancelled(), "it is still the same");
+        assert!(!gate.reopen(clock.now()));
     }
 }

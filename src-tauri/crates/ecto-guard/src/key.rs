@@ -25,7 +25,7 @@ const LONGEST_KEY: usize = 512;
 const NEVER: i64 = i64::MIN;
 
 /// One key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct KnownKey {
     name: KeyName,
     /// The name, for the line of each request.
@@ -38,7 +38,7 @@ pub(crate) struct KnownKey {
 }
 
 /// One of the secrets that open the lock in the name of a key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct KnownSecret {
     valid: ValidDigest,
     cuts: Cuts,
@@ -202,6 +202,11 @@ impl KnownKey {
         let ends = secret.valid.until.into_iter().chain(self.grant.expires);
         ends.min()
     }
+
+    /// Whether `secret` was cut because it had ended, and by `now` has not.
+    fn was_cut_early(&self, secret: &KnownSecret, now: Timestamp) -> bool {
+        secret.cuts.all.is_cancelled() && self.end(secret).is_none_or(|end| now < end)
+    }
 }
 
 /// All keys.
@@ -321,6 +326,33 @@ impl KnownKeys {
         }
         let left = next?.duration_since(now);
         Some(Duration::try_from(left).unwrap_or_default())
+    }
+
+    /// The same keys, where some were cut when they had ended and by `now` have not: the clock was ahead, and was set back.
+    /// They are good again; what was cut stays cut. `None` where there are none.
+    pub fn reopened(&self, now: Timestamp) -> Option<Self> {
+        let is_closed = |key: &Arc<KnownKey>| {
+            let mut secrets = key.secrets.iter();
+            secrets.any(|secret| key.was_cut_early(secret, now))
+        };
+        if !self.0.iter().any(is_closed) {
+            return None;
+        }
+        let reopen = |key: &Arc<KnownKey>| {
+            let secrets = key.secrets.iter().map(|secret| KnownSecret {
+                valid: secret.valid,
+                cuts: if key.was_cut_early(secret, now) {
+                    Cuts::default()
+                } else {
+                    secret.cuts.clone()
+                },
+            });
+            Arc::new(KnownKey {
+                secrets: secrets.collect(),
+                ..KnownKey::clone(key)
+            })
+        };
+        Some(Self(self.0.iter().map(reopen).collect()))
     }
 
     /// When each key was last used.

@@ -372,6 +372,9 @@ fn admit(
         return Err(Refusal::UnknownRoute.into());
     }
     if cut.is_cancelled() {
+        if shared.gate.reopen(shared.clock.now()) {
+            return admit(shared, asking, line, turn);
+        }
         return Err(Refusal::WrongKey.into());
     }
     let (destination, as_list) = match key.model() {

@@ -81,6 +81,41 @@ fn a_key_that_was_cut_when_it_ended_can_be_given_more_time() {
     assert!(!is_cut(&find(&after, "1").unwrap()));
 }
 
+#[test]
+fn what_was_cut_by_a_clock_that_was_ahead_is_good_again_once_it_is_set_back() {
+    let mut guest = key("guest", "1");
+    guest.grant.expires = Some(at(100));
+    guest.grant.rate = Some("1/day".parse().unwrap());
+    let mut rotated = key("phone", "new");
+    rotated.digests.push(ValidDigest {
+        until: Some(at(50)),
+        ..key("phone", "old").digests[0]
+    });
+    let before = KnownKeys::default().replace(vec![guest, rotated]);
+    let open = ["1", "old", "new"].map(|secret| find(&before, secret).unwrap());
+    open[0].key.count(&Now(0), at(0)).unwrap();
+    assert!(before.reopened(at(0)).is_none(), "nothing was cut");
+    before.cut_ended(at(1000));
+    assert!(is_cut(&open[0]) && is_cut(&open[1]) && !is_cut(&open[2]));
+    assert!(before.reopened(at(100)).is_none(), "both have ended");
+
+    let after = before.reopened(at(70)).unwrap();
+    assert!(!is_cut(&find(&after, "1").unwrap()), "before its end");
+    assert!(is_cut(&find(&after, "old").unwrap()), "after its end");
+    let after = after.reopened(at(20)).unwrap();
+    assert!(!is_cut(&find(&after, "old").unwrap()));
+    assert!(after.reopened(at(20)).is_none());
+    assert!(
+        is_cut(&open[0]) && is_cut(&open[1]),
+        "what was cut stays cut"
+    );
+    let guest = find(&after, "1").unwrap().key;
+    assert!(guest.count(&Now(1), at(1)).is_err(), "as used up as before");
+    assert_eq!(after.cut_ended(at(20)), Some(Duration::from_secs(30)));
+    after.replace(Vec::new());
+    assert!(is_cut(&open[2]), "the others were the same all along");
+}
+
 struct Now(u64);
 
 impl Clock for Now {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use ecto_core::Timestamp;
-use ecto_core::key::{AgentId, GuardKey, KeyGrant, Route};
+use ecto_core::key::{AgentId, GuardKey, KeyGrant, Route, ValidDigest};
 use ecto_core::ports::Guard;
 use ecto_core::proof::ProofQuestion;
 use ecto_guard::Limits;
@@ -216,6 +216,49 @@ async fn a_key_that_has_expired_opens_nothing_and_an_open_stream_ends_at_that_mo
     );
     other_at_gateway.send("still here");
     other.until("still here").await;
+}
+
+#[tokio::test]
+async fn a_key_that_ended_by_a_clock_that_was_ahead_is_good_again_once_it_is_set_back() {
+    let (gateway, mut streams) = TinyGateway::streaming().await;
+    let (guard, clock) = new_guard_at(Timestamp::UNIX_EPOCH);
+    let end = Timestamp::from_second(3600).unwrap();
+    let guest = limited("guest", 2, |grant| grant.expires = Some(end));
+    let mut rotated = key("tablet", 3);
+    rotated.digests.push(ValidDigest {
+        until: Some(end),
+        ..key("tablet", 4).digests[0]
+    });
+    let keys = vec![key("phone", 1), guest, rotated];
+    let address = guard.start(gateway.access(), keys.clone()).await.unwrap();
+    guard.release();
+    let setting = Setting { guard, address };
+    let mut stays = open_stream(&setting, 3).await;
+    let stays_at_gateway = soon("a stream", streams.recv()).await.unwrap();
+
+    for _ in 0..2 {
+        let mut open = Vec::new();
+        for seed in [2, 4] {
+            let mut client = open_stream(&setting, seed).await;
+            client.until("HTTP/1.1 200").await;
+            open.push((client, soon("a stream", streams.recv()).await.unwrap()));
+        }
+        clock.set_ahead(7200);
+        // Has the guard look at its clock now, and not within a quarter of a minute.
+        setting.guard.set_keys(keys.clone());
+        for (_, at_gateway) in &open {
+            at_gateway.broke_off().await;
+        }
+        assert_eq!(models(&setting, 2, &[]).await.code(), "key_expired");
+        assert_eq!(models(&setting, 4, &[]).await.code(), "invalid_api_key");
+        clock.set_ahead(0);
+    }
+    for seed in [2, 4] {
+        let mut client = open_stream(&setting, seed).await;
+        client.until("HTTP/1.1 200").await;
+    }
+    stays_at_gateway.send("still here");
+    stays.until("still here").await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -236,11 +236,20 @@ pub fn access_to(address: SocketAddr) -> GatewayAccess {
 pub struct TestClock {
     began: Instant,
     at: Timestamp,
+    ahead: AtomicU64,
+}
+
+impl TestClock {
+    /// Sets the time of day so many seconds ahead, as a machine may have it that has just started.
+    pub fn set_ahead(&self, seconds: u64) {
+        self.ahead.store(seconds, Ordering::SeqCst);
+    }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        self.at + self.began.elapsed()
+        let ahead = Duration::from_secs(self.ahead.load(Ordering::SeqCst));
+        self.at + self.began.elapsed() + ahead
     }
 
     fn uptime(&self) -> Duration {
@@ -259,7 +268,8 @@ pub fn new_guard_at(at: Timestamp) -> (LoopbackGuard, Arc<TestClock>) {
 
 fn new_guard_with(limits: Limits, at: Timestamp) -> (LoopbackGuard, Arc<TestClock>) {
     let began = Instant::now();
-    let clock = Arc::new(TestClock { began, at });
+    let ahead = AtomicU64::new(0);
+    let clock = Arc::new(TestClock { began, at, ahead });
     let mut random = StdRng::seed_from_u64(99);
     let guard =
         LoopbackGuard::with_recorder(limits, clock.clone(), &mut random, None, Some(watchword()));
