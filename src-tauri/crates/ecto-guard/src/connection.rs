@@ -282,25 +282,45 @@ where
     Box::pin(say_farewell(socket, refusal, limits)).await;
 }
 
-/// Closes the guard's side and reads what the client still sends, for a moment: closing with bytes unread would reset
-/// the connection, and the client might never read why it was refused.
+/// Turns away a client for whom there is no room.
+pub(crate) async fn turn_away<S>(mut stream: S, refusal: Refusal, limits: &Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // What comes before a client has asked anything is no answer for it: Go's transport drops such a connection.
+    let mut begun = vec![0; 4096];
+    if let Ok(Ok(0) | Err(_)) = timeout(limits.farewell, stream.read(&mut begun)).await {
+        return;
+    }
+    close(stream, Some(refusal), begun, limits).await;
+}
+
 async fn say_farewell<S>(socket: Socket<S>, refusal: Option<Refusal>, limits: &Limits)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut socket, flushed) = socket.into_parts();
+    let (stream, flushed) = socket.into_parts();
+    let refusal = refusal.filter(|_| flushed);
+    close(stream, refusal, vec![0; 4096], limits).await;
+}
+
+/// Says why, closes the guard's side, and reads what the client still sends, for a moment: closing with bytes unread would
+/// reset the connection, and the client might never read why it was refused.
+async fn close<S>(mut stream: S, refusal: Option<Refusal>, mut waste: Vec<u8>, limits: &Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let _ = timeout(limits.farewell, async {
-        if let Some(refusal) = refusal.filter(|_| flushed) {
+        if let Some(refusal) = refusal {
             let answer = refusal_bytes(refusal);
-            if socket.write_all(answer.as_bytes()).await.is_err() {
+            if stream.write_all(answer.as_bytes()).await.is_err() {
                 return;
             }
         }
-        if socket.shutdown().await.is_err() {
+        if stream.shutdown().await.is_err() {
             return;
         }
-        let mut waste = vec![0; 4096];
-        while matches!(socket.read(&mut waste).await, Ok(count) if count > 0) {}
+        while matches!(stream.read(&mut waste).await, Ok(count) if count > 0) {}
     })
     .await;
 }

@@ -53,6 +53,9 @@ pub struct Limits {
     /// How long a connection to the gateway may rest. Shorter than the 5 seconds after which Node closes it
     /// (`server.keepAliveTimeout`), so that no request is sent into a closing connection.
     pub gateway_rest: Duration,
+    /// How many clients for whom there is no room may be heard and told so at once, in as many open files beside those of
+    /// the connections. The others are told before they are heard, which not every client understands.
+    pub turned_away: usize,
     /// How long a connection that the guard ends is listened to, so that the client can read why; and how long the rest
     /// of a short body is waited for before its request is refused.
     pub farewell: Duration,
@@ -88,6 +91,7 @@ impl Default for Limits {
             gateway_connect: Duration::from_secs(2),
             gateway_connections: 256,
             gateway_rest: Duration::from_secs(4),
+            turned_away: 64,
             farewell: Duration::from_secs(2),
             heard_out: 256,
             stop: Duration::from_secs(5),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecto_core::refusal::Refusal;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::activity::TURNED_AWAY;
 use crate::answer::refusal_bytes;
-use crate::connection::serve;
+use crate::connection::{serve, turn_away};
 use crate::passage::Shared;
 
 /// How long the listener waits when the system has no more files to give.
@@ -55,6 +55,7 @@ impl Listening {
 async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(shared.limits.connections));
+    let farewells = Arc::new(Semaphore::new(shared.limits.turned_away));
     let mut is_failing = false;
     loop {
         tokio::select! {
@@ -63,12 +64,25 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted.inspect(|_| is_failing = false) {
                 Ok((stream, peer)) if peer.ip().is_loopback() => {
-                    let Ok(place) = places.clone().try_acquire_owned() else {
-                        turn_away(&stream, &shared);
-                        continue;
-                    };
                     let _ = stream.set_nodelay(true);
                     let shared = shared.clone();
+                    let Ok(place) = places.clone().try_acquire_owned() else {
+                        shared.register.note(TURNED_AWAY, Refusal::TooBusy);
+                        match farewells.clone().try_acquire_owned() {
+                            Ok(farewell) => {
+                                connections.spawn(async move {
+                                    turn_away(stream, Refusal::TooBusy, &shared.limits).await;
+                                    drop(farewell);
+                                });
+                            }
+                            // As far as that goes without waiting.
+                            Err(_) => {
+                                let answer = refusal_bytes(Refusal::TooBusy);
+                                let _ = stream.try_write(answer.as_bytes());
+                            }
+                        }
+                        continue;
+                    };
                     connections.spawn(async move {
                         serve(stream, shared).await;
                         drop(place);
@@ -87,10 +101,4 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
     }
     drop(listener);
     connections.shutdown().await;
-}
-
-/// Says that there is no room, as far as that goes without waiting.
-fn turn_away(stream: &TcpStream, shared: &Shared) {
-    shared.register.note(TURNED_AWAY, Refusal::TooBusy);
-    let _ = stream.try_write(refusal_bytes(Refusal::TooBusy).as_bytes());
 }

@@ -1,5 +1,6 @@
 //! How much the guard takes.
 
+use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use ecto_core::watchword::HEADER;
 use ecto_guard::{Limits, Pace};
 use http_body_util::{BodyExt as _, Full};
 use proptest::prelude::*;
+use tokio::net::TcpStream;
 
 use crate::cutting::TellWhenDropped;
 use crate::stand_in::*;
@@ -211,6 +213,7 @@ async fn a_connection_at_rest_is_closed_and_one_in_use_is_not() {
 async fn more_connections_than_there_is_room_for_are_turned_away() {
     let limits = Limits {
         connections: 2,
+        farewell: SHORT * 3,
         ..Limits::default()
     };
     let gateway = TinyGateway::ordinary().await;
@@ -245,6 +248,49 @@ async fn more_connections_than_there_is_room_for_are_turned_away() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(served);
+}
+
+/// A client that has sent all of this before anybody else did anything.
+fn connect_having_sent(setting: &Setting, whole: &str) -> Client {
+    let mut stream = std::net::TcpStream::connect(setting.address).unwrap();
+    stream.write_all(whole.as_bytes()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    Client::on(TcpStream::from_std(stream))
+}
+
+async fn is_told_that_there_is_no_room(client: &mut Client) {
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.code()), (503, "too_busy".to_owned()));
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+    client.ends().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_is_turned_away_reads_why_although_its_request_is_sent_already() {
+    let limits = Limits {
+        connections: 1,
+        turned_away: 2,
+        ..Limits::default()
+    };
+    let gateway = TinyGateway::ordinary().await;
+    let setting = Setting::new(gateway.address, limits).await;
+    let _only = setting.connect().await;
+    let whole = |length| request("POST /v1/responses", &[], &"x".repeat(length));
+    for length in [2, 30_000] {
+        let mut client = connect_having_sent(&setting, &whole(length));
+        is_told_that_there_is_no_room(&mut client).await;
+    }
+
+    // One that has asked nothing yet is told nothing yet.
+    let mut clients = [setting.connect().await, setting.connect().await];
+    for client in &mut clients {
+        tokio::time::sleep(SHORT).await;
+        assert!(client.has_heard_nothing());
+        client.send(&whole(500_000)).await;
+        is_told_that_there_is_no_room(client).await;
+    }
+    // For a third there is no time: it is told at once, and may lose that when it sends more.
+    setting.connect().await.until("HTTP/1.1 503").await;
 }
 
 /// `count` an hour.

@@ -421,6 +421,11 @@ impl Client {
         self.read.is_empty() && read.is_err_and(|fault| fault.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Reads until the connection ends: an error where that is no orderly end.
+    pub async fn ends(&mut self) -> io::Result<usize> {
+        soon("the end", self.stream.read_to_end(&mut self.read)).await
+    }
+
     /// Everything until the connection ends.
     pub async fn rest(&mut self) -> String {
         while self.read_more().await {}
