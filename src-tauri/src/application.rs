@@ -263,6 +263,11 @@ impl Application {
         self.change(|view| view.launch_at_login = launch_at_login);
     }
 
+    /// Has what is shown be shown once more, although nothing changed.
+    pub fn show_again(&self) {
+        self.view.send_modify(|_| {});
+    }
+
     fn change(&self, change: impl FnOnce(&mut AppView)) {
         self.view.send_if_modified(|view| {
             let before = view.clone();

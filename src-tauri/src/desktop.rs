@@ -308,7 +308,12 @@ pub fn act(app: &AppHandle, action: Action) {
     }
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
-        if let Err(refusal) = do_chosen(&application, action).await {
+        let done = do_chosen(&application, action).await;
+        if action == Action::OpenAtLogin {
+            tray::forget(&app);
+            application.show_again();
+        }
+        if let Err(refusal) = done {
             let told = Notification {
                 title: refusal.what.clone(),
                 body: refusal.next.clone().unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! Telling the desktop. A click on what it shows opens the popover.
 
 #[cfg(target_os = "linux")]
-pub use linux::{Desktop, show, standing};
+pub use linux::{Desktop, show, standing, without_markup};
 #[cfg(target_os = "macos")]
 pub use mac::{show, standing};
 
@@ -114,7 +114,13 @@ mod linux {
         Ok(shown?)
     }
 
-    /// The body may be markup there, so what could be taken for it is escaped.
+    /// A text as it stands, where the desktop may take it for markup.
+    pub fn without_markup(text: &str) -> String {
+        text.replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+    }
+
     async fn call(app: &AppHandle, notification: &Notification) -> zbus::Result<()> {
         let desktop = app.state::<Desktop>();
         let proxy = desktop
@@ -128,11 +134,7 @@ mod linux {
         } else {
             &[]
         };
-        let body = notification
-            .body
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
+        let body = without_markup(&notification.body);
         let hints = HashMap::from([("desktop-entry", zvariant::Value::from(INSTALLED_AS))]);
         let arguments = (
             "Ecto",

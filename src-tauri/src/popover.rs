@@ -31,7 +31,7 @@ const HEIGHTS: (f64, f64) = (120.0, 640.0);
 /// Its height before the page first told its own, in points: that of the first look.
 const FIRST_HEIGHT: f64 = 170.0;
 
-/// Pressing the button on the icon may take the focus away from the popover first; that click must not open it again.
+/// Pressing the button on the icon may take the focus away first; that click hides what was looked at until then.
 const SAME_CLICK: Duration = Duration::from_millis(250);
 
 /// How often it is looked whether the window that was shown is seen, and the pause before it is looked again.
@@ -49,9 +49,10 @@ const LOOKS_AFTER_LIST: u32 = 5;
 /// What is remembered between openings.
 #[derive(Debug, Default)]
 pub struct Popover {
-    hidden_at: Mutex<Option<Instant>>,
-    /// Whether it was open when the button went down on the icon.
-    open_at_press: Mutex<Option<bool>>,
+    /// When it last lost the focus.
+    left_at: Mutex<Option<Instant>>,
+    /// Whether it was looked at when the button went down on the icon.
+    looked_at_at_press: Mutex<Option<bool>>,
     openings: AtomicU64,
     is_window: AtomicBool,
     icon: Mutex<Option<Icon>>,
@@ -107,14 +108,14 @@ impl Icon {
 
 /// The button went down on the icon. However long it is held, what is then decides what the click does.
 pub fn press(app: &AppHandle) {
-    let is_open = is_open_or_was_until_now(app);
-    *locked(&app.state::<Popover>().open_at_press) = Some(is_open);
+    let is_looked_at = is_looked_at_or_was_until_now(app);
+    *locked(&app.state::<Popover>().looked_at_at_press) = Some(is_looked_at);
 }
 
-/// The icon was clicked: shows the popover there, or hides it where it was open. Not every system tells of the press.
+/// The icon was clicked: shows the popover there, or hides it where it was looked at. Not every system tells of the press.
 pub fn toggle(app: &AppHandle, icon: Icon) {
-    let pressed = locked(&app.state::<Popover>().open_at_press).take();
-    if !pressed.unwrap_or_else(|| is_open_or_was_until_now(app)) {
+    let pressed = locked(&app.state::<Popover>().looked_at_at_press).take();
+    if !pressed.unwrap_or_else(|| is_looked_at_or_was_until_now(app)) {
         return show(app, Some(icon), Manner::Popover, None);
     }
     if let Some(window) = app.get_webview_window(LABEL)
@@ -124,9 +125,9 @@ pub fn toggle(app: &AppHandle, icon: Icon) {
     }
 }
 
-fn is_open_or_was_until_now(app: &AppHandle) -> bool {
-    let hidden = locked(&app.state::<Popover>().hidden_at).take();
-    is_seen(app) || hidden.is_some_and(|hidden| hidden.elapsed() < SAME_CLICK)
+fn is_looked_at_or_was_until_now(app: &AppHandle) -> bool {
+    let left = locked(&app.state::<Popover>().left_at).take();
+    is_looked_at(app) || left.is_some_and(|left| left.elapsed() < SAME_CLICK)
 }
 
 /// Shows it. `panel` names a part of the page to begin with.
@@ -208,9 +209,7 @@ fn dress(window: &WebviewWindow, manner: Manner) -> tauri::Result<()> {
     window.set_decorations(is_window)?;
     window.set_always_on_top(!is_window)?;
     #[cfg(target_os = "macos")]
-    if !is_window {
-        crate::macos::panel::dress_later(window);
-    }
+    crate::macos::panel::dress_later(window, is_window);
     window.set_skip_taskbar(!is_window)
 }
 
@@ -433,10 +432,11 @@ pub fn on_window_event(window: &Window, event: &WindowEvent) {
     if let WindowEvent::CloseRequested { api, .. } = event {
         api.prevent_close();
         hide(&page);
-    } else if matches!(event, WindowEvent::Focused(false))
-        && !state.is_window.load(Ordering::SeqCst)
-        && page.is_visible().unwrap_or(false)
-    {
+    } else if matches!(event, WindowEvent::Focused(false)) && page.is_visible().unwrap_or(false) {
+        if state.is_window.load(Ordering::SeqCst) {
+            *locked(&state.left_at) = Some(Instant::now());
+            return;
+        }
         #[cfg(target_os = "linux")]
         hide_unless_focus_is_ours(page);
         #[cfg(target_os = "macos")]
@@ -472,7 +472,7 @@ fn hide_unless_focus_is_ours(page: WebviewWindow) {
 }
 
 fn hide_after_blur(page: &WebviewWindow) {
-    *locked(&page.state::<Popover>().hidden_at) = Some(Instant::now());
+    *locked(&page.state::<Popover>().left_at) = Some(Instant::now());
     hide(page);
 }
 

@@ -12,6 +12,8 @@ use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, Tray
 use tauri::{AppHandle, Manager, Wry};
 
 use crate::desktop;
+#[cfg(target_os = "linux")]
+use crate::notification;
 use crate::popover;
 use crate::view::{AppView, Mood};
 use menu::{Action, Entry, Menu};
@@ -53,7 +55,7 @@ pub fn build(app: &AppHandle, view: &AppView) -> tauri::Result<()> {
     TrayIconBuilder::with_id(ID)
         .icon(picture(looks.0))
         .icon_as_template(true)
-        .tooltip(&looks.1)
+        .tooltip(as_the_tray_takes_it(&looks.1))
         .menu(&menu)
         .show_menu_on_left_click(false)
         .on_menu_event(|app, event| {
@@ -107,6 +109,12 @@ pub fn show(app: &AppHandle, view: &AppView) {
     }
 }
 
+/// Has everything sent anew at the next [`show`]. A click turns the tick of an entry over by itself (muda 0.20), whether or not
+/// what it stands for was done.
+pub fn forget(app: &AppHandle) {
+    *shown(app) = None;
+}
+
 fn change(
     app: &AppHandle,
     tray: &TrayIcon,
@@ -117,7 +125,7 @@ fn change(
         tray.set_icon_with_as_template(Some(picture(*mood)), true)?;
     }
     if before.is_none_or(|(_, shown, _)| shown != tooltip) {
-        tray.set_tooltip(Some(tooltip))?;
+        tray.set_tooltip(Some(as_the_tray_takes_it(tooltip)))?;
     }
     if before.is_none_or(|(_, _, shown)| shown != menu) {
         tray.set_menu(Some(system_menu(app, menu)?))?;
@@ -168,6 +176,17 @@ fn system_menu(app: &AppHandle, menu: &Menu) -> tauri::Result<tauri::menu::Menu<
         built.append(&*item)?;
     }
     Ok(built)
+}
+
+/// A tooltip may be markup on Linux (StatusNotifierItem specification, `ToolTip`).
+#[cfg(target_os = "linux")]
+fn as_the_tray_takes_it(tooltip: &str) -> String {
+    notification::without_markup(tooltip)
+}
+
+#[cfg(target_os = "macos")]
+fn as_the_tray_takes_it(tooltip: &str) -> &str {
+    tooltip
 }
 
 /// A label as it stands: `&` would mark the next letter.

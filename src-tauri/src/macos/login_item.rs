@@ -5,8 +5,14 @@ use std::ffi::OsString;
 use objc2_service_management::{SMAppService, SMAppServiceStatus};
 
 use crate::launch::Options;
+use crate::login::approval;
 use crate::refusal::Refusal;
 use crate::view::LoginItem;
+
+const _: () = assert!(
+    SMAppServiceStatus::Enabled.0 == approval::ENABLED
+        && SMAppServiceStatus::RequiresApproval.0 == approval::REQUIRES_APPROVAL
+);
 
 /// Whether Ecto opens at login.
 #[derive(Debug)]
@@ -17,11 +23,8 @@ pub struct Login {
 impl Login {
     /// Only an app in a bundle can be a login item, and it is started without options.
     pub fn find(options: &Options, _environment: impl Fn(&str) -> Option<OsString>) -> Self {
-        let in_bundle = std::env::current_exe().is_ok_and(|program| {
-            program
-                .parent()
-                .is_some_and(|folder| folder.ends_with("Contents/MacOS"))
-        });
+        let in_bundle =
+            std::env::current_exe().is_ok_and(|program| approval::is_in_bundle(&program));
         Self {
             is_bundle: in_bundle && options.to_arguments().is_empty(),
         }
@@ -30,40 +33,19 @@ impl Login {
     /// Whether it does.
     #[expect(unsafe_code, reason = "an Objective-C call")]
     pub fn state(&self) -> LoginItem {
-        if !self.is_bundle {
-            return LoginItem::Unavailable;
-        }
         // SAFETY: both take no arguments, and the object is kept while it is asked.
-        let status = unsafe { SMAppService::mainAppService().status() };
-        match status {
-            SMAppServiceStatus::Enabled => LoginItem::On,
-            SMAppServiceStatus::RequiresApproval => LoginItem::Refused,
-            _ => LoginItem::Off,
-        }
+        let status = || unsafe { SMAppService::mainAppService().status() };
+        approval::item_of(self.is_bundle.then(|| status().0))
     }
 
     /// Has it do so, or no longer.
     #[expect(unsafe_code, reason = "an Objective-C call")]
     pub fn set(&self, on: bool) -> Result<(), Refusal> {
-        if !self.is_bundle {
-            return if on {
-                Err(Refusal::nothing(
-                    "Only the installed app can open at login.",
-                ))
-            } else {
-                Ok(())
-            };
-        }
-        match (on, self.state()) {
-            (true, LoginItem::On) | (false, LoginItem::Off | LoginItem::Unavailable) => {
-                return Ok(());
-            }
-            // One that waits for approval is still registered.
-            (true, LoginItem::Off | LoginItem::Refused | LoginItem::Unavailable)
-            | (false, LoginItem::On | LoginItem::Refused) => {}
+        if !approval::is_to_be_asked(on, self.state())? {
+            return Ok(());
         }
         // SAFETY: none takes an argument, and the object is kept while it works.
-        let done = unsafe {
+        let answer = unsafe {
             let item = SMAppService::mainAppService();
             if on {
                 item.registerAndReturnError()
@@ -71,18 +53,6 @@ impl Login {
                 item.unregisterAndReturnError()
             }
         };
-        match (done, self.state()) {
-            (_, LoginItem::Refused) if on => Err(Refusal::new(
-                "login_item_refused",
-                "macOS does not let Ecto open at login.",
-                "Allow it in System Settings, General, Login Items.",
-            )),
-            (Err(fault), _) => Err(Refusal::new(
-                "login_item_refused",
-                format!("macOS did not change the login item: {fault}."),
-                "Change it in System Settings, General, Login Items.",
-            )),
-            (Ok(()), _) => Ok(()),
-        }
+        approval::outcome(on, answer.map_err(|fault| fault.to_string()), self.state())
     }
 }

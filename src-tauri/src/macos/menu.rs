@@ -1,4 +1,5 @@
-//! The menu of the app: nobody sees it, but its shortcuts work while the popover has the keyboard.
+//! The menu of the app: nobody sees it, but its shortcuts work while the popover has the keyboard. A web view gets Cmd-V and
+//! the like from a menu alone.
 
 use tauri::menu::{Menu, MenuItem, PredefinedMenuItem, Submenu};
 use tauri::{AppHandle, Wry};
@@ -10,8 +11,19 @@ use crate::tray::menu::Action;
 pub fn build(app: &AppHandle) -> tauri::Result<Menu<Wry>> {
     let quit = MenuItem::with_id(app, Action::Quit.name(), "Quit Ecto", true, Some("Cmd+Q"))?;
     let own = Submenu::with_items(app, "Ecto", true, &[&quit])?;
-    let copy = PredefinedMenuItem::copy(app, None)?;
-    let select_all = PredefinedMenuItem::select_all(app, None)?;
-    let edit = Submenu::with_items(app, "Edit", true, &[&copy, &select_all])?;
+    let edit = Submenu::with_items(
+        app,
+        "Edit",
+        true,
+        &[
+            &PredefinedMenuItem::undo(app, None)?,
+            &PredefinedMenuItem::redo(app, None)?,
+            &PredefinedMenuItem::separator(app)?,
+            &PredefinedMenuItem::cut(app, None)?,
+            &PredefinedMenuItem::copy(app, None)?,
+            &PredefinedMenuItem::paste(app, None)?,
+            &PredefinedMenuItem::select_all(app, None)?,
+        ],
+    )?;
     Menu::with_items(app, &[&own, &edit])
 }

@@ -24,6 +24,7 @@ pub struct Screen {
     connection: RustConnection,
     root: u32,
     pid: Atom,
+    active: Atom,
 }
 
 /// A window that is shown.
@@ -69,11 +70,13 @@ impl Screen {
             .get(number)
             .context("no screen")?
             .root;
-        let pid = connection.intern_atom(false, b"_NET_WM_PID")?.reply()?.atom;
+        let atom = |name: &[u8]| anyhow::Ok(connection.intern_atom(false, name)?.reply()?.atom);
+        let (pid, active) = (atom(b"_NET_WM_PID")?, atom(b"_NET_ACTIVE_WINDOW")?);
         Ok(Self {
             connection,
             root,
             pid,
+            active,
         })
     }
 
@@ -161,6 +164,31 @@ impl Screen {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
+    }
+
+    /// Waits until a window of this process has the focus; `None` stands for one that does not say whose it is.
+    ///
+    /// # Errors
+    ///
+    /// Where the focus stays elsewhere.
+    pub async fn wait_for_focus(&self, pid: Option<u32>) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let property = self
+                .connection
+                .get_property(false, self.root, self.active, AtomEnum::WINDOW, 0, 1)?
+                .reply()?;
+            let window = property.value32().and_then(|mut windows| windows.next());
+            if let Some(window) = window
+                && self.owner(window)? == pid
+            {
+                return Ok(());
+            }
+            if begin.elapsed() > LIMIT {
+                bail!("the window {window:?} has the focus");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Waits until something is drawn in the window of this process.

@@ -220,6 +220,9 @@ async fn hostile_texts_stay_text() {
         "{tooltip}"
     );
     assert!(!tooltip.contains('\u{202e}'), "{tooltip}");
+    // A tray may take it for markup.
+    assert!(!tooltip.contains('<'), "{tooltip}");
+    assert!(tooltip.contains("&lt;b&gt;bold&lt;/b&gt;"), "{tooltip}");
     host.report(Exposure::Private);
     dismiss(&opened.display, &opened.screen, opened.pid).await;
     assert!(host.asked().len() > 1);

@@ -215,6 +215,31 @@ async fn the_click_that_takes_its_focus_away_does_not_open_it_again() {
 }
 
 #[tokio::test]
+async fn a_click_on_the_icon_brings_a_window_that_nobody_looks_at_to_the_front() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let running = Running::start(display, app).await;
+    let (screen, pid) = (&running.screen, running.process.pid());
+    let mut again = running.app.start(&running.display).unwrap();
+    assert!(again.ended(LIMIT).await.unwrap().success());
+    screen.wait_for_text(pid).await.unwrap();
+    screen.wait_for_focus(Some(pid)).await.unwrap();
+
+    let _other = OtherWindow::open(&running.display).unwrap();
+    screen.wait_for_focus(None).await.unwrap();
+    // Longer ago than the click that takes its focus away.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    running.item.activate(900, 10).await.unwrap();
+    screen.wait_for_focus(Some(pid)).await.unwrap();
+    assert!(screen.window(pid).unwrap().is_some());
+
+    // In front of everybody it is hidden.
+    running.item.activate(900, 10).await.unwrap();
+    screen.wait_for_no_window(pid).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_list_of_choices_leaves_it_open_until_the_focus_really_goes() {
     let Some((display, app)) = desktop().await else {
         return;

@@ -1,6 +1,6 @@
 //! What a person chose, and a file that cannot be read.
 
-use ecto_tests::desktop::Notifications;
+use ecto_tests::desktop::{Entry, Notifications};
 use serde_json::json;
 
 use super::{Opened, ask, desktop, desktop_for, picture, stand_ins_for_the_lab};
@@ -73,6 +73,10 @@ async fn a_login_item_that_is_refused_says_so_and_nothing_is_lost() {
     opened.item.click("Open at Login").await.unwrap();
     let told = notifications.next().await.unwrap();
     assert!(told.title.contains("could not be changed"), "{told:?}");
+    // The click turned its tick over, and it is turned back.
+    let ticked = |menu: &Entry| menu.find("Open at Login").and_then(|entry| entry.ticked);
+    let is_off = |menu: &Entry| ticked(menu) == Some(false);
+    opened.item.wait_for_menu(is_off).await.unwrap();
 
     std::fs::remove_file(&in_the_way).unwrap();
     opened.click("button[data-do=launch]").await;
