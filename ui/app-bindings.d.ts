@@ -33,6 +33,10 @@ notifications: NotificationStanding,
  */
 tray: boolean, 
 /**
+ * Whether the machine tells when it goes to sleep, and waits for the door to close.
+ */
+sleep_is_told: boolean, 
+/**
  * Whether no host has reported yet.
  */
 starting: boolean, 

@@ -499,7 +499,7 @@ export type NodeChoice = "auto" | "own" | "system";
 
 export type NodeKind = "own" | "system" | "app_store" | "standalone";
 
-export type Notice = { "notice": "wanted_unreadable" } | { "notice": "deadline_passed" } | { "notice": "closed_unexpectedly", 
+export type Notice = { "notice": "wanted_unreadable" } | { "notice": "deadline_passed" } | { "notice": "ended_by_sleep" } | { "notice": "closed_unexpectedly", 
 /**
  * Why.
  */

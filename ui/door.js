@@ -15,6 +15,15 @@ import * as words from "./words.js";
 /** @typedef {Extract<Exposure, { state: "public" }>} Public */
 /** @typedef {Extract<Exposure, { state: "blocked" }>} Blocked */
 /** @typedef {"gone" | "private" | "working" | "needs-you" | "public" | "held" | "failed" | "danger" | "closing"} Mood */
+/** @typedef {"unchecked" | "settling" | "reachable" | "unreachable"} Reached */
+
+/** @type {Record<Reached, { mood: Mood, title: string, sentence: string }>} */
+const reached = {
+  unchecked: { mood: "public", title: words.titles.public, sentence: words.sentences.unchecked },
+  settling: { mood: "public", title: words.titles.public, sentence: words.sentences.unchecked },
+  reachable: { mood: "public", title: words.titles.public, sentence: words.sentences.public },
+  unreachable: { mood: "failed", title: words.titles.unreachable, sentence: words.sentences.unreachable },
+};
 
 /**
  * What the ghost looks like, and what stands beside it.
@@ -35,9 +44,7 @@ export function headline({ report, first_run, starting, silent }) {
         ? { mood: "needs-you", title: words.titles.needsYou, sentence: words.sentences.preparing }
         : { mood: "working", title: words.titles.preparing, sentence: words.sentences.preparing };
     case "public":
-      return exposure.held
-        ? { mood: "held", title: words.titles.held, sentence: words.sentences.held }
-        : { mood: "public", title: words.titles.public, sentence: words.sentences.public };
+      return exposure.held ? { mood: "held", title: words.titles.held, sentence: words.sentences.held } : reached[reachOf(report, exposure)];
     case "closing":
       return { mood: "closing", title: words.titles.closing, sentence: words.sentences.closing };
     case "blocked":
@@ -68,7 +75,7 @@ function needsPerson({ waiting }) {
  * How the check from outside stands. While the first minutes are not over, nothing is wrong; the host tells when that is.
  * @param {Report} report
  * @param {Public} exposure
- * @returns {"unchecked" | "settling" | "reachable" | "unreachable"}
+ * @returns {Reached}
  */
 function reachOf({ settling }, { reach }) {
   return settling ? "settling" : reach.reach;
@@ -89,7 +96,7 @@ export function announcement(view) {
     case "blocked":
       return words.announcement(title, words.message(report.message.what), words.message(report.message.next ?? ""));
     case "public":
-      return words.announcement(title, sentence, exposure.held ? "" : words.reach[reachOf(report, exposure)]);
+      return words.announcement(title, sentence, exposure.held ? "" : words.reachHeard[reachOf(report, exposure)]);
     default:
       return words.announcement(title, sentence);
   }
@@ -187,7 +194,7 @@ function body(view, local, now) {
     case "preparing":
       return preparingBody(view, exposure, local, now);
     case "public":
-      return publicBody(report, exposure, local, now);
+      return publicBody(view, exposure, local, now);
     case "closing":
       return [];
     case "blocked":
@@ -369,12 +376,13 @@ function journeyStep({ step, progress }, exposure, now) {
 }
 
 /**
- * @param {Report} report
+ * @param {AppView} view
  * @param {Public} exposure
  * @param {Local} local
  * @param {number} now
  */
-function publicBody(report, exposure, local, now) {
+function publicBody(view, exposure, local, now) {
+  const { report } = view;
   return [
     strangers(report),
     exposure.held ? heldCard(report) : reachCard(report, exposure, now),
@@ -403,7 +411,7 @@ function publicBody(report, exposure, local, now) {
         ),
       ),
     ),
-    group(null, closingRow(exposure, now), requestRow(report, now)),
+    group(null, closingRow(view, exposure, now), requestRow(report, now)),
   ];
 }
 
@@ -509,13 +517,15 @@ function masked(start, end) {
 }
 
 /**
+ * @param {AppView} view
  * @param {Public} exposure
  * @param {number} now
  */
-function closingRow({ until }, now) {
+function closingRow({ preferences, sleep_is_told }, { until }, now) {
   return row({
     key: "closes",
     label: until === null ? words.openUntilQuit : time("left", until, now),
+    detail: preferences.at_sleep === "close" && sleep_is_told && words.closesAtSleep,
     actions: [choice({ what: "change", name: words.changeClosing, chosen: undefined, choices: words.durations, first: words.change })],
   });
 }

@@ -115,6 +115,7 @@ function base() {
     launch_at_login: "off",
     notifications: "shown",
     tray: true,
+    sleep_is_told: true,
     refusal: null,
     settings_aside: null,
     vault_notices: [],
@@ -232,6 +233,11 @@ export const states = {
       notice: { notice: "deadline_passed" },
       notice_message: { what: "The time you had set is over, so the door is closed.", next: "Connect again to open it." },
     }),
+  "private-slept": () =>
+    make({
+      notice: { notice: "ended_by_sleep" },
+      notice_message: { what: "Public ended because this machine went to sleep.", next: "Connect again to open the door. Under \u201cAt sleep\u201d in the settings you can have it opened again at wake." },
+    }),
   "private-settings-aside": () => make({}, { settings_aside: "~/Library/Application Support/Ecto/settings.json.bad" }),
   "private-keys-unread": () => make({ keys: [] }),
   "private-no-tray": () => make({ vault: { kind: "secret_service" } }, { tray: false, system: "linux", notifications: "unavailable" }),
@@ -246,6 +252,7 @@ export const states = {
   public: () => open(),
   "public-unchecked": () => open({ since: at(-3), reach: { reach: "unchecked" } }, { activity: { passed: 0, refused: 0, in_flight: 0, last: null } }),
   "public-deadline": () => open({ until: at(3480) }, { wanted: { wanted: "public", until: at(3480), node: "auto" } }),
+  "public-no-sleep": () => ({ ...open(), sleep_is_told: false }),
   "public-settling": () =>
     open(
       { since: at(-70), reach: { reach: "unreachable", cause: { code: "not_published" }, at: at(-65) } },
@@ -304,7 +311,7 @@ export const states = {
   "blocked-damaged": () => {
     const view = blocked({ code: "vault_damaged", detail: "not JSON" }, { severity: "problem", remedy: "ask" }, {
       what: "What is in the secret store cannot be read: not JSON. It was left as it is.",
-      next: "Make a new default key here. That gives up every key that was stored, and whatever uses one needs a new one.",
+      next: "Make a new default key in Ecto. That gives up every key that was stored, and whatever uses one needs a new one.",
     });
     return { ...view, report: { ...view.report, key: null, keys: [] } };
   },
@@ -316,12 +323,12 @@ export const states = {
   "blocked-act-restart": () =>
     blocked({ code: "gateway_token_refused" }, { severity: "problem", remedy: "act" }, {
       what: "The OpenClaw gateway refuses the token in its own configuration.",
-      next: "Restart OpenClaw here. Ecto goes on by itself after that.",
+      next: "Restart OpenClaw in Ecto. Ecto goes on by itself after that.",
     }),
   "blocked-act-silent": () =>
     blocked({ code: "gateway_not_answering" }, { severity: "problem", remedy: "act" }, {
       what: "The OpenClaw gateway runs and does not answer.",
-      next: "Restart OpenClaw here. Ecto goes on by itself after that.",
+      next: "Restart OpenClaw in Ecto. Ecto goes on by itself after that.",
     }),
   "blocked-ask": () =>
     blocked({ code: "sign_in_timed_out" }, { severity: "problem", remedy: "ask" }, { what: "Nobody signed in to Tailscale in time.", next: "Connect again for a new link." }),

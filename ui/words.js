@@ -54,6 +54,7 @@ export const titles = {
   preparing: "Getting ready",
   needsYou: "Needs you",
   public: "Public",
+  unreachable: "Not reachable",
   held: "On hold",
   closing: "Closing",
   wait: "Not open yet",
@@ -72,6 +73,8 @@ export const sentences = {
   wayIn: "The way in is Tailscale Funnel. It needs a Tailscale account: a free one will do, and it can be made on the way.",
   preparing: "The door is still closed.",
   public: "Whoever has a key can reach your OpenClaw.",
+  unchecked: "The door is open. It is being checked from outside.",
+  unreachable: "The door is open, but cannot be reached.",
   held: "The door is open, but nobody gets through.",
   closing: "The door closes, and every request under way is cut.",
   noTray: "This desktop has no place for the ghost. Closing this window leaves the door as it is; start Ecto again to see it.",
@@ -132,6 +135,8 @@ export const reach = {
   unreachable: "Not reachable from outside",
   checkAgain: "Check from outside again",
 };
+/** What is heard after the sentence, where that does not say it. */
+export const reachHeard = { unchecked: "", settling: reach.settling, reachable: reach.reachable, unreachable: "" };
 /** @param {string} time */
 export const checked = (time) => `Checked ${time}`;
 
@@ -167,6 +172,7 @@ export const durations = [
   [null, "Until I quit"],
 ];
 export const openUntilQuit = "Open until you quit Ecto";
+export const closesAtSleep = "Closes earlier if this machine sleeps";
 /** @param {string} time */
 export const closesIn = (time) => `Closes in ${time}`;
 
@@ -177,7 +183,7 @@ export const noRequestDetail = "The last one will be shown here.";
 /** @param {RequestLine} line */
 export function request(line) {
   const path = plain(line.route).replace(/^[A-Z]+ /, "");
-  return [path, line.status, line.key === null ? "no key" : "", plain(line.address)].filter(Boolean).join(" · ");
+  return [path, line.status, line.key === null ? "no known key" : "", plain(line.address)].filter(Boolean).join(" · ");
 }
 /** @param {{ passed: number, refused: number, in_flight: number }} activity */
 export function requests({ passed, refused, in_flight }) {
@@ -211,7 +217,7 @@ export function strangers({ attempts, addresses }) {
 }
 /** @param {Pick<RequestLine, "key" | "address" | "milliseconds">} line */
 export function caller({ key, address, milliseconds }) {
-  return [key === null ? "no key" : plain(key), plain(address), lasted(milliseconds)].filter(Boolean).join(" · ");
+  return [key === null ? "no known key" : plain(key), plain(address), lasted(milliseconds)].filter(Boolean).join(" · ");
 }
 /**
  * The time of day here.
@@ -356,7 +362,7 @@ export const code = "Code";
 export const qr = {
   title: "QR code",
   address: "Scan to get the address.",
-  withKey: "Whoever scans this has the address and the key.",
+  withKey: "Two lines of text: the address, and the key below it. Whoever scans this has both.",
   picture: "QR code of the address",
   pictureWithKey: "QR code of the address and the key",
   include: "With the key",

@@ -126,9 +126,9 @@ impl OpenWhat {
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum CodeWhat {
-    /// The base address.
+    /// The address of chat completions.
     Url,
-    /// The base address and the key.
+    /// The same, and in a second line the key.
     UrlAndKey,
 }
 
@@ -187,6 +187,7 @@ impl Application {
             launch_at_login: login.state(),
             notifications: NotificationStanding::Shown,
             tray: true,
+            sleep_is_told: false,
             starting: true,
             silent: false,
             first_run: found == Found::Nothing,
@@ -247,6 +248,11 @@ impl Application {
         self.change(|view| view.tray = there);
     }
 
+    /// Takes over whether the machine tells when it goes to sleep, and waits for the door to close.
+    pub fn take_sleep(&self, told: bool) {
+        self.change(|view| view.sleep_is_told = told);
+    }
+
     /// Takes over what the menu was refused and nobody has been told, or that it was read.
     pub fn take_refusal(&self, refusal: Option<Refusal>) {
         self.change(|view| view.refusal = refusal);
@@ -303,7 +309,7 @@ impl Application {
 
     /// Closes the door.
     pub async fn disconnect(&self) -> Result<(), Refusal> {
-        self.hosting.ask(Request::Disconnect).await?;
+        self.hosting.ask(Request::DISCONNECT).await?;
         Ok(())
     }
 
@@ -421,13 +427,12 @@ impl Application {
 
     /// A code to scan, as SVG.
     pub async fn qr(&self, what: CodeWhat) -> Result<String, Refusal> {
-        let report = self.view().report;
-        let base = report.base_url.clone().ok_or_else(not_public)?;
+        let url = public_url(&self.view().report)?;
         match what {
-            CodeWhat::Url => qr::svg(&base),
+            CodeWhat::Url => qr::svg(&url),
             CodeWhat::UrlAndKey => {
                 let key = self.reveal_key().await?;
-                qr::svg(&client_example::environment(&report, key.expose_secret()))
+                qr::svg(&format!("{url}\n{}", key.expose_secret()))
             }
         }
     }
@@ -529,7 +534,8 @@ impl Application {
         if self.view().preferences.at_sleep == AtSleep::Stay || !self.hosting.is_there() {
             return;
         }
-        if let Err(refusal) = self.disconnect().await {
+        let request = Request::Disconnect { for_sleep: true };
+        if let Err(refusal) = self.hosting.ask(request).await {
             tracing::error!(%refusal, "the door was not seen to close before sleep");
         }
     }

@@ -14,7 +14,7 @@ use crate::hosting::Quit;
 use crate::instance::Instance;
 use crate::launch::{Launch, Options};
 use crate::login::Login;
-use crate::notice::{self, Notification};
+use crate::notice::{self, Notification, Teller};
 use crate::popover::{self, Manner, Popover};
 use crate::refusal::Refusal;
 use crate::tray::menu::Action;
@@ -238,19 +238,18 @@ async fn take_reports(
     application: Arc<Application>,
     mut reports: watch::Receiver<Report>,
 ) {
-    let mut before = reports.borrow_and_update().clone();
+    let mut teller = Teller::new(reports.borrow_and_update().clone());
     while reports.changed().await.is_ok() {
         let after = reports.borrow_and_update().clone();
         let wanted = application.view().preferences.notifications && !popover::is_looked_at(&app);
-        if let Some(told) = notice::between(&before, &after)
+        if let Some(told) = teller.next(&after)
             && wanted
         {
             let app = app.clone();
             // The icon tells the same where the desktop takes no notification.
             tauri::async_runtime::spawn(async move { notification::show(&app, told).await });
         }
-        application.take_report(after.clone());
-        before = after;
+        application.take_report(after);
     }
 }
 

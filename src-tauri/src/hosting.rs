@@ -220,7 +220,7 @@ impl Hosting {
         request: &Request,
     ) -> Result<Answer, ClientFault> {
         // A stopped host does what it finds when it goes on. It should find nothing that was refused, but for closing.
-        if *request != Request::Disconnect {
+        if !matches!(request, Request::Disconnect { .. }) {
             tokio::time::timeout(ANSWERS_WITHIN, client.ask(&Request::Status))
                 .await
                 .unwrap_or(Err(ClientFault::Silent))?;

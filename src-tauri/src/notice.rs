@@ -1,13 +1,14 @@
 //! What is worth a notification: public, closed unexpectedly, unreachable, needs you, many wrong keys. Nothing else.
 
-use ecto_core::cause::{Cause, Severity};
+use ecto_core::Timestamp;
+use ecto_core::cause::{Cause, ReachCause, Remedy, Severity};
 use ecto_core::exposure::{Exposure, Reach};
 use ecto_core::snapshot::Notice;
 use ecto_core::step::Waiting;
 use ecto_core::words;
 use ecto_host::report::Report;
 
-use crate::view::{LINK_IS_INSIDE, Mood, needs_person, without_link};
+use crate::view::{LINK_IS_INSIDE, needs_person, without_link};
 
 /// What the desktop is asked to show. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +19,91 @@ pub struct Notification {
     pub body: String,
 }
 
-/// Decides from one report to the next.
-pub fn between(before: &Report, after: &Report) -> Option<Notification> {
-    closed_unexpectedly(before, after)
-        .or_else(|| danger(before, after))
-        .or_else(|| needs_you(before, after))
-        .or_else(|| unreachable(before, after))
-        .or_else(|| strangers(before, after))
-        .or_else(|| public(before, after))
+/// Decides what to tell, from one report to the next.
+#[derive(Debug)]
+pub struct Teller {
+    before: Report,
+    /// Whether it was decided that the door is open is to be told, for this opening.
+    is_open_told: bool,
+    failures: Failures,
+}
+
+/// How often the check from outside failed in a row. A connection that is away for a moment fails once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failures {
+    /// Never.
+    None,
+    /// Once, at that time.
+    One(Timestamp),
+    /// More than once.
+    Many,
+}
+
+impl Teller {
+    /// Begins with what is known already.
+    pub fn new(before: Report) -> Self {
+        Self {
+            before,
+            is_open_told: false,
+            failures: Failures::None,
+        }
+    }
+
+    /// What to tell of this report, after those before.
+    pub fn next(&mut self, after: &Report) -> Option<Notification> {
+        let opened = self.opened(after);
+        let unreachable = self.stays_unreachable(after);
+        let before = &std::mem::replace(&mut self.before, after.clone());
+        closed_unexpectedly(before, after)
+            .or_else(|| danger(before, after))
+            .or_else(|| needs_you(before, after))
+            .or(unreachable)
+            .or_else(|| strangers(before, after))
+            .or(opened)
+    }
+
+    fn opened(&mut self, after: &Report) -> Option<Notification> {
+        let was_told = self.is_open_told;
+        match &after.snapshot.exposure {
+            Exposure::Public {
+                held: None,
+                address,
+                ..
+            } => {
+                self.is_open_told = true;
+                let url = address.chat_completions();
+                notification("Public", format!("The door is open: {url}")).filter(|_| !was_told)
+            }
+            // Nobody gets through.
+            Exposure::Public { held: Some(_), .. } => None,
+            Exposure::Private
+            | Exposure::Preparing { .. }
+            | Exposure::Closing
+            | Exposure::Blocked { .. } => {
+                self.is_open_told = false;
+                None
+            }
+        }
+    }
+
+    fn stays_unreachable(&mut self, after: &Report) -> Option<Notification> {
+        let Some((cause, at)) = unreachable(after) else {
+            self.failures = Failures::None;
+            return None;
+        };
+        match self.failures {
+            Failures::None => self.failures = Failures::One(at),
+            Failures::One(first) if first != at => {
+                self.failures = Failures::Many;
+                return notification(
+                    "Not reachable from the internet",
+                    words::app::reach(cause).to_string(),
+                );
+            }
+            Failures::One(_) | Failures::Many => {}
+        }
+        None
+    }
 }
 
 /// Tells why Ecto did not end as it should, when it has ended.
@@ -59,7 +137,10 @@ fn closed_unexpectedly(before: &Report, after: &Report) -> Option<Notification> 
             )
         }
         Some(
-            Notice::ClosedUnexpectedly { .. } | Notice::WantedUnreadable | Notice::DeadlinePassed,
+            Notice::ClosedUnexpectedly { .. }
+            | Notice::WantedUnreadable
+            | Notice::DeadlinePassed
+            | Notice::EndedBySleep,
         )
         | None => None,
     }
@@ -126,35 +207,46 @@ fn needs_you(before: &Report, after: &Report) -> Option<Notification> {
         }
         return notification("Ecto needs you", asked(waiting));
     }
-    let cause = blocked(after)?;
+    let cause = blocked(after).filter(|cause| waits_for_deed(after, cause))?;
     let known = blocked(before).is_some_and(|known| known.code() == cause.code());
-    if known || Mood::of(&after.snapshot.exposure) != Mood::NeedsYou {
+    if known {
         return None;
     }
     notification("Ecto needs you", said(after, cause))
 }
 
-fn unreachable(before: &Report, after: &Report) -> Option<Notification> {
-    if is_unreachable(before) || !is_unreachable(after) {
-        return None;
+/// Whether nothing comes of what is wanted until a person has done something.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a new cause that passes by itself is told by the icon alone unless it is listed"
+)]
+fn waits_for_deed(report: &Report, cause: &Cause) -> bool {
+    let is_wanted = report.snapshot.wanted.is_public() && cause.severity() == Severity::Problem;
+    match cause.remedy() {
+        Remedy::Act => cause.severity() == Severity::Problem,
+        Remedy::Ask => is_wanted,
+        // Ecto tries again by itself, and in vain until then.
+        Remedy::Wait => match cause {
+            Cause::PortsTaken | Cause::DiskFull { .. } | Cause::ConfigNotWritable { .. } => {
+                is_wanted
+            }
+            _ => false,
+        },
     }
-    notification(
-        "Not reachable from the internet",
-        words::app::exposure(&after.snapshot.exposure).to_string(),
-    )
 }
 
-fn is_unreachable(report: &Report) -> bool {
+/// Why it is not reachable, and since when that is known.
+fn unreachable(report: &Report) -> Option<(&ReachCause, Timestamp)> {
     match &report.snapshot.exposure {
         Exposure::Public {
-            reach: Reach::Unreachable { cause, .. },
+            reach: Reach::Unreachable { cause, at },
             ..
-        } => !cause.is_settling(),
+        } => (!cause.is_settling()).then_some((cause, *at)),
         Exposure::Private
         | Exposure::Preparing { .. }
         | Exposure::Public { .. }
         | Exposure::Closing
-        | Exposure::Blocked { .. } => false,
+        | Exposure::Blocked { .. } => None,
     }
 }
 
@@ -175,27 +267,47 @@ fn strangers(before: &Report, after: &Report) -> Option<Notification> {
     )
 }
 
-fn public(before: &Report, after: &Report) -> Option<Notification> {
-    let (None, Some(url)) = (&before.url, &after.url) else {
-        return None;
-    };
-    notification(
-        "Public",
-        format!("OpenClaw is reachable for holders of a key: {url}"),
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use ecto_core::exposure::Closed;
+
     use super::*;
     use crate::view::{
         self,
         tests::{EVERY_STATE, view_of},
     };
 
+    fn between(before: &Report, after: &Report) -> Option<Notification> {
+        let mut teller = Teller::new(view_of("private").report);
+        teller.next(before);
+        teller.next(after)
+    }
+
     fn told(before: &str, after: &str) -> Option<String> {
-        let notification = between(&view_of(before).report, &view_of(after).report)?;
-        Some(format!("{}: {}", notification.title, notification.body))
+        between(&view_of(before).report, &view_of(after).report).map(|told| line(&told))
+    }
+
+    fn line(told: &Notification) -> String {
+        format!("{}: {}", told.title, told.body)
+    }
+
+    /// What is told of these states in turn, each a second after the one before.
+    fn story(states: &[&str]) -> Vec<String> {
+        let mut teller = Teller::new(view_of("private").report);
+        let told = states.iter().enumerate().filter_map(|(second, state)| {
+            let mut report = view_of(state).report;
+            if let Exposure::Public {
+                reach: Reach::Unreachable { at, .. },
+                ..
+            } = &mut report.snapshot.exposure
+            {
+                *at += Duration::from_secs(second as u64);
+            }
+            Some(format!("{second} {}", line(&teller.next(&report)?)))
+        });
+        told.collect()
     }
 
     #[test]
@@ -227,9 +339,109 @@ mod tests {
         for state in EVERY_STATE {
             assert_eq!(told(state, state), None, "{state}");
         }
-        assert_eq!(told("unreachable", "public"), None);
-        assert_eq!(told("public", "held"), None);
-        assert!(told("public", "unreachable").is_some());
+    }
+
+    #[test]
+    fn that_the_door_is_open_is_told_once_an_opening_and_not_while_nobody_gets_through() {
+        let open = "Public: The door is open: https://ecto.example.ts.net/v1/chat/completions";
+        let states = ["preparing", "held", "held", "public", "held", "public"];
+        assert_eq!(story(&states), [format!("3 {open}")]);
+        let states = ["public", "closing", "private", "preparing", "public"];
+        assert_eq!(story(&states), [format!("0 {open}"), format!("4 {open}")]);
+    }
+
+    #[test]
+    fn one_check_that_fails_is_no_news_and_a_second_in_a_row_is_told_once() {
+        let told = |states: &[&str]| {
+            let lines = story(states);
+            let told = lines.iter().filter(|line| line.contains("Not reachable"));
+            told.cloned().collect::<Vec<_>>()
+        };
+        let unreachable = "unreachable";
+        let blip = [
+            "public",
+            unreachable,
+            "public",
+            unreachable,
+            "settling",
+            unreachable,
+        ];
+        assert_eq!(told(&blip), [""; 0]);
+        let lasting = [
+            "public",
+            unreachable,
+            unreachable,
+            unreachable,
+            "public",
+            unreachable,
+            unreachable,
+        ];
+        let said = "Not reachable from the internet: Tailscale's relays do not answer at the public address. Ecto checks again by itself.";
+        assert_eq!(told(&lasting), [format!("2 {said}"), format!("6 {said}")]);
+    }
+
+    #[test]
+    fn a_check_that_failed_once_is_not_counted_again_with_every_report() {
+        let mut teller = Teller::new(view_of("public").report);
+        let failed = view_of("unreachable").report;
+        let mut busier = failed.clone();
+        busier.snapshot.activity.passed += 1;
+        for report in [&failed, &busier, &failed] {
+            let told = teller.next(report).map(|told| told.title);
+            assert_ne!(told.as_deref(), Some("Not reachable from the internet"));
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_deed_is_told_once_where_public_is_wanted() {
+        let blocked = |cause: &Cause, wanted: &str| {
+            let mut report = view_of(wanted).report;
+            report.snapshot.exposure = Exposure::Blocked {
+                cause: cause.clone(),
+                closed: Closed::Yes,
+            };
+            report
+        };
+        let detail = || "no room".into();
+        let path = || "openclaw.json".to_owned();
+        let causes = [
+            Cause::VaultDenied,
+            Cause::SignInTimedOut,
+            Cause::SignInFailed { detail: detail() },
+            Cause::ClaimRefused { detail: detail() },
+            Cause::InstallFailed { detail: detail() },
+            Cause::PortsTaken,
+            Cause::DiskFull { path: path() },
+            Cause::ConfigNotWritable {
+                path: path(),
+                detail: detail(),
+            },
+            // Nobody has to do anything.
+            Cause::TailscaleLost,
+            Cause::AdministratorCancelled,
+        ];
+        let lines = causes.map(|cause| {
+            let before = view_of("preparing").report;
+            let after = blocked(&cause, "missing");
+            assert_eq!(between(&after, &after), None, "{cause:?}");
+            // The person took it back meanwhile.
+            assert_eq!(between(&before, &blocked(&cause, "private")), None);
+            let told = between(&before, &after);
+            let told = told.as_ref().map_or("-".to_owned(), line);
+            format!("{}: {told}", cause.code())
+        });
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        vault_denied: Ecto needs you: The secret store refused to let Ecto in, so there is no key to open with. Unlock it and allow Ecto, then connect again.
+        sign_in_timed_out: Ecto needs you: Nobody signed in to Tailscale in time. Connect again for a new link.
+        sign_in_failed: Ecto needs you: Tailscale refused to sign in: no room. Connect again to retry.
+        claim_refused: Ecto needs you: Tailscale refused to open the door: no room. Connect again to retry.
+        install_failed: Ecto needs you: Tailscale could not be installed: no room. Connect again to retry.
+        ports_taken: Ecto needs you: Something else on this machine uses all three Funnel ports (443, 8443 and 10000). Free one of them; `tailscale serve status` shows what uses them. Ecto tries again by itself.
+        disk_full: Ecto needs you: The disk is full: openclaw.json could not be written. Nothing was changed. Free some space. Ecto tries again by itself.
+        config_not_writable: Ecto needs you: OpenClaw's configuration openclaw.json cannot be written: no room. Nothing was changed. Make it writable for your user. Ecto tries again by itself.
+        tailscale_lost: -
+        administrator_cancelled: -
+        ");
     }
 
     #[test]

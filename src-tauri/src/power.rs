@@ -16,6 +16,7 @@ pub async fn follow(app: Arc<Application>) {
 #[cfg(target_os = "macos")]
 pub async fn follow(app: Arc<Application>) {
     let mut told = crate::macos::workspace::observe_power();
+    app.take_sleep(true);
     while let Some(change) = told.recv().await {
         match change {
             Change::Sleep(done) => {
@@ -77,6 +78,7 @@ mod logind {
         .await?;
         let mut signals = pin!(manager.receive_signal("PrepareForSleep").await?);
         let mut delay = hold(&manager).await;
+        app.take_sleep(delay.is_some());
         while let Some(signal) = poll_fn(|context| signals.as_mut().poll_next(context)).await {
             let sleeps: bool = signal.body().deserialize()?;
             if sleeps {
@@ -85,6 +87,7 @@ mod logind {
             } else {
                 app.hosting.wake().await;
                 delay = hold(&manager).await;
+                app.take_sleep(delay.is_some());
             }
         }
         Ok(())

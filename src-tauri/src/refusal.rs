@@ -106,7 +106,7 @@ impl From<CopyFault> for Refusal {
         Self::new(
             "clipboard_unusable",
             what,
-            "The address, and the key while its eye is held, can be read here instead.",
+            "The address, and the key while its eye is held, can be read in Ecto instead.",
         )
     }
 }

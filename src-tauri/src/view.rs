@@ -34,6 +34,8 @@ pub struct AppView {
     pub notifications: NotificationStanding,
     /// Whether there is an icon to click.
     pub tray: bool,
+    /// Whether the machine tells when it goes to sleep, and waits for the door to close.
+    pub sleep_is_told: bool,
     /// Whether no host has reported yet.
     pub starting: bool,
     /// Whether a host in a terminal does not answer: the report may no longer be so.
@@ -371,6 +373,7 @@ pub mod tests {
             launch_at_login: LoginItem::Off,
             notifications: NotificationStanding::Shown,
             tray: true,
+            sleep_is_told: true,
             starting: false,
             silent: false,
             first_run: false,

@@ -65,7 +65,7 @@ const SEEN = `- main:
     - button "Copy as Python, with the key": Python
     - button "Copy as JavaScript, with the key": JavaScript
     - button "Copy as Env, environment variables, with the key": Env
-  - text: Open until you quit Ecto
+  - text: Open until you quit Ecto Closes earlier if this machine sleeps
   - combobox "Change when the door closes":
     - option "15 minutes"
     - option "1 hour"
@@ -438,11 +438,41 @@ test("the first minutes are no fault: the page says that the address becomes kno
   assert.equal(await card.locator(".spinner").count(), 1);
   assert.equal(await card.locator(".mark.warn").count(), 0);
   const told = () => p.locator("#status").textContent();
-  assert.match(await told(), /Becoming known to the internet/);
+  assert.equal(await told(), "Public. The door is open. It is being checked from outside. Becoming known to the internet");
   await p.evaluate(() => window.standIn.show("public-unreachable"));
   assert.match(await card.innerText(), /^Not reachable from outside/);
   assert.equal(await card.locator(".mark.warn").count(), 1);
-  assert.match(await told(), /Not reachable from outside/);
+  assert.equal(await told(), "Not reachable. The door is open, but cannot be reached.");
+});
+
+test("a door that is not known to be reached is not said to be, in words or colour", async (t) => {
+  const p = await page(t, { state: "public-unchecked" });
+  const title = () => p.locator("h1").innerText();
+  const sentence = () => p.locator("#sentence").innerText();
+  assert.deepEqual([await title(), await sentence()], ["Public", "The door is open. It is being checked from outside."]);
+  await p.evaluate(() => window.standIn.show("public-unreachable"));
+  assert.deepEqual([await title(), await sentence()], ["Not reachable", "The door is open, but cannot be reached."]);
+  assert.equal(await p.locator("main").getAttribute("data-mood"), "failed");
+  assert.equal(await p.getByRole("switch").getAttribute("aria-checked"), "true");
+  await p.evaluate(() => window.standIn.show("public"));
+  assert.deepEqual([await title(), await sentence()], ["Public", "Whoever has a key can reach your OpenClaw."]);
+});
+
+test("a door that closes at sleep is said to, where sleep is heard of", async (t) => {
+  const closes = "Closes earlier if this machine sleeps";
+  const p = await page(t, { state: "public-deadline" });
+  const row = () => p.locator("[data-key='closes']").innerText();
+  assert.ok((await row()).includes(closes));
+  await p.locator("[data-key='open-settings']").click();
+  await p.getByRole("combobox", { name: "At sleep" }).selectOption("Open again at wake");
+  await answered(p, "set_preferences");
+  await p.keyboard.press("Escape");
+  assert.ok(!(await row()).includes(closes));
+  await p.evaluate(() => window.standIn.show("public-no-sleep"));
+  await p.locator("[data-key='open-settings']").click();
+  await p.getByRole("combobox", { name: "At sleep" }).selectOption("Close the door");
+  await p.keyboard.press("Escape");
+  assert.ok(!(await row()).includes(closes));
 });
 
 test("before the first report nothing is claimed, and the switch can be used already", async (t) => {
@@ -850,8 +880,8 @@ test("the requests: newest first, today's counts above, opened and left by keybo
     [
       ["11:59:19", "POST /v1/chat/completions", "200", "default · 203.0.113.7 · 2.2 s"],
       ["11:58:45", "POST /v1/responses", "200", "default · 203.0.113.7 · 1 min"],
-      ["11:58:00", "POST /v1/chat/completions", "401", "no key · 198.51.100.40 · 1 ms"],
-      ["11:56:56", "GET /.env", "404", "no key · 198.51.100.40 · 0 ms"],
+      ["11:58:00", "POST /v1/chat/completions", "401", "no known key · 198.51.100.40 · 1 ms"],
+      ["11:56:56", "GET /.env", "404", "no known key · 198.51.100.40 · 0 ms"],
       ["10:58:00", "GET /v1/models", "200", "Phone · 2001:db8::17 · 14 ms"],
     ],
   );

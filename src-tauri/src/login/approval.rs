@@ -36,9 +36,8 @@ pub fn is_to_be_asked(on: bool, now: LoginItem) -> Result<bool, Refusal> {
         )),
         (true, LoginItem::On) | (false, LoginItem::Off | LoginItem::Unavailable) => Ok(false),
         // One that waits for approval is still registered.
-        (true, LoginItem::Off | LoginItem::Refused) | (false, LoginItem::On | LoginItem::Refused) => {
-            Ok(true)
-        }
+        (true, LoginItem::Off | LoginItem::Refused)
+        | (false, LoginItem::On | LoginItem::Refused) => Ok(true),
     }
 }
 
@@ -66,7 +65,14 @@ mod tests {
     #[test]
     fn each_answer_of_the_system_leads_to_one_deed_and_one_sentence() {
         let fault = || Err("Operation not permitted".to_owned());
-        let lines = [None, Some(0), Some(ENABLED), Some(REQUIRES_APPROVAL), Some(3)].map(|status| {
+        let lines = [
+            None,
+            Some(0),
+            Some(ENABLED),
+            Some(REQUIRES_APPROVAL),
+            Some(3),
+        ]
+        .map(|status| {
             let now = item_of(status);
             let told = [true, false].map(|on| {
                 let said = |outcome: Result<(), Refusal>| match outcome {
@@ -85,7 +91,23 @@ mod tests {
             });
             format!("{now:?}\n  on:  {}\n  off: {}", told[0], told[1])
         });
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        Unavailable
+          on:  Only the installed app can open at login.
+          off: nothing to do
+        Off
+          on:  asked; taken and now so: done; refused and now so: macOS did not change the login item: Operation not permitted. Change it in System Settings, General, Login Items.
+          off: nothing to do
+        On
+          on:  nothing to do
+          off: asked; taken and now so: done; refused and now so: macOS did not change the login item: Operation not permitted. Change it in System Settings, General, Login Items.
+        Refused
+          on:  asked; taken and now so: macOS does not let Ecto open at login. Allow it in System Settings, General, Login Items.; refused and now so: macOS does not let Ecto open at login. Allow it in System Settings, General, Login Items.
+          off: asked; taken and now so: done; refused and now so: macOS did not change the login item: Operation not permitted. Change it in System Settings, General, Login Items.
+        Off
+          on:  asked; taken and now so: done; refused and now so: macOS did not change the login item: Operation not permitted. Change it in System Settings, General, Login Items.
+          off: nothing to do
+        ");
     }
 
     #[test]

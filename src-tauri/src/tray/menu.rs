@@ -1,6 +1,6 @@
 //! The menu as data: made from what is shown, compared before anything is redrawn.
 
-use ecto_core::cause::Remedy;
+use ecto_core::cause::{Cause, Remedy, Severity};
 use ecto_core::exposure::{Closed, Exposure, Reach};
 use ecto_core::step::Step;
 use ecto_core::words;
@@ -194,6 +194,7 @@ fn title(view: &AppView) -> String {
     match (view.silent, view.starting) {
         (true, _) => "No answer".to_owned(),
         (false, true) => "Starting".to_owned(),
+        (false, false) if view.report.host.is_none() => "Not running".to_owned(),
         (false, false) => state(&view.report.snapshot.exposure),
     }
 }
@@ -226,10 +227,19 @@ fn state(exposure: &Exposure) -> String {
                 ..
             },
             _,
-        ) => "Not seen to close".to_owned(),
-        (Exposure::Blocked { .. }, Mood::NeedsYou) => "Needs you".to_owned(),
-        (Exposure::Blocked { .. }, Mood::Private) => "Private".to_owned(),
-        (Exposure::Blocked { .. }, _) => "Not connected".to_owned(),
+        ) => "Could not close".to_owned(),
+        (Exposure::Blocked { cause, .. }, _) => not_open(cause).to_owned(),
+    }
+}
+
+/// The same as the popover's title.
+fn not_open(cause: &Cause) -> &'static str {
+    match (cause.severity(), cause.remedy()) {
+        (Severity::Danger, _) => "Not safe to open",
+        (Severity::Quiet, _) => "Private",
+        (Severity::Problem, Remedy::Act) => "Needs you",
+        (Severity::Problem, Remedy::Ask) => "Did not open",
+        (Severity::Problem, Remedy::Wait) => "Not open yet",
     }
 }
 

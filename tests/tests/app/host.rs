@@ -43,7 +43,7 @@ async fn a_second_start_shows_the_first_one_beside_a_terminal_and_where_no_host_
         };
         let mut running = Running::start(display, app).await;
         if !is_beside_terminal {
-            wait_for(&running.item, "Not connected").await;
+            wait_for(&running.item, "Not running").await;
         }
         let mut again = running.app.start(&running.display).unwrap();
         assert!(again.ended(LIMIT).await.unwrap().success());

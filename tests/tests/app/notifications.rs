@@ -1,11 +1,11 @@
 //! What the desktop is told.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ecto_core::cause::{Cause, ReachCause};
 use ecto_core::exposure::{Exposure, Reach};
 use ecto_core::snapshot::Notice;
-use ecto_tests::desktop::{App, Display, LIMIT, Notifications, OtherWindow, ScriptedHost};
+use ecto_tests::desktop::{App, Display, Item, LIMIT, Notifications, OtherWindow, ScriptedHost};
 use serde_json::json;
 
 use super::{Opened, Running, desktop, dismiss, picture, wait_for};
@@ -54,18 +54,26 @@ fn public(reach: &serde_json::Value) -> Exposure {
 }
 
 /// Brings a scripted host to Public, unreachable, and closed by itself.
-async fn go_wrong(host: &ScriptedHost, running: &ecto_tests::desktop::Item) {
+async fn go_wrong(host: &ScriptedHost, running: &Item) {
     host.report(public(&json!({ "reach": "unchecked" })));
     wait_for(running, "Public").await;
-    host.change(|snapshot| {
-        if let Exposure::Public { reach, since, .. } = &mut snapshot.exposure {
-            *reach = Reach::Unreachable {
-                cause: ReachCause::NotAnswering,
-                at: *since,
-            };
+    let failures = [
+        (ReachCause::NotAnswering, "do not answer"),
+        (ReachCause::RelayRefuses, "drop it"),
+    ];
+    for (second, (cause, said)) in failures.into_iter().enumerate() {
+        host.change(|snapshot| {
+            if let Exposure::Public { reach, since, .. } = &mut snapshot.exposure {
+                let at = *since + Duration::from_secs(second as u64);
+                *reach = Reach::Unreachable { cause, at };
+            }
+        });
+        let begun = Instant::now();
+        while !running.tooltip().await.unwrap().text.contains(said) {
+            assert!(begun.elapsed() < LIMIT, "{said} is not told");
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    });
-    wait_for(running, "Public, but not reachable").await;
+    }
     host.change(|snapshot| {
         if let Exposure::Public { since, .. } = &snapshot.exposure {
             snapshot.notice = Some(Notice::ClosedUnexpectedly {

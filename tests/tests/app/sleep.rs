@@ -9,9 +9,11 @@ use ecto_host::request::Request;
 use ecto_sandbox::Sandbox;
 use ecto_tests::desktop::{App, LIMIT, ScriptedHost, SleepService};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Opened, Running, ask, desktop, desktop_for, picture, stand_ins_for_the_lab, wait_for};
+use super::{
+    Opened, Running, ask, desktop, desktop_for, dismiss, picture, stand_ins_for_the_lab, wait_for,
+};
 
 /// Debian's `libfaketime`: moves the wall clock of a program on while it runs, as it has moved on after sleep.
 fn moved_clock() -> Option<PathBuf> {
@@ -48,6 +50,11 @@ async fn sleep_waits_for_the_door_to_close_or_leaves_it_as_the_person_chose() {
         let opened = Opened::start(display, app).await;
         let delay = service.delay().await.unwrap();
         opened.connect().await;
+        let ends_then = opened
+            .text()
+            .await
+            .contains("Closes earlier if this machine sleeps");
+        assert_eq!(ends_then, !stays);
         service.tell(true).await.unwrap();
         delay.released().await.unwrap();
         // At that moment, and not later.
@@ -60,6 +67,15 @@ async fn sleep_waits_for_the_door_to_close_or_leaves_it_as_the_person_chose() {
         service.tell(false).await.unwrap();
         service.delay().await.unwrap();
         wait_for(&opened.item, if stays { "Public" } else { "Private" }).await;
+        let why = "Public ended because this machine went to sleep.";
+        if !stays {
+            opened.wait_for_text(|text| text.contains(why)).await;
+            // It stays for whoever comes back later.
+            dismiss(&opened.display, &opened.screen, opened.pid).await;
+            opened.item.click("Open Ecto").await.unwrap();
+            opened.screen.wait_for_text(opened.pid).await.unwrap();
+        }
+        assert_eq!(opened.text().await.contains(why), !stays);
     }
 }
 
@@ -74,10 +90,11 @@ async fn the_door_of_a_host_in_a_terminal_is_closed_before_sleep_too() {
     let running = Running::start(display, app).await;
     wait_for(&running.item, "Quit (Ecto in the Terminal Goes On)").await;
     let delay = service.delay().await.unwrap();
-    assert!(!host.asked().contains(&Request::Disconnect));
+    let for_sleep = Request::Disconnect { for_sleep: true };
+    assert!(!host.asked().contains(&for_sleep));
     service.tell(true).await.unwrap();
     delay.released().await.unwrap();
-    assert!(host.asked().contains(&Request::Disconnect));
+    assert!(host.asked().contains(&for_sleep));
 }
 
 #[tokio::test]
@@ -184,11 +201,15 @@ async fn a_claim_that_was_lost_in_sleep_is_opened_again_at_wake_with_a_new_proof
     }
     assert!(stand_ins.tailnet().is_funnel_on());
     assert_eq!(proofs(&stand_ins), proven + 1);
-    opened.title("Public").await;
+    // Nobody comes from outside any more.
+    opened.title("Not reachable").await;
     picture(&opened.display, "app-woken.png");
     let titles = opened.session.execute("return window.titles", &[]).await;
-    assert_eq!(
-        titles.unwrap(),
-        json!(["Public", "Getting ready", "Public"])
+    let titles = titles.unwrap();
+    assert_eq!(titles[1], "Getting ready", "{titles}");
+    let is_open = |title: &Value| *title == "Public" || *title == "Not reachable";
+    assert!(
+        titles.as_array().unwrap()[2..].iter().all(is_open),
+        "{titles}"
     );
 }

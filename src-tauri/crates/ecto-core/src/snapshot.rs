@@ -136,6 +136,8 @@ pub enum Notice {
     WantedUnreadable,
     /// The deadline passed while Ecto was not running or the machine slept.
     DeadlinePassed,
+    /// It was closed because the machine went to sleep, as the person chose.
+    EndedBySleep,
     /// The door closed without anybody having asked for it.
     ClosedUnexpectedly {
         /// Why.

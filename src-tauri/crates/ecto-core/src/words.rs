@@ -193,6 +193,10 @@ pub fn notice(notice: &Notice) -> Message {
             "The time you had set is over, so the door is closed.",
             "Connect again to open it.",
         ),
+        Notice::EndedBySleep => Message::new(
+            "Public ended because this machine went to sleep.",
+            "Connect again to open the door.",
+        ),
         Notice::ClosedUnexpectedly { cause, .. } => {
             let message = self::cause(cause);
             Message {

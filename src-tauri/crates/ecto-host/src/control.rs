@@ -106,7 +106,7 @@ impl Desk {
             | Request::Look
             | Request::Requests { .. }
             | Request::Connect { .. }
-            | Request::Disconnect
+            | Request::Disconnect { .. }
             | Request::RevealKey
             | Request::Keys
             | Request::ShowKey { .. }
@@ -123,7 +123,12 @@ impl Desk {
             Request::Connect { until, node } => {
                 Answer::from_done(self.engine.connect(until, node).await)
             }
-            Request::Disconnect => Answer::from_done(self.engine.disconnect().await),
+            Request::Disconnect { for_sleep: false } => {
+                Answer::from_done(self.engine.disconnect().await)
+            }
+            Request::Disconnect { for_sleep: true } => {
+                Answer::from_done(self.engine.disconnect_for_sleep().await)
+            }
             Request::RevealKey => match self.engine.reveal_key().await {
                 Ok(key) => Answer::Key { key },
                 Err(cause) => Answer::failed(cause),

@@ -237,7 +237,7 @@ mod tests {
         let revoked =
             tokio::spawn(async move { desk.answer(Request::RevokeKey { name: phone() }).await });
         asked.notified().await;
-        host.desk().answer(Request::Disconnect).await;
+        host.desk().answer(Request::DISCONNECT).await;
         timeout(ERRANDS_LIMIT * 3, host.finish_errands(pending()))
             .await
             .unwrap();

@@ -37,7 +37,11 @@ pub enum Request {
         node: NodeChoice,
     },
     /// Private; answered when it is.
-    Disconnect,
+    Disconnect {
+        /// Whether it is because the machine goes to sleep, which is told afterwards.
+        #[serde(default)]
+        for_sleep: bool,
+    },
     /// The key itself.
     RevealKey,
     /// Another key in place of this one.
@@ -105,6 +109,11 @@ pub enum Request {
     },
     /// Closes the door and ends the host; answered when it is closed.
     Quit,
+}
+
+impl Request {
+    /// Private, because somebody asks for it.
+    pub const DISCONNECT: Self = Self::Disconnect { for_sleep: false };
 }
 
 /// What the host answers.

@@ -308,7 +308,7 @@ async fn be_host(lock: HostLock, connect: &Connect, session: &Session) -> Result
 }
 
 async fn close(desk: &Desk) -> Result<(), Failure> {
-    desk.answer(Request::Disconnect).await.settle()?;
+    desk.answer(Request::DISCONNECT).await.settle()?;
     Ok(())
 }
 

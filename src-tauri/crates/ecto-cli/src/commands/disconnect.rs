@@ -9,7 +9,7 @@ use crate::session::Session;
 
 /// Closes the door and says that it is closed.
 pub async fn run(session: &Session) -> Result<Exit, Failure> {
-    session.ask(Request::Disconnect).await?;
+    session.ask(Request::DISCONNECT).await?;
     if session.terminal.is_json() {
         return status::run(session).await;
     }

@@ -10,7 +10,7 @@ use crate::cause::Cause;
 use crate::gateway::RestoredKey;
 use crate::key::{KeyGrant, KeyName, Route};
 use crate::offer::Offer;
-use crate::snapshot::{KeyView, Snapshot};
+use crate::snapshot::{KeyView, Notice, Snapshot};
 use crate::tailnet::NodeChoice;
 use crate::wanted::Wanted;
 
@@ -29,6 +29,7 @@ pub(super) enum Command {
         reply: Reply<()>,
     },
     Disconnect {
+        for_sleep: bool,
         reply: Reply<()>,
     },
     Act(Action),
@@ -133,7 +134,20 @@ impl Handle {
     /// Asks for Private. Returns once the door is closed, and seen to be. An error says that it is not, or that it is
     /// and could not be remembered.
     pub async fn disconnect(&self) -> Result<(), Cause> {
-        self.ask(|reply| Command::Disconnect { reply }).await
+        self.ask(|reply| Command::Disconnect {
+            for_sleep: false,
+            reply,
+        })
+        .await
+    }
+
+    /// The same, because the machine goes to sleep: where Public was wanted, the notice tells why it no longer is.
+    pub async fn disconnect_for_sleep(&self) -> Result<(), Cause> {
+        self.ask(|reply| Command::Disconnect {
+            for_sleep: true,
+            reply,
+        })
+        .await
     }
 
     /// Looks at node and gateway, changing nothing, so that the snapshot tells of them while Private.
@@ -246,8 +260,13 @@ impl Engine {
         };
         match command {
             Command::Connect { until, node, reply } => self.hear_connect(until, node, reply).await,
-            Command::Disconnect { reply } => {
-                self.notice = None;
+            Command::Disconnect { for_sleep, reply } => {
+                // What was told before stays true where there was nothing to end.
+                if !for_sleep {
+                    self.notice = None;
+                } else if self.wanted.is_public() {
+                    self.notice = Some(Notice::EndedBySleep);
+                }
                 self.want(Wanted::Private);
                 self.when_private.push(reply);
                 self.void_proof();

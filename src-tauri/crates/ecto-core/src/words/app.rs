@@ -31,6 +31,10 @@ pub fn notice(notice: &Notice) -> Message {
     let message = super::notice(notice);
     match notice {
         Notice::ClosedUnexpectedly { cause, .. } => with_own_next(message, cause),
+        Notice::EndedBySleep => Message::new(
+            message.what,
+            "Connect again to open the door. Under \u{201c}At sleep\u{201d} in the settings you can have it opened again at wake.",
+        ),
         Notice::WantedUnreadable | Notice::DeadlinePassed => message,
     }
 }
@@ -70,14 +74,14 @@ fn with_own_next(message: Message, cause: &Cause) -> Message {
 fn next(cause: &Cause) -> Option<String> {
     let next = match cause {
         Cause::GatewayNotAnswering | Cause::GatewayTokenRefused | Cause::GatewayRejectsProxy => {
-            return Some(format!("Restart OpenClaw here. {CONTINUES}"));
+            return Some(format!("Restart OpenClaw in Ecto. {CONTINUES}"));
         }
         Cause::VaultUnreachable { .. } => RETRIED,
         Cause::ProofFailed { .. } => {
             "Connect again to retry; Diagnostics in the settings shows more."
         }
         Cause::VaultDamaged { .. } => {
-            "Make a new default key here. That gives up every key that was stored, and whatever uses one needs a new one."
+            "Make a new default key in Ecto. That gives up every key that was stored, and whatever uses one needs a new one."
         }
         Cause::KeyNotFound { .. } => "See which there are under Keys in the settings.",
         Cause::KeyNotRevoked { .. } => {

@@ -41,6 +41,7 @@ fn every_notice() -> Vec<Notice> {
     let every = vec![
         Notice::WantedUnreadable,
         Notice::DeadlinePassed,
+        Notice::EndedBySleep,
         Notice::ClosedUnexpectedly {
             cause: Cause::TailscaleLost,
             at: Timestamp::UNIX_EPOCH,
@@ -50,6 +51,7 @@ fn every_notice() -> Vec<Notice> {
         match notice {
             Notice::WantedUnreadable
             | Notice::DeadlinePassed
+            | Notice::EndedBySleep
             | Notice::ClosedUnexpectedly { .. } => {}
         }
     }

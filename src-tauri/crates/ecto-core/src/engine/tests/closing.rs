@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cause::Cause;
 use crate::exposure::{Closed, Exposure};
+use crate::snapshot::Notice;
 use crate::tailnet::NodeKind;
 use crate::wanted::Wanted;
 
@@ -39,6 +40,24 @@ async fn nothing_is_watched_that_only_an_open_door_needs() {
     story.handle.disconnect().await.unwrap();
     story.pass(Duration::from_secs(1)).await;
     assert!(!story.world.is_watched());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_door_that_closed_for_sleep_says_so_until_somebody_asks_for_something() {
+    let story = Story::public(World::ready()).await;
+    story.handle.disconnect_for_sleep().await.unwrap();
+    assert_eq!(story.exposure(), Exposure::Private);
+    assert!(story.world.is_shut());
+    assert_eq!(story.now().notice, Some(Notice::EndedBySleep));
+    // It sleeps again.
+    story.handle.disconnect_for_sleep().await.unwrap();
+    story.pass(Duration::from_secs(86_400)).await;
+    assert_eq!(story.now().notice, Some(Notice::EndedBySleep));
+    story.handle.disconnect().await.unwrap();
+    assert_eq!(story.now().notice, None);
+    // Where nothing was open there is nothing to tell.
+    story.handle.disconnect_for_sleep().await.unwrap();
+    assert_eq!(story.now().notice, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,9 @@ use super::world::{CONFIG, Call, Fault, World, needs_set_up, ready, refusing, ru
 fn closed_by(notice: Option<&Notice>) -> Option<Cause> {
     match notice {
         Some(Notice::ClosedUnexpectedly { cause, .. }) => Some(cause.clone()),
-        Some(Notice::WantedUnreadable | Notice::DeadlinePassed) | None => None,
+        Some(Notice::WantedUnreadable | Notice::DeadlinePassed | Notice::EndedBySleep) | None => {
+            None
+        }
     }
 }
 
