@@ -25,6 +25,9 @@ const reached = {
   unreachable: { mood: "failed", title: words.titles.unreachable, sentence: words.sentences.unreachable },
 };
 
+/** What OpenClaw gets over when it is started anew. */
+const RESTART_HELPS = ["gateway_not_answering", "gateway_stays_away", "gateway_token_refused", "gateway_rejects_proxy"];
+
 /**
  * What the ghost looks like, and what stands beside it.
  * @param {AppView} view
@@ -44,7 +47,10 @@ export function headline({ report, first_run, starting, silent }) {
         ? { mood: "needs-you", title: words.titles.needsYou, sentence: words.sentences.preparing }
         : { mood: "working", title: words.titles.preparing, sentence: words.sentences.preparing };
     case "public":
-      return exposure.held ? { mood: "held", title: words.titles.held, sentence: words.sentences.held } : reached[reachOf(report, exposure)];
+      if (!exposure.held) return reached[reachOf(report, exposure)];
+      return report.trouble?.remedy === "act"
+        ? { mood: "needs-you", title: words.titles.needsYou, sentence: words.sentences.held }
+        : { mood: "held", title: words.titles.held, sentence: words.sentences.held };
     case "closing":
       return { mood: "closing", title: words.titles.closing, sentence: words.sentences.closing };
     case "blocked":
@@ -385,7 +391,7 @@ function publicBody(view, exposure, local, now) {
   const { report } = view;
   return [
     strangers(report),
-    exposure.held ? heldCard(report) : reachCard(report, exposure, now),
+    exposure.held ? heldCard(report, exposure.held) : reachCard(report, exposure, now),
     group(
       null,
       row({
@@ -415,9 +421,17 @@ function publicBody(view, exposure, local, now) {
   ];
 }
 
-/** @param {Report} report */
-function heldCard(report) {
-  return element("section", { class: "callout warn", "data-key": "held" }, element("p", { class: "ask" }, ...prose(report.message.next ?? report.message.what)));
+/**
+ * @param {Report} report
+ * @param {Cause} cause
+ */
+function heldCard(report, cause) {
+  return element(
+    "section",
+    { class: "callout warn", "data-key": "held" },
+    element("p", { class: "ask" }, ...prose(report.message.next ?? report.message.what)),
+    RESTART_HELPS.includes(cause.code) && single("restart_gateway", words.remedies.restartGateway, "primary"),
+  );
 }
 
 /**
@@ -588,7 +602,7 @@ function remedy({ trouble }, cause, open) {
   if (open) return single("disconnect", words.remedies.closeAgain, "danger");
   if (cause.code === "open_without_key") return single("open", words.diagnostics.open, "primary", "diagnostics");
   if (cause.code === "vault_damaged") return single("open", words.remedies.newKey, "primary", "regenerate");
-  if (["gateway_not_answering", "gateway_token_refused", "gateway_rejects_proxy"].includes(cause.code))
+  if (RESTART_HELPS.includes(cause.code))
     return single("restart_gateway", words.remedies.restartGateway, "primary");
   switch (trouble?.remedy) {
     case "ask":

@@ -271,7 +271,18 @@ export const states = {
   "public-held": () =>
     open(
       { held: { code: "gateway_not_ready", log: null } },
-      { message: { what: `Public at https://${HOST}/v1/chat/completions, but nobody gets through right now.`, next: "The OpenClaw gateway is not ready. Ecto goes on by itself when it is." } },
+      { message: { what: `Public at https://${HOST}/v1/chat/completions, but nobody gets through right now.`, next: "The OpenClaw gateway is not ready. Ecto goes on by itself when it is. If it stays like this, restart OpenClaw in the settings." } },
+    ),
+  "public-away": () =>
+    open(
+      { held: { code: "gateway_stays_away" } },
+      {
+        trouble: { severity: "problem", remedy: "act" },
+        message: {
+          what: `Public at https://${HOST}/v1/chat/completions, but nobody gets through right now.`,
+          next: "The OpenClaw gateway has not been ready for over a minute. Restart OpenClaw in Ecto. Ecto goes on by itself after that.",
+        },
+      },
     ),
   "public-hooks-off": () =>
     open({}, { offer: { routes: ["hooks"], origins: [] }, gateway: { gateway: "ready", address: "127.0.0.1:18789", version: "2026.8.1", config: "openclaw.json", hooks: false, fingerprint: "1" } }),
@@ -348,7 +359,7 @@ export const states = {
       { severity: "danger", remedy: "wait" },
       {
         what: "The door could not be seen to close: Tailscale does not answer. Whoever comes finds nobody: the guard has ended.",
-        next: "Ecto goes on trying. To be sure at once, run `tailscale down`.",
+        next: "Ecto goes on trying. To be sure at once, run `tailscale down`, which takes this machine out of your Tailscale network.",
       },
       { closed: "unconfirmed", command: "tailscale down" },
     ),

@@ -37,7 +37,7 @@ use crate::view::{self, AppView, LoginItem, NotificationStanding, SystemName, re
 const HOST_ENDS: Duration = Duration::from_secs(1);
 
 /// What leads to the page on which Tailscale is to be had.
-const GET_TAILSCALE: Cause = Cause::HomebrewMissing;
+const GET_TAILSCALE: Cause = Cause::TailscaleToDownload;
 
 /// What leads to the page on which OpenClaw is to be had.
 const GET_OPENCLAW: Cause = Cause::OpenClawMissing;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ecto_core::key::Route;
 use serde_json::{Value, from_value, json};
-use ts_rs::{Config, TS, TypeVisitor};
+use ts_rs::TypeVisitor as _;
 
 use crate::application::{CodeWhat, CopyWhat, OpenWhat};
 use crate::keys::{Grace, NewKey};
@@ -14,34 +14,13 @@ use crate::refusal::Refusal;
 use crate::view::tests::view_of;
 use crate::view::{AppView, LoginItem, NotificationStanding, SystemName};
 
-const HEADING: &str = "// Made from the types in Rust; made anew with
-// UPDATE=1 cargo test -p ecto --features app bindings
+#[path = "../crates/ecto-host/tests/declarations/mod.rs"]
+mod declarations;
 
-import type { Preferences, Report, Route } from \"./bindings.js\";
-";
-
-struct Declarations {
-    config: Config,
-    by_name: BTreeMap<String, String>,
-}
-
-impl TypeVisitor for Declarations {
-    fn visit<T: TS + 'static + ?Sized>(&mut self) {
-        let declared_somewhere = T::output_path().is_some();
-        let name = T::ident(&self.config);
-        if declared_somewhere && !self.by_name.contains_key(&name) {
-            let declaration = T::decl(&self.config);
-            self.by_name.insert(name, format!("export {declaration}\n"));
-        }
-        T::visit_dependencies(self);
-    }
-}
+use declarations::{Declarations, compare};
 
 fn declared() -> BTreeMap<String, String> {
-    let mut declarations = Declarations {
-        config: Config::new().with_large_int("number"),
-        by_name: BTreeMap::new(),
-    };
+    let mut declarations = Declarations::new();
     declarations.visit::<AppView>();
     declarations.visit::<NewKey>();
     declarations.visit::<Grace>();
@@ -57,19 +36,11 @@ fn declared() -> BTreeMap<String, String> {
 
 #[test]
 fn the_page_is_checked_with_the_types_that_cross() {
-    let made = declared()
-        .into_values()
-        .fold(HEADING.to_owned(), |text, declaration| {
-            text + "\n" + &declaration
-        });
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/app-bindings.d.ts");
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&file, &made).unwrap();
-    }
-    let kept = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        kept == made,
-        "ui/app-bindings.d.ts is stale; make it anew with: UPDATE=1 cargo test -p ecto --features app bindings"
+    compare(
+        &declared(),
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/app-bindings.d.ts"),
+        "\nimport type { Preferences, Report, Route } from \"./bindings.js\";\n",
+        "cargo test -p ecto --features app bindings",
     );
 }
 

@@ -156,6 +156,17 @@ fn blocked(report: &Report) -> Option<&Cause> {
     }
 }
 
+/// What keeps callers out although Public is wanted.
+fn hindrance(report: &Report) -> Option<&Cause> {
+    match &report.snapshot.exposure {
+        Exposure::Public { held, .. } => held.as_ref(),
+        Exposure::Private
+        | Exposure::Preparing { .. }
+        | Exposure::Closing
+        | Exposure::Blocked { .. } => blocked(report),
+    }
+}
+
 fn danger(before: &Report, after: &Report) -> Option<Notification> {
     let cause = blocked(after).filter(|cause| cause.severity() == Severity::Danger)?;
     let known = blocked(before).is_some_and(|known| known.code() == cause.code());
@@ -207,8 +218,8 @@ fn needs_you(before: &Report, after: &Report) -> Option<Notification> {
         }
         return notification("Ecto needs you", asked(waiting));
     }
-    let cause = blocked(after).filter(|cause| waits_for_deed(after, cause))?;
-    let known = blocked(before).is_some_and(|known| known.code() == cause.code());
+    let cause = hindrance(after).filter(|cause| waits_for_deed(after, cause))?;
+    let known = hindrance(before).is_some_and(|known| known.code() == cause.code());
     if known {
         return None;
     }
@@ -339,6 +350,8 @@ mod tests {
         for state in EVERY_STATE {
             assert_eq!(told(state, state), None, "{state}");
         }
+        assert_eq!(told("away", "held"), None);
+        assert!(told("held", "away").is_some());
     }
 
     #[test]

@@ -184,6 +184,9 @@ impl Mood {
                 ..
             } if needs_person(waiting) => Self::NeedsYou,
             Exposure::Preparing { .. } | Exposure::Closing => Self::Working,
+            Exposure::Public {
+                held: Some(cause), ..
+            } if cause.remedy() == Remedy::Act => Self::NeedsYou,
             Exposure::Public { held: Some(_), .. } => Self::Working,
             Exposure::Public {
                 reach: Reach::Unreachable { cause, .. },
@@ -285,6 +288,7 @@ pub mod tests {
         "settling",
         "unreachable",
         "held",
+        "away",
         "closing",
         "cancelled",
         "missing",
@@ -328,6 +332,7 @@ pub mod tests {
             "settling" => public(unreachable("not_published"), none),
             "unreachable" => public(unreachable("not_answering"), none),
             "held" => public(reachable, json!({ "code": "tailscale_lost" })),
+            "away" => public(reachable, json!({ "code": "gateway_stays_away" })),
             "closing" => json!({ "state": "closing" }),
             "cancelled" => blocked(json!({ "code": "administrator_cancelled" }), "yes"),
             "missing" => blocked(
@@ -350,7 +355,7 @@ pub mod tests {
                 json!({ "code": "machine_not_approved", "link": "https://login.tailscale.com/admin/machines" }),
                 "yes",
             ),
-            "no homebrew" => blocked(json!({ "code": "homebrew_missing" }), "yes"),
+            "no homebrew" => blocked(json!({ "code": "tailscale_to_download" }), "yes"),
             "no openclaw" => blocked(json!({ "code": "openclaw_missing" }), "yes"),
             "shields up" => blocked(json!({ "code": "shields_up" }), "yes"),
             other => panic!("there is no state {other}"),

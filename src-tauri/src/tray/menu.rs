@@ -216,6 +216,9 @@ fn state(exposure: &Exposure) -> String {
         (Exposure::Preparing { step, .. }, Mood::NeedsYou) => format!("Needs you: {}", doing(step)),
         (Exposure::Preparing { step, .. }, _) => format!("Getting ready: {}", doing(step)),
         (Exposure::Public { .. }, Mood::Failed) => "Public, but not reachable".to_owned(),
+        (Exposure::Public { .. }, Mood::NeedsYou) => {
+            "Needs you: nobody gets through right now".to_owned()
+        }
         (Exposure::Public { .. }, Mood::Working) => {
             "Public, but nobody gets through right now".to_owned()
         }

@@ -82,8 +82,9 @@ pub enum ConfigProblem {
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Cause {
-    /// Tailscale is missing, and so is Homebrew, with which Ecto would install it.
-    HomebrewMissing,
+    /// Tailscale is missing, and the person has to install it from its page: there is no Homebrew with which Ecto would, or the
+    /// Linux distribution does not have it.
+    TailscaleToDownload,
     /// Tailscale is missing, and the person has to install it.
     TailscaleMissing {
         /// What to type.
@@ -256,6 +257,8 @@ pub enum Cause {
     },
     /// The gateway was ready, is still there, and has not answered for a minute.
     GatewayNotAnswering,
+    /// The gateway behind the open door has not been ready for a minute.
+    GatewayStaysAway,
     /// Another program has the gateway's port.
     GatewayPortTaken {
         /// Which port.
@@ -379,6 +382,8 @@ pub enum Cause {
         /// Which.
         step: Step,
     },
+    /// What was asked for was given up, because something that goes first was asked for.
+    BrokenOff,
     /// Something that should not happen.
     Internal {
         /// What.
@@ -405,7 +410,7 @@ impl Cause {
     )]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::AdministratorCancelled | Self::LockUnproven => Severity::Quiet,
+            Self::AdministratorCancelled | Self::LockUnproven | Self::BrokenOff => Severity::Quiet,
             Self::CouldNotClose { .. }
             | Self::OpenWithoutKey
             | Self::GatewayOpen
@@ -443,7 +448,7 @@ impl Cause {
             | Self::Internal { .. } => Remedy::Wait,
 
             Self::TailscaleMissing { .. }
-            | Self::HomebrewMissing
+            | Self::TailscaleToDownload
             | Self::TailscaleDenied { .. }
             | Self::TailscaleBroken { .. }
             | Self::TailscaleTooOld { .. }
@@ -464,6 +469,7 @@ impl Cause {
             | Self::TokenUnresolvable { .. }
             | Self::GatewayNotStarted { .. }
             | Self::GatewayNotAnswering
+            | Self::GatewayStaysAway
             | Self::GatewayPortTaken { .. }
             | Self::GatewayTokenRefused
             | Self::GatewayRejectsProxy
@@ -490,6 +496,7 @@ impl Cause {
             | Self::RouteAlwaysOffered { .. }
             | Self::TooManyOrigins { .. }
             | Self::OpenWithoutKey
+            | Self::BrokenOff
             | Self::StepTimedOut { .. } => Remedy::Ask,
         }
     }

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use self::changes::{Changes, told_of_gateway};
-use self::keeping::{DoorEvent, lost, outcome};
+use self::keeping::{DoorEvent, lost, outcome, sleep_until};
 use self::revocation::Revocation;
 use crate::cause::Cause;
 use crate::exposure::{Exposure, Reach};
@@ -146,6 +146,10 @@ pub struct Engine {
     proven: Option<GatewayFingerprint>,
     door: Option<OpenDoor>,
     unconfirmed: Option<Unconfirmed>,
+    /// What was found while an action was done, and stays told once that is over.
+    found: Option<Cause>,
+    /// Since when the gateway behind the open door is not ready.
+    away_since: Option<Instant>,
 
     outside: Option<Check>,
     /// A check from outside whose proof was voided while it was under way.
@@ -206,6 +210,8 @@ impl Engine {
             proven: None,
             door: None,
             unconfirmed: None,
+            found: None,
+            away_since: None,
             outside: None,
             outdated: None,
             glance: None,
@@ -242,6 +248,8 @@ impl Engine {
                 self.acting = true;
                 self.act(action).await;
                 self.acting = false;
+            } else if let Some(cause) = self.found.take() {
+                self.wait_blocked(cause).await;
             } else if self.wanted.is_public() {
                 self.pursue().await;
             } else {
@@ -300,6 +308,7 @@ impl Engine {
         self.stuck_at = None;
         self.retries = 0;
         self.given_up = None;
+        self.found = None;
         self.publish();
     }
 
@@ -390,6 +399,7 @@ impl Engine {
             let watches = door.is_some();
             let is_proven = watches && self.proven.is_some();
             let glances = self.glance.is_some();
+            let check_at = door.and_then(|door| self.check_at(door));
             let event = tokio::select! {
                 biased;
                 command = self.commands.recv() => Event::Command(command),
@@ -408,6 +418,8 @@ impl Engine {
                 () = told_of_gateway(&mut self.changes), if is_proven && !glances => {
                     Event::Door(DoorEvent::Changed)
                 }
+                () = sleep_until(check_at) => Event::Door(DoorEvent::CheckDue),
+                Ok(()) = self.activity.changed(), if watches => Event::Door(DoorEvent::Activity),
                 () = tokio::time::sleep_until(end) => return Work::TimedOut,
                 () = tokio::time::sleep_until(wake) => Event::Tick,
             };

@@ -81,7 +81,7 @@ fn next_of_tailnet(tailnet: &TailnetView) -> Option<Next> {
     let next = match tailnet {
         TailnetView::Missing { installer } => match installer {
             Installer::Homebrew => Next::Take(Step::InstallTailscale),
-            Installer::Download => Next::Block(Cause::HomebrewMissing),
+            Installer::Download => Next::Block(Cause::TailscaleToDownload),
             Installer::Person { command } => Next::Block(Cause::TailscaleMissing {
                 command: command.clone(),
             }),

@@ -166,7 +166,7 @@ impl PublicAddress {
 pub enum Installer {
     /// Homebrew, which Ecto runs after saying so.
     Homebrew,
-    /// The person, from Tailscale's page: Homebrew is not there.
+    /// The person, from Tailscale's page: Homebrew is not there, or the Linux distribution does not have it.
     Download,
     /// The person, with this command.
     Person {

@@ -214,13 +214,18 @@ fn see_log(log: Option<&String>) -> String {
     }
 }
 
+fn until_ready(how: &str, log: Option<&String>) -> String {
+    let place = log.map_or_else(String::new, |log| format!(" Its log: {log}"));
+    format!("Ecto goes on by itself when it is. If it stays like this, {how}.{place}")
+}
+
 /// Why it is blocked.
 pub fn cause(cause: &Cause) -> Message {
     let place = lead::address(cause).unwrap_or_default();
     let typed = command(cause).unwrap_or_default();
     match cause {
-        Cause::HomebrewMissing => Message::new(
-            "Tailscale is not installed, and neither is Homebrew, with which Ecto would install it.",
+        Cause::TailscaleToDownload => Message::new(
+            "Tailscale is not installed, and this system has nothing to install it with.",
             format!("Install Tailscale from {place}. {CONTINUES}"),
         ),
         Cause::TailscaleMissing { .. } => Message::new(
@@ -291,7 +296,7 @@ pub fn cause(cause: &Cause) -> Message {
         }
         Cause::ShieldsUp => Message::new(
             "Tailscale blocks incoming connections on this machine, and with them Funnel.",
-            format!("Turn that off with `{typed}`. {CONTINUES}"),
+            format!("Allow them in the Tailscale app, or with `{typed}`. {CONTINUES}"),
         ),
         Cause::NoHostName => Message::new(
             "This machine has no name in your Tailscale network.",
@@ -321,9 +326,13 @@ pub fn cause(cause: &Cause) -> Message {
                     "Ecto goes on trying. To be sure at once, quit Ecto: its own node ends with it."
                         .to_owned()
                 }
-                Some(NodeKind::System | NodeKind::AppStore | NodeKind::Standalone) | None => {
-                    format!("Ecto goes on trying. To be sure at once, run `{typed}`.")
+                Some(NodeKind::AppStore | NodeKind::Standalone) => {
+                    "Ecto goes on trying. To be sure at once, quit the Tailscale app, which takes this machine out of your Tailscale network."
+                        .to_owned()
                 }
+                Some(NodeKind::System) | None => format!(
+                    "Ecto goes on trying. To be sure at once, run `{typed}`, which takes this machine out of your Tailscale network."
+                ),
             },
         ),
 
@@ -407,13 +416,14 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::GatewayNotReady { log } => Message::new(
             "The OpenClaw gateway is not ready.",
-            match log {
-                Some(log) => format!("Ecto goes on by itself when it is. Its log: {log}"),
-                None => "Ecto goes on by itself when it is.".to_owned(),
-            },
+            until_ready("restart it with `ecto restart`", log.as_ref()),
         ),
         Cause::GatewayNotAnswering => Message::new(
             "The OpenClaw gateway runs and does not answer.",
+            format!("Restart it with `ecto restart`. {CONTINUES}"),
+        ),
+        Cause::GatewayStaysAway => Message::new(
+            "The OpenClaw gateway has not been ready for over a minute.",
             format!("Restart it with `ecto restart`. {CONTINUES}"),
         ),
         Cause::GatewayPortTaken { port } => Message::new(
@@ -564,6 +574,10 @@ pub fn cause(cause: &Cause) -> Message {
                 step(*idle).to_lowercase_first()
             ),
             RETRIED,
+        ),
+        Cause::BrokenOff => Message::new(
+            "That was broken off, because something else was asked for that goes first.",
+            "It may have been done all the same: look, and ask again where it was not.",
         ),
         Cause::Internal { detail } => Message::new(
             format!("Something went wrong inside Ecto: {}.", clause(detail)),

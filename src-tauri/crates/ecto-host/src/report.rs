@@ -71,7 +71,7 @@ pub struct Report {
     pub host: Option<u32>,
     /// What is, in a sentence.
     pub message: Message,
-    /// What the cause asks for, while it is Blocked.
+    /// What the cause asks for, while it is Blocked, or Public and nobody gets through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub trouble: Option<Trouble>,
@@ -115,7 +115,9 @@ impl Report {
 
     fn new(snapshot: Snapshot, world: WorldKind, host: Option<u32>) -> Self {
         let (address, trouble) = match &snapshot.exposure {
-            Exposure::Public { address, .. } => (Some(address.clone()), None),
+            Exposure::Public { address, held, .. } => {
+                (Some(address.clone()), held.as_ref().map(Trouble::of))
+            }
             Exposure::Blocked { cause, .. } => (None, Some(Trouble::of(cause))),
             Exposure::Private | Exposure::Preparing { .. } | Exposure::Closing => (None, None),
         };

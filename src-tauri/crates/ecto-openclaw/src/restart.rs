@@ -66,8 +66,8 @@ impl OpenClaw {
         let address = address(&usable);
         match self.presence(address).await {
             Presence::Foreign => return Err(port_taken(address)),
-            Presence::Starting | Presence::Silent => {
-                return self.wait_until_ready(&usable, reporter).await;
+            seen @ (Presence::Starting | Presence::Silent) => {
+                return self.wait_until_ready(&usable, seen, reporter).await;
             }
             presence @ Presence::Ready { .. } => {
                 if !self.needs_restart_after_all().await {
@@ -114,7 +114,8 @@ impl OpenClaw {
     }
 
     async fn wait_until_started(&self, usable: &Usable, reporter: &Reporter) -> Result<(), Cause> {
-        self.wait_until_ready(usable, reporter).await?;
+        self.wait_until_ready(usable, Presence::Away, reporter)
+            .await?;
         *lock(&self.inner.started_with) = Some(usable.config.digest);
         Ok(())
     }
@@ -182,12 +183,19 @@ impl OpenClaw {
         };
         let end = Instant::now() + limit;
         let end_where_starting = Instant::now() + limit.max(self.inner.options.ready_limit);
+        let was_starting = before == Presence::Starting;
         let mut starting = false;
         reporter.waiting(Waiting::Gateway);
-        while Instant::now() < if starting { end_where_starting } else { end } {
+        while Instant::now()
+            < if starting || was_starting {
+                end_where_starting
+            } else {
+                end
+            }
+        {
             match self.presence(address).await {
                 Presence::Away => return Ok(()),
-                Presence::Starting => starting = before != Presence::Starting,
+                Presence::Starting => starting = !was_starting,
                 // Up for less time than has passed since it was asked: it is another process by now.
                 Presence::Ready {
                     uptime: Some(uptime),
@@ -199,7 +207,7 @@ impl OpenClaw {
             }
             sleep(LOOK).await;
         }
-        if starting {
+        if starting || was_starting {
             return Err(not_ready(usable));
         }
         if promised == Promise::Deferred {
@@ -289,11 +297,17 @@ impl OpenClaw {
         }
     }
 
-    async fn wait_until_ready(&self, usable: &Usable, reporter: &Reporter) -> Result<(), Cause> {
+    /// `first` is how it was seen the moment before.
+    async fn wait_until_ready(
+        &self,
+        usable: &Usable,
+        first: Presence,
+        reporter: &Reporter,
+    ) -> Result<(), Cause> {
         reporter.waiting(Waiting::Gateway);
         let address = address(usable);
         let end = Instant::now() + self.inner.options.ready_limit;
-        let mut seen = false;
+        let mut seen = first == Presence::Starting;
         let mut silent_since = None;
         while Instant::now() < end {
             let presence = self.presence(address).await;

@@ -263,16 +263,13 @@ impl Finder {
         match self.places.system {
             OperatingSystem::MacOs if self.program("brew").is_some() => Installer::Homebrew,
             OperatingSystem::MacOs => Installer::Download,
-            OperatingSystem::Linux => Installer::Person {
-                command: self.install_command(),
-            },
+            OperatingSystem::Linux => {
+                let text = std::fs::read_to_string(&self.places.os_release).unwrap_or_default();
+                install_command(&text).map_or(Installer::Download, |command| Installer::Person {
+                    command: command.to_owned(),
+                })
+            }
         }
-    }
-
-    /// What the person types to install Tailscale on this Linux.
-    pub(crate) fn install_command(&self) -> String {
-        let text = std::fs::read_to_string(&self.places.os_release).unwrap_or_default();
-        install_command(&text).to_owned()
     }
 }
 
@@ -326,24 +323,23 @@ fn app_store_endpoint(line: &str) -> Option<Endpoint> {
     })
 }
 
-/// The command, where the distribution has Tailscale in its own archive; Tailscale's page, where its archive has to be
-/// added first.
-fn install_command(os_release: &str) -> &'static str {
+/// The command, where the distribution has Tailscale in its own archive.
+fn install_command(os_release: &str) -> Option<&'static str> {
     let names = os_release
         .lines()
         .filter_map(|line| line.strip_prefix("ID=").or(line.strip_prefix("ID_LIKE=")))
         .flat_map(|value| value.trim_matches(['"', '\'']).split_whitespace());
     for name in names {
         match name {
-            "debian" | "ubuntu" | "rhel" | "centos" => break,
-            "fedora" => return "sudo dnf install tailscale",
-            "arch" => return "sudo pacman -S tailscale",
-            "suse" | "opensuse" => return "sudo zypper install tailscale",
-            "alpine" => return "sudo apk add tailscale",
+            "debian" | "ubuntu" | "rhel" | "centos" => return None,
+            "fedora" => return Some("sudo dnf install tailscale"),
+            "arch" => return Some("sudo pacman -S tailscale"),
+            "suse" | "opensuse" => return Some("sudo zypper install tailscale"),
+            "alpine" => return Some("sudo apk add tailscale"),
             _ => {}
         }
     }
-    "xdg-open https://tailscale.com/download/linux"
+    None
 }
 
 #[cfg(test)]
@@ -379,10 +375,19 @@ mod tests {
 
     #[test]
     fn the_command_to_install_fits_the_distribution() {
-        insta::assert_snapshot!(install_command("NAME=x\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), @"xdg-open https://tailscale.com/download/linux");
-        insta::assert_snapshot!(install_command("ID=rocky\nID_LIKE=\"rhel centos fedora\"\n"), @"xdg-open https://tailscale.com/download/linux");
-        insta::assert_snapshot!(install_command("ID=fedora\n"), @"sudo dnf install tailscale");
-        insta::assert_snapshot!(install_command("ID=\"nixos\"\n"), @"xdg-open https://tailscale.com/download/linux");
-        insta::assert_snapshot!(install_command(""), @"xdg-open https://tailscale.com/download/linux");
+        assert_eq!(
+            install_command("NAME=x\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"),
+            None
+        );
+        assert_eq!(
+            install_command("ID=rocky\nID_LIKE=\"rhel centos fedora\"\n"),
+            None
+        );
+        assert_eq!(
+            install_command("ID=fedora\n"),
+            Some("sudo dnf install tailscale")
+        );
+        assert_eq!(install_command("ID=\"nixos\"\n"), None);
+        assert_eq!(install_command(""), None);
     }
 }

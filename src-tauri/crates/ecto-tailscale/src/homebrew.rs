@@ -22,7 +22,7 @@ const SETTINGS: [(&str, &str); 7] = [
 /// Runs `brew install tailscale` and tells each line that it prints. Being dropped ends it and all that it started;
 /// the next run takes up what is left.
 pub(crate) async fn install(finder: &Finder, reporter: &Reporter) -> Result<(), Cause> {
-    let brew = finder.program("brew").ok_or(Cause::HomebrewMissing)?;
+    let brew = finder.program("brew").ok_or(Cause::TailscaleToDownload)?;
     let said = run(&brew, finder, reporter).await?;
     if finder.program("tailscaled").is_some() {
         return Ok(());

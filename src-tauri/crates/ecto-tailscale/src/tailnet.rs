@@ -97,7 +97,7 @@ impl Tailnet for Tailscale {
             Installed::Nothing(Installer::Person { command }) => {
                 Err(Cause::TailscaleMissing { command })
             }
-            Installed::Nothing(Installer::Download) => Err(Cause::HomebrewMissing),
+            Installed::Nothing(Installer::Download) => Err(Cause::TailscaleToDownload),
             Installed::Nothing(Installer::Homebrew) => {
                 homebrew::install(&self.finder, &reporter).await
             }

@@ -375,7 +375,7 @@ echo '==> Pouring tailscale'
 #[tokio::test]
 async fn a_failed_installation_says_why() {
     let machine = mac();
-    assert_eq!(install(&machine).await.0, Err(Cause::HomebrewMissing));
+    assert_eq!(install(&machine).await.0, Err(Cause::TailscaleToDownload));
     machine.program("brew", "echo 'Error: Another active Homebrew process is already in progress.' >&2; echo 'Please wait.' >&2; exit 1");
     let Err(Cause::InstallFailed { detail }) = install(&machine).await.0 else {
         panic!("it is installed")

@@ -153,7 +153,7 @@ fn tailnet_finding(tailnet: &TailnetView) -> Finding {
             Installer::Homebrew => {
                 Finding::good(about, "not installed; Ecto installs it with Homebrew")
             }
-            Installer::Download => Finding::bad(about, &Cause::HomebrewMissing),
+            Installer::Download => Finding::bad(about, &Cause::TailscaleToDownload),
             Installer::Person { command } => Finding::bad(
                 about,
                 &Cause::TailscaleMissing {

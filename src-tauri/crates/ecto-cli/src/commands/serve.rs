@@ -1,5 +1,6 @@
 //! `ecto serve`.
 
+use ecto_core::exposure::Exposure;
 use ecto_core::settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -62,9 +63,11 @@ async fn host(until_private: bool, metrics: bool, session: &Session) -> Result<E
                 if changed.is_err() {
                     break;
                 }
-                let snapshot = snapshots.borrow_and_update();
-                let private = !snapshot.wanted.is_public() && snapshot.exposure == ecto_core::exposure::Exposure::Private;
-                if was_public && private {
+                let (wants_public, is_private) = {
+                    let snapshot = snapshots.borrow_and_update();
+                    (snapshot.wanted.is_public(), snapshot.exposure == Exposure::Private)
+                };
+                if was_public && !wants_public && is_private {
                     let signalled = async {
                         tokio::select! {
                             _ = terminate.recv() => {}
@@ -74,7 +77,7 @@ async fn host(until_private: bool, metrics: bool, session: &Session) -> Result<E
                     own.host.finish_errands(signalled).await;
                     break;
                 }
-                was_public |= snapshot.wanted.is_public();
+                was_public |= wants_public;
             }
         }
     }

@@ -41,7 +41,7 @@ one_of_each!(every_config_problem, ConfigProblem, {
 });
 
 one_of_each!(every_cause, Cause, {
-    Cause::HomebrewMissing => Cause::HomebrewMissing,
+    Cause::TailscaleToDownload => Cause::TailscaleToDownload,
     Cause::TailscaleMissing { .. } => Cause::TailscaleMissing { command: "sudo apt install tailscale".into() },
     Cause::InstallFailed { .. } => Cause::InstallFailed { detail: "no bottle available".into() },
     Cause::AdministratorCancelled => Cause::AdministratorCancelled,
@@ -82,6 +82,7 @@ one_of_each!(every_cause, Cause, {
     Cause::GatewayRestartDeferred => Cause::GatewayRestartDeferred,
     Cause::GatewayNotReady { .. } => Cause::GatewayNotReady { log: None },
     Cause::GatewayNotAnswering => Cause::GatewayNotAnswering,
+    Cause::GatewayStaysAway => Cause::GatewayStaysAway,
     Cause::GatewayPortTaken { .. } => Cause::GatewayPortTaken { port: 18_789 },
     Cause::GatewayTokenRefused => Cause::GatewayTokenRefused,
     Cause::GatewayOpen => Cause::GatewayOpen,
@@ -119,6 +120,7 @@ one_of_each!(every_cause, Cause, {
     Cause::PrivateNotStored { .. } => Cause::PrivateNotStored { detail: "the disk is full".into() },
     Cause::StepTimedOut { .. } => Cause::StepTimedOut { step: Step::SignIn },
     Cause::StepWithoutEffect { .. } => Cause::StepWithoutEffect { step: Step::StartTailscale },
+    Cause::BrokenOff => Cause::BrokenOff,
     Cause::Internal { .. } => Cause::Internal { detail: "the engine has ended".into() },
 });
 

@@ -15,7 +15,6 @@ use crate::tailnet::NodeChoice;
 use crate::wanted::Wanted;
 
 use super::Engine;
-use super::duties::interrupted;
 use crate::exposure::Exposure;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Cause>>;
@@ -378,7 +377,7 @@ impl Engine {
         self.notice = None;
         self.want(wanted);
         for waiting in self.when_private.drain(..) {
-            let _ = waiting.send(Err(interrupted()));
+            let _ = waiting.send(Err(Cause::BrokenOff));
         }
         self.give_up_restoring();
         if let Exposure::Public { until: shown, .. } = &mut self.exposure {
@@ -394,7 +393,7 @@ impl Engine {
         for action in std::mem::take(&mut self.actions) {
             match action {
                 Action::Restore { reply } => {
-                    let _ = reply.send(Err(interrupted()));
+                    let _ = reply.send(Err(Cause::BrokenOff));
                 }
                 Action::Look { .. }
                 | Action::RegenerateKey { .. }

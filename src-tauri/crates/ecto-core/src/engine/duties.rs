@@ -9,7 +9,11 @@ use crate::step::{Reporter, Step};
 use crate::wanted::Wanted;
 
 use super::command::Action;
+use super::keys::settle_keys;
 use super::{Engine, Work};
+
+/// How long undoing the changes to OpenClaw's configuration may take.
+const RESTORE_LIMIT: Duration = Duration::from_secs(60);
 
 impl From<VaultFault> for Cause {
     fn from(fault: VaultFault) -> Self {
@@ -26,7 +30,7 @@ impl Engine {
         match action {
             Action::Look { reply } => {
                 let seen = self.observe().await;
-                let _ = reply.send(seen.map(|_| ()).ok_or_else(interrupted));
+                let _ = reply.send(seen.map(|_| ()).ok_or(Cause::BrokenOff));
             }
             Action::RegenerateKey { reply } => {
                 let _ = reply.send(self.regenerate_key().await);
@@ -49,7 +53,7 @@ impl Engine {
                     // this comes before everything else.
                     Work::Interrupted => self.actions.push_front(Action::RevokeKey { name, reply }),
                     settled @ (Work::Done(_) | Work::TimedOut) => {
-                        let _ = reply.send(settle(settled));
+                        let _ = reply.send(settle_keys(settled));
                     }
                 }
             }
@@ -57,7 +61,8 @@ impl Engine {
                 let _ = reply.send(self.rename_key(&name, to).await);
             }
             Action::RestartGateway { reply } => {
-                let _ = reply.send(settle(self.restart_gateway().await));
+                let late = Cause::GatewayNotReady { log: None };
+                let _ = reply.send(settle(self.restart_gateway().await, late));
             }
             Action::Restore { reply } => {
                 self.want(Wanted::Private);
@@ -69,9 +74,9 @@ impl Engine {
                 self.show_private();
                 let gateway = Arc::clone(&self.ports.gateway);
                 let restore = async move { gateway.restore(Reporter::silent()).await };
-                let _ = reply.send(settle(
-                    self.during(Duration::from_secs(60), None, restore).await,
-                ));
+                let restored = self.during(RESTORE_LIMIT, None, restore).await;
+                let late = Cause::GatewayNotReady { log: None };
+                let _ = reply.send(settle(restored, late));
             }
         }
     }
@@ -108,18 +113,11 @@ impl Engine {
     }
 }
 
-pub(super) fn settle<T>(work: Work<Result<T, Cause>>) -> Result<T, Cause> {
+/// What came of it; `late` where it took too long.
+pub(super) fn settle<T>(work: Work<Result<T, Cause>>, late: Cause) -> Result<T, Cause> {
     match work {
         Work::Done(result) => result,
-        Work::Interrupted => Err(interrupted()),
-        Work::TimedOut => Err(Cause::Internal {
-            detail: "it took too long".into(),
-        }),
-    }
-}
-
-pub(super) fn interrupted() -> Cause {
-    Cause::Internal {
-        detail: "something else was asked for first".into(),
+        Work::Interrupted => Err(Cause::BrokenOff),
+        Work::TimedOut => Err(late),
     }
 }

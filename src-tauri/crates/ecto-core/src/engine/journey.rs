@@ -17,6 +17,7 @@ use crate::wanted::Wanted;
 use super::changes::told;
 use super::closing::CONFIRM_EVERY;
 use super::keeping::sleep_until;
+use super::keys::late_vault;
 use super::{Engine, OpenDoor, RunningGuard, Work};
 
 /// How often the same step may be taken in a row without anything to show for it.
@@ -31,6 +32,9 @@ const SHORT_WHILE: Duration = Duration::from_secs(60);
 const SET_UP_LIMIT: usize = 3;
 
 const LONG_WHILE: Duration = Duration::from_secs(10 * 60);
+
+/// How long a gateway behind the open door may be away before a person is asked to restart it.
+const LONG_AWAY: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// One round on the way to Public, or of staying there.
@@ -69,6 +73,7 @@ impl Engine {
                 self.last_step = None;
                 self.stuck_at = None;
                 self.retries = 0;
+                self.away_since = None;
                 if let Some(door) = &mut self.door {
                     door.held = None;
                 }
@@ -93,10 +98,22 @@ impl Engine {
 
     async fn hold_and_keep(&mut self, cause: Cause, pause: Option<Duration>) {
         self.void_proof();
+        let is_away = matches!(cause, Cause::GatewayNotReady { .. });
+        let cause = if is_away && self.is_away_for_long() {
+            Cause::GatewayStaysAway
+        } else {
+            cause
+        };
         if let Some(door) = &mut self.door {
             door.held = Some(cause);
         }
         self.keep_public(pause).await;
+    }
+
+    /// Whether the gateway behind the open door has not been ready for longer than it takes to restart.
+    fn is_away_for_long(&mut self) -> bool {
+        let since = *self.away_since.get_or_insert_with(Instant::now);
+        since.elapsed() >= LONG_AWAY
     }
 
     async fn take(&mut self, step: Step, seen: &Observation) {
@@ -320,9 +337,7 @@ impl Engine {
             }
             Work::Done(Err(cause)) => Work::Done(Err(cause)),
             Work::Interrupted => Work::Interrupted,
-            Work::TimedOut => Work::Done(Err(Cause::VaultUnreachable {
-                detail: "it did not answer in time".into(),
-            })),
+            Work::TimedOut => Work::Done(Err(late_vault())),
         }
     }
 
@@ -450,7 +465,7 @@ impl Engine {
         growing
     }
 
-    async fn wait_blocked(&mut self, cause: Cause) {
+    pub(super) async fn wait_blocked(&mut self, cause: Cause) {
         enum Event {
             Command(Option<super::Command>),
             Changed,

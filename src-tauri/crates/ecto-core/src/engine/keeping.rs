@@ -44,6 +44,8 @@ pub(super) enum DoorEvent {
     Glanced(GatewayView),
     Checked(OutsideFinding),
     CheckedBefore(OutsideFinding),
+    CheckDue,
+    Activity,
 }
 
 impl Engine {
@@ -62,7 +64,7 @@ impl Engine {
             let held = door.held.is_some();
             let look_at = held.then(|| began + pause.unwrap_or(LOOK_AGAIN));
             let deadline = Instant::now() + self.time_left();
-            let check_at = self.next_check.filter(|_| !held && self.outside.is_none());
+            let check_at = self.check_at(door);
             let event = tokio::select! {
                 biased;
                 command = self.commands.recv() => Event::Command(command),
@@ -125,6 +127,8 @@ impl Engine {
             DoorEvent::Lost(cause) => return self.lose_claim(cause),
             DoorEvent::Changed => return self.glance(),
             DoorEvent::Glanced(gateway) => return self.take_glance(gateway),
+            DoorEvent::CheckDue => return self.start_check(),
+            DoorEvent::Activity => return self.publish(),
             DoorEvent::Checked(finding) => {
                 self.outside = None;
                 self.note_reach(finding.clone());
@@ -142,7 +146,14 @@ impl Engine {
                 cause: Cause::OpenWithoutKey,
                 closed: self.closed(),
             });
+            self.found = Some(Cause::OpenWithoutKey);
         }
+    }
+
+    /// When the door is to be checked from outside next.
+    pub(super) fn check_at(&self, door: &OpenDoor) -> Option<Instant> {
+        let is_due = door.held.is_none() && self.outside.is_none();
+        self.next_check.filter(|_| is_due)
     }
 
     fn glance(&mut self) {

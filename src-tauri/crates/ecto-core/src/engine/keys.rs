@@ -12,13 +12,25 @@ use crate::key::{AgentId, GuardKey, Key, KeyGrant, KeyName, KeyRing, ValidDigest
 use crate::snapshot::KeyView;
 
 use super::command::RevealedKey;
-use super::duties::{interrupted, settle};
+use super::duties::settle;
 use super::{Engine, Work};
 
 const VAULT_LIMIT: Duration = Duration::from_secs(120);
 
 /// How long looking for OpenClaw's agents may take.
 const AGENTS_LIMIT: Duration = Duration::from_secs(10);
+
+/// What came of it where the vault took part.
+pub(super) fn settle_keys<T>(work: Work<Result<T, Cause>>) -> Result<T, Cause> {
+    settle(work, late_vault())
+}
+
+/// A vault that took too long.
+pub(super) fn late_vault() -> Cause {
+    Cause::VaultUnreachable {
+        detail: "it did not answer in time".into(),
+    }
+}
 
 impl Engine {
     /// When each key was last used, as far as this host has seen.
@@ -50,13 +62,13 @@ impl Engine {
     }
 
     pub(super) async fn show_keys(&mut self) -> Result<Vec<KeyView>, Cause> {
-        settle(self.ensure_keys().await)?;
+        settle_keys(self.ensure_keys().await)?;
         self.publish();
         Ok(self.key_views())
     }
 
     pub(super) async fn reveal_key(&mut self, name: &KeyName) -> Result<RevealedKey, Cause> {
-        settle(self.ensure_keys().await)?;
+        settle_keys(self.ensure_keys().await)?;
         self.publish();
         self.known_key(name)
     }
@@ -75,7 +87,7 @@ impl Engine {
             grant,
             ..Key::first(secret, Some(self.ports.clock.now()))
         };
-        settle(self.change_keys(|ring| ring.add(key)).await)?;
+        settle_keys(self.change_keys(|ring| ring.add(key)).await)?;
         self.known_key(&name)
     }
 
@@ -90,7 +102,7 @@ impl Engine {
             }),
             Work::Done(_) | Work::TimedOut => Ok(()),
             // The door is about to be closed: nothing more is begun.
-            Work::Interrupted => Err(interrupted()),
+            Work::Interrupted => Err(Cause::BrokenOff),
         }
     }
 
@@ -101,7 +113,7 @@ impl Engine {
     ) -> Result<RevealedKey, Cause> {
         let secret = self.make_key()?;
         let now = self.ports.clock.now();
-        settle(
+        settle_keys(
             self.change_keys(|ring| ring.rotate(name, secret, grace, now))
                 .await,
         )?;
@@ -110,7 +122,7 @@ impl Engine {
 
     pub(super) async fn rename_key(&mut self, name: &KeyName, to: KeyName) -> Result<(), Cause> {
         let renamed = to.clone();
-        settle(self.change_keys(|ring| ring.rename(name, renamed)).await)?;
+        settle_keys(self.change_keys(|ring| ring.rename(name, renamed)).await)?;
         if let Some(used) = self.uses.remove(name) {
             self.uses.insert(to, used);
         }
@@ -120,7 +132,7 @@ impl Engine {
 
     /// Replaces the first key, also where what is in the vault cannot be read.
     pub(super) async fn regenerate_key(&mut self) -> Result<(), Cause> {
-        match settle(self.ensure_keys().await) {
+        match settle_keys(self.ensure_keys().await) {
             // Asked for by name, a new key may take the place of what cannot be read.
             Ok(()) | Err(Cause::VaultDamaged { .. }) => {}
             Err(cause) => return Err(cause),
@@ -133,7 +145,7 @@ impl Engine {
         } else {
             ring.keys.insert(0, Key::first(secret, Some(now)));
         }
-        settle(self.take_keys(ring).await)
+        settle_keys(self.take_keys(ring).await)
     }
 
     fn make_key(&self) -> Result<SecretString, Cause> {

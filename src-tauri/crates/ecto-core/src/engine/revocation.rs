@@ -173,7 +173,11 @@ impl Engine {
                 Err(_) => Err(revocation.timed_out()),
             };
             if let Err(cause @ Cause::KeyNotRevoked { .. }) = &revoked {
-                tracing::error!(code = cause.code(), "a key stays that was to be revoked");
+                tracing::error!(
+                    code = cause.code(),
+                    key = %revocation.name,
+                    "a key stays that was to be revoked"
+                );
                 stays = Some(cause.clone());
             }
             let _ = reply.send(revoked);

@@ -1,7 +1,7 @@
 //! The same sentences where the app shows them: what a person does next there is a button or a setting and not `ecto`, which
 //! somebody with the app alone may not have in a terminal.
 
-use super::{CONTINUES, Message, RETRIED};
+use super::{CONTINUES, Message, RETRIED, until_ready};
 use crate::cause::{Cause, ReachCause};
 use crate::exposure::{Exposure, Reach};
 use crate::snapshot::Notice;
@@ -73,8 +73,17 @@ fn with_own_next(message: Message, cause: &Cause) -> Message {
 )]
 fn next(cause: &Cause) -> Option<String> {
     let next = match cause {
-        Cause::GatewayNotAnswering | Cause::GatewayTokenRefused | Cause::GatewayRejectsProxy => {
+        Cause::GatewayNotAnswering
+        | Cause::GatewayStaysAway
+        | Cause::GatewayTokenRefused
+        | Cause::GatewayRejectsProxy => {
             return Some(format!("Restart OpenClaw in Ecto. {CONTINUES}"));
+        }
+        Cause::GatewayNotReady { log } => {
+            return Some(until_ready(
+                "restart OpenClaw in the settings",
+                log.as_ref(),
+            ));
         }
         Cause::VaultUnreachable { .. } => RETRIED,
         Cause::ProofFailed { .. } => {

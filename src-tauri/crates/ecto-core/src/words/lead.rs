@@ -22,7 +22,7 @@ pub(super) fn address(cause: &Cause) -> Option<&str> {
             Some("https://login.tailscale.com/admin/machines")
         }
         Cause::FunnelNotAllowed { link: None, .. } => Some("https://tailscale.com/s/no-funnel"),
-        Cause::HomebrewMissing => Some("https://tailscale.com/download"),
+        Cause::TailscaleToDownload => Some("https://tailscale.com/download"),
         Cause::NoHostName => Some("https://login.tailscale.com/admin/dns"),
         Cause::OpenClawMissing => Some("https://openclaw.ai"),
         _ => None,
@@ -40,9 +40,9 @@ pub fn command(cause: &Cause) -> Option<&str> {
         | Cause::AdministratorNeeded { command }
         | Cause::TailscaleDenied { command } => Some(command),
         Cause::ShieldsUp => Some("tailscale set --shields-up=false"),
-        // Ecto's own node ends with Ecto, and `tailscale` does not reach it.
+        // Ecto's own node ends with Ecto, and `tailscale` does not reach it; the apps bring none that is found.
         Cause::CouldNotClose {
-            node: Some(NodeKind::Own),
+            node: Some(NodeKind::Own | NodeKind::AppStore | NodeKind::Standalone),
             ..
         } => None,
         Cause::CouldNotClose { .. } => Some("tailscale down"),

@@ -1,7 +1,7 @@
 //! The file vault, for machines without a secret store.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use ecto_core::key::KeyRing;
@@ -53,11 +53,9 @@ impl FileVault {
         work: impl FnOnce(&PrivateFile) -> Result<T, VaultFault> + Send + 'static,
     ) -> Result<T, VaultFault> {
         let file = Arc::clone(&self.file);
-        blocking::run("vault-file", move || {
-            work(&file.lock().unwrap_or_else(PoisonError::into_inner))
-        })
-        .await
-        .map_err(unreachable)?
+        blocking::run_in_turn("vault-file", file, |file| work(file))
+            .await
+            .map_err(unreachable)?
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use async_trait::async_trait;
@@ -38,12 +38,13 @@ pub fn system_store() -> OpenStore {
 /// Secrets in one item of the system's store.
 #[derive(Clone)]
 pub struct KeyringVault {
-    inner: Arc<Inner>,
+    store: Arc<Mutex<Reopening>>,
 }
 
-struct Inner {
+/// The store, opened again where it was lost.
+struct Reopening {
     open: OpenStore,
-    opened: Mutex<Option<Arc<CredentialStore>>>,
+    opened: Option<Arc<CredentialStore>>,
 }
 
 impl fmt::Debug for KeyringVault {
@@ -58,10 +59,7 @@ impl KeyringVault {
     /// Keeps the secrets in the store that `open` opens. Nothing is opened yet.
     pub fn new(open: OpenStore) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                open,
-                opened: Mutex::new(None),
-            }),
+            store: Arc::new(Mutex::new(Reopening { open, opened: None })),
         }
     }
 
@@ -74,41 +72,35 @@ impl KeyringVault {
         &self,
         work: impl FnOnce(&CredentialStore) -> Result<T, VaultFault> + Send + 'static,
     ) -> Result<T, VaultFault> {
-        let inner = Arc::clone(&self.inner);
-        blocking::run("vault-keyring", move || inner.with_store(work))
+        let store = Arc::clone(&self.store);
+        blocking::run_in_turn("vault-keyring", store, |store| store.with_store(work))
             .await
             .map_err(unreachable)?
     }
 }
 
-impl Inner {
+impl Reopening {
     fn with_store<T>(
-        &self,
+        &mut self,
         work: impl FnOnce(&CredentialStore) -> Result<T, VaultFault>,
     ) -> Result<T, VaultFault> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = match opened.as_ref() {
+        let store = match &self.opened {
             Some(store) => Arc::clone(store),
-            None => Arc::clone(opened.insert((self.open)().map_err(fault)?)),
+            None => Arc::clone(self.opened.insert((self.open)().map_err(fault)?)),
         };
         let done = work(store.as_ref());
         if matches!(done, Err(VaultFault::Unreachable { .. })) {
             // The bus may have been restarted: the next call connects anew.
-            *opened = None;
+            self.opened = None;
         }
         done
     }
 }
 
-impl Drop for Inner {
+impl Drop for Reopening {
     fn drop(&mut self) {
         // Ending a Secret Service session blocks, which no thread of the runtime may.
-        if let Some(store) = self
-            .opened
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
+        if let Some(store) = self.opened.take() {
             let _detached = thread::Builder::new().spawn(move || drop(store));
         }
     }

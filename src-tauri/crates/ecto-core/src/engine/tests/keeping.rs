@@ -124,7 +124,13 @@ async fn a_gateway_that_is_away_holds_callers_and_comes_back_by_itself() {
     );
     let seen = held.gateway.unwrap();
     assert_eq!(seen, GatewayView::NotRunning { config: config() });
+    story.pass(Duration::from_secs(55)).await;
+    assert_eq!(word(&story.exposure()), "held gateway_not_ready");
+    // Longer than any restart takes: it is a person's turn, and it still comes back by itself.
+    story.pass(Duration::from_secs(10)).await;
+    assert_eq!(word(&story.exposure()), "held gateway_stays_away");
     story.pass(Duration::from_secs(3_600)).await;
+    assert_eq!(word(&story.exposure()), "held gateway_stays_away");
     assert!(!story.world.lets_callers_in());
     assert_eq!(story.world.calls(Call::StartGateway), 0);
     story
@@ -139,6 +145,11 @@ async fn a_gateway_that_is_away_holds_callers_and_comes_back_by_itself() {
         [Call::AskGateway, Call::Ask],
         "the same gateway, proven anew"
     );
+    // How long it was away before does not count the next time.
+    story
+        .world
+        .change_gateway(GatewayView::NotRunning { config: config() });
+    story.until(looks("held gateway_not_ready")).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,7 +166,7 @@ async fn a_gateway_that_stops_answering_is_asked_again_with_growing_pauses() {
     }
     let asked = story.world.calls(Call::AskGateway) - before;
     assert!((5..=16).contains(&asked), "asked {asked} times");
-    assert_eq!(word(&story.exposure()), "held gateway_not_ready");
+    assert_eq!(word(&story.exposure()), "held gateway_stays_away");
     assert!(!story.world.lets_callers_in());
     story.world.state().answers.clear();
     story.until(is_public).await;

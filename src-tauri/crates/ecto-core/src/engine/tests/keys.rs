@@ -738,6 +738,25 @@ async fn a_door_that_is_found_open_while_the_vault_hangs_is_shut_at_once() {
     story.pass(Duration::from_secs(600)).await;
     assert!(story.world.is_shut());
     assert_eq!(story.now().wanted, Wanted::Private);
+    assert_eq!(word(&story.exposure()), "blocked open_without_key");
+    story.world.state().finding = OutsideFinding::Reachable;
+    story.connect().await.unwrap();
+    story.until(is_public).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_from_outside_that_is_asked_for_while_the_vault_hangs_is_made() {
+    let story = Story::public(World::ready()).await;
+    let adding = with_a_vault_that_hangs(&story).await;
+    let before = story.world.calls(Call::Check);
+    story.handle.check_outside().await;
+    story.pass(Duration::from_secs(1)).await;
+    assert_eq!(story.world.calls(Call::Check), before + 1);
+    story.world.state().finding = OutsideFinding::OpenWithoutKey;
+    story.handle.check_outside().await;
+    story.pass(Duration::from_secs(1)).await;
+    assert!(story.world.is_shut() && !adding.is_finished());
+    adding.await.unwrap().unwrap_err();
 }
 
 /// Whoever asks for a key breaks off the look at the gateway that has just restarted.
