@@ -23,7 +23,7 @@ export type AgentId = string;
 
 export type AtSleep = "stay" | "close";
 
-export type Cause = { "code": "homebrew_missing" } | { "code": "tailscale_missing", 
+export type Cause = { "code": "tailscale_to_download" } | { "code": "tailscale_missing", 
 /**
  * What to type.
  */
@@ -167,7 +167,7 @@ log: string | null, } | { "code": "gateway_restart_deferred" } | { "code": "gate
 /**
  * Where its log is.
  */
-log: string | null, } | { "code": "gateway_not_answering" } | { "code": "gateway_port_taken", 
+log: string | null, } | { "code": "gateway_not_answering" } | { "code": "gateway_stays_away" } | { "code": "gateway_port_taken", 
 /**
  * Which port.
  */
@@ -263,7 +263,7 @@ step: Step, } | { "code": "step_without_effect",
 /**
  * Which.
  */
-step: Step, } | { "code": "internal", 
+step: Step, } | { "code": "broken_off" } | { "code": "internal", 
 /**
  * What.
  */
@@ -649,7 +649,7 @@ host: number | null,
  */
 message: Message, 
 /**
- * What the cause asks for, while it is Blocked.
+ * What the cause asks for, while it is Blocked, or Public and nobody gets through.
  */
 trouble?: Trouble, 
 /**

@@ -279,7 +279,7 @@ pub mod tests {
     use super::*;
 
     /// The names that [`view_of`] knows.
-    pub const EVERY_STATE: [&str; 18] = [
+    pub const EVERY_STATE: [&str; 19] = [
         "private",
         "preparing",
         "sign in",

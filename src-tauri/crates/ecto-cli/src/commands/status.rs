@@ -245,7 +245,7 @@ mod tests {
             lines(&report),
             [
                 "Public at https://mac.tail1234.ts.net/v1/chat/completions, but nobody gets through right now.",
-                "The OpenClaw gateway is not ready. Ecto goes on by itself when it is.",
+                "The OpenClaw gateway is not ready. Ecto goes on by itself when it is. If it stays like this, restart it with `ecto restart`.",
                 "OpenClaw: not running (openclaw.json)",
             ]
         );
