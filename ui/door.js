@@ -14,7 +14,7 @@ import * as words from "./words.js";
 /** @typedef {Extract<Exposure, { state: "preparing" }>} Preparing */
 /** @typedef {Extract<Exposure, { state: "public" }>} Public */
 /** @typedef {Extract<Exposure, { state: "blocked" }>} Blocked */
-/** @typedef {"gone" | "private" | "working" | "needs-you" | "public" | "held" | "failed" | "danger" | "closing"} Mood */
+/** @typedef {"gone" | "private" | "working" | "needs-you" | "public" | "unreachable" | "held" | "failed" | "danger" | "closing"} Mood */
 /** @typedef {"unchecked" | "settling" | "reachable" | "unreachable"} Reached */
 
 /** @type {Record<Reached, { mood: Mood, title: string, sentence: string }>} */
@@ -22,7 +22,7 @@ const reached = {
   unchecked: { mood: "public", title: words.titles.public, sentence: words.sentences.unchecked },
   settling: { mood: "public", title: words.titles.public, sentence: words.sentences.unchecked },
   reachable: { mood: "public", title: words.titles.public, sentence: words.sentences.public },
-  unreachable: { mood: "failed", title: words.titles.unreachable, sentence: words.sentences.unreachable },
+  unreachable: { mood: "unreachable", title: words.titles.unreachable, sentence: words.sentences.unreachable },
 };
 
 /** What OpenClaw gets over when it is started anew. */

@@ -73,7 +73,7 @@ export const sentences = {
   wayIn: "The way in is Tailscale Funnel. It needs a Tailscale account: a free one will do, and it can be made on the way.",
   preparing: "The door is still closed.",
   public: "Whoever has a key can reach your OpenClaw.",
-  unchecked: "The door is open. It is being checked from outside.",
+  unchecked: "The door is open. It is being checked.",
   unreachable: "The door is open, but cannot be reached.",
   held: "The door is open, but nobody gets through.",
   closing: "The door closes, and every request under way is cut.",

@@ -10,6 +10,7 @@ pub async fn follow(app: Arc<Application>) {
     if let Err(fault) = logind::follow(&app).await {
         tracing::info!(%fault, "this system does not tell when it sleeps");
     }
+    app.take_sleep(false);
 }
 
 /// Follows the machine's sleep until the app ends.

@@ -438,7 +438,7 @@ test("the first minutes are no fault: the page says that the address becomes kno
   assert.equal(await card.locator(".spinner").count(), 1);
   assert.equal(await card.locator(".mark.warn").count(), 0);
   const told = () => p.locator("#status").textContent();
-  assert.equal(await told(), "Public. The door is open. It is being checked from outside. Becoming known to the internet");
+  assert.equal(await told(), "Public. The door is open. It is being checked. Becoming known to the internet");
   await p.evaluate(() => window.standIn.show("public-unreachable"));
   assert.match(await card.innerText(), /^Not reachable from outside/);
   assert.equal(await card.locator(".mark.warn").count(), 1);
@@ -449,10 +449,10 @@ test("a door that is not known to be reached is not said to be, in words or colo
   const p = await page(t, { state: "public-unchecked" });
   const title = () => p.locator("h1").innerText();
   const sentence = () => p.locator("#sentence").innerText();
-  assert.deepEqual([await title(), await sentence()], ["Public", "The door is open. It is being checked from outside."]);
+  assert.deepEqual([await title(), await sentence()], ["Public", "The door is open. It is being checked."]);
   await p.evaluate(() => window.standIn.show("public-unreachable"));
   assert.deepEqual([await title(), await sentence()], ["Not reachable", "The door is open, but cannot be reached."]);
-  assert.equal(await p.locator("main").getAttribute("data-mood"), "failed");
+  assert.equal(await p.locator("main").getAttribute("data-mood"), "unreachable");
   assert.equal(await p.getByRole("switch").getAttribute("aria-checked"), "true");
   await p.evaluate(() => window.standIn.show("public"));
   assert.deepEqual([await title(), await sentence()], ["Public", "Whoever has a key can reach your OpenClaw."]);
@@ -1121,8 +1121,8 @@ test("the page asks for the commands that are written down, and for no other", (
 
 test("what was refused unread is said to come from an unknown address", () => {
   const line = { at: "2026-03-01T12:00:00Z", key: null, address: "unknown address", route: "(a connection too many)", status: 503, bytes: 0, milliseconds: 0 };
-  assert.equal(request(line), "(a connection too many) · 503 · no key · unknown address");
-  assert.equal(caller(line), "no key · unknown address · 0\u00a0ms");
+  assert.equal(request(line), "(a connection too many) · 503 · no known key · unknown address");
+  assert.equal(caller(line), "no known key · unknown address · 0\u00a0ms");
   assert.equal(from(line.address), ", from unknown address");
 });
 
