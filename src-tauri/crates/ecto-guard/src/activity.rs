@@ -176,6 +176,7 @@ fn decode(text: &[u8]) -> Vec<u8> {
 
 enum Stage {
     Arrived,
+    Answered,
     UnderWay,
     Passed,
 }
@@ -222,12 +223,18 @@ impl Line {
     pub fn set_passed(&mut self, status: u16) {
         self.stage = match self.stage {
             Stage::UnderWay => Stage::Passed,
-            Stage::Arrived | Stage::Passed => return,
+            Stage::Arrived | Stage::Answered | Stage::Passed => return,
         };
         self.status = status;
     }
 
-    /// The guard answers by itself.
+    /// The guard answers by itself what the gateway knows nothing of: nothing was let through, and nothing refused.
+    pub fn set_answered(&mut self, status: u16) {
+        self.stage = Stage::Answered;
+        self.status = status;
+    }
+
+    /// The guard refuses it.
     pub fn set_refused(&mut self, status: u16) {
         self.status = status;
     }
@@ -271,6 +278,7 @@ impl Drop for Line {
         self.register.change(|activity| {
             match self.stage {
                 Stage::Arrived => activity.refused += 1,
+                Stage::Answered => {}
                 Stage::UnderWay => {
                     activity.in_flight -= 1;
                     activity.refused += 1;

@@ -1,7 +1,8 @@
 //! What each address may take up. IPv6 is counted by /64, which is what one customer gets.
 //!
-//! Requests with a good key and wrong keys are counted apart, so that whoever tries keys behind the same router starves
-//! nobody who has one: a good key passes however many wrong ones came from its address.
+//! Requests with a good key, wrong keys, and browsers' questions whether their page may call are counted apart, so that
+//! whoever has no key starves nobody behind the same router who has one: a good key passes however many wrong ones, and
+//! however many questions, came from its address.
 //!
 //! An address is forgotten soon after all it may take up is its own again: who comes back is as good as new either way.
 
@@ -47,6 +48,7 @@ struct Known {
 struct Account {
     requests: Allowance,
     wrong_keys: Allowance,
+    preflights: Allowance,
     under_way: usize,
 }
 
@@ -56,7 +58,7 @@ impl Account {
     }
 
     fn is_as_new(&self, now: Duration) -> bool {
-        self.is_idle(now) && self.wrong_keys.is_full(now)
+        self.is_idle(now) && self.wrong_keys.is_full(now) && self.preflights.is_full(now)
     }
 }
 
@@ -117,7 +119,8 @@ impl Addresses {
     }
 
     /// The account of this network, where there is one or room for one more. To make room, first goes who is as good as
-    /// new, then who has nothing but wrong keys to show: to forget those costs nothing but a 401 in place of a 429.
+    /// new, then who has shown no good key: to forget those costs nothing but a 401, or an answered question, in place of a
+    /// 429.
     fn account<'a>(
         &self,
         known: &'a mut Known,
@@ -178,13 +181,30 @@ impl Addresses {
 
     /// Counts a wrong key, or says that there were too many.
     pub fn count_wrong_key(&self, address: Option<IpAddr>) -> Result<(), RetryAfter> {
+        self.take(address, |account, now| {
+            account.wrong_keys.take(&self.wrong_keys, now)
+        })
+    }
+
+    /// Counts a preflight, or says that there were too many: as many are answered as requests are let through.
+    pub fn count_preflight(&self, address: Option<IpAddr>) -> Result<(), RetryAfter> {
+        self.take(address, |account, now| {
+            account.preflights.take(&self.requests, now)
+        })
+    }
+
+    fn take(
+        &self,
+        address: Option<IpAddr>,
+        take: impl FnOnce(&mut Account, Duration) -> Result<(), RetryAfter>,
+    ) -> Result<(), RetryAfter> {
         let Some(network) = network(address) else {
             return Ok(());
         };
         let now = self.clock.uptime();
         let mut known = self.known();
         match self.account(&mut known, network, now) {
-            Some(account) => account.wrong_keys.take(&self.wrong_keys, now),
+            Some(account) => take(account, now),
             None => Ok(()),
         }
     }
@@ -281,6 +301,22 @@ mod tests {
             Err(RetryAfter(MINUTE))
         );
         assert_eq!(refusal(&addresses, "203.0.113.1"), None);
+    }
+
+    #[test]
+    fn preflights_have_a_share_of_their_own() {
+        let (addresses, clock) = addresses();
+        let ask = || addresses.count_preflight(at("203.0.113.1"));
+        assert_eq!((ask(), ask()), (Ok(()), Ok(())));
+        assert_eq!(ask(), Err(RetryAfter(MINUTE / 2)));
+        assert_eq!(addresses.count_preflight(at("203.0.113.2")), Ok(()));
+        assert_eq!(addresses.count_wrong_key(at("203.0.113.1")), Ok(()));
+        assert_eq!(refusal(&addresses, "203.0.113.1"), None);
+        *clock.0.lock().unwrap() += MINUTE / 2;
+        assert_eq!(ask(), Ok(()));
+        assert!(addresses.forget(), "it is remembered that they asked");
+        *clock.0.lock().unwrap() += MINUTE;
+        assert!(!addresses.forget());
     }
 
     #[test]

@@ -267,14 +267,14 @@ pub(crate) fn answer_preflight(
     mut line: Line,
     turn: Turn,
 ) -> Response<AnswerBody> {
-    // A browser asks by itself, and whether anything was let through shows in what it asks next.
-    line.keep_out();
+    let status = StatusCode::NO_CONTENT;
+    line.set_answered(status.as_u16());
     let mut response = Response::new(AnswerBody::Refusal {
         text: Full::default(),
         line: Box::new(line),
         _turn: turn,
     });
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }

@@ -36,7 +36,8 @@ pub struct Limits {
     /// The most addresses that are remembered, each in about 200 bytes, and until half a minute after there is nothing
     /// more to remember of it.
     pub addresses: usize,
-    /// How often one address (IPv6: one /64) may send requests with a good key. For several people behind one router.
+    /// How often one address (IPv6: one /64) may send requests with a good key, and, counted apart, how often a browser there
+    /// may ask whether its page may call. For several people behind one router.
     pub address_requests: Pace,
     /// How many requests of one address may be under way at once.
     pub address_under_way: usize,

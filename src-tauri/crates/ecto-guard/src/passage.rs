@@ -162,7 +162,16 @@ async fn answer(
     };
     if let Some(answer) = preflight(asking, &body, sharing) {
         // Anybody can ask this, so it takes nothing of what the address may do with a key.
-        return answer_preflight(answer, line, turn);
+        return match shared.addresses.count_preflight(address) {
+            Ok(()) => answer_preflight(answer, line, turn),
+            Err(retry) => {
+                let details = RefusalDetails {
+                    retry: Some(retry),
+                    ..RefusalDetails::default()
+                };
+                refuse(Refusal::AddressRateReached, &details, line, turn)
+            }
+        };
     }
     match let_in(shared, asking, &body, &mut line, &mut turn) {
         Ok((admitted, room)) => forward(shared, &head, body, admitted, room, line, turn).await,

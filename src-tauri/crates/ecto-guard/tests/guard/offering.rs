@@ -1,11 +1,14 @@
 //! What is offered once a person allowed it: embeddings, hooks, and calls from named web pages.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use ecto_core::gateway::HooksAccess;
 use ecto_core::key::{Key, KeyGrant, KeyRing, Route};
 use ecto_core::offer::Offer;
-use ecto_core::ports::Guard as _;
+use ecto_core::ports::{Activity, Guard as _};
 use ecto_core::proof::prove;
-use ecto_guard::Limits;
+use ecto_guard::{Limits, Pace};
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 
@@ -279,6 +282,65 @@ async fn a_preflight_is_answered_for_exact_origins_without_a_key_and_without_the
         assert_eq!(shared, (origin == PAGE).then_some(PAGE), "{origin}");
     }
     assert!(gateway.saw_nothing());
+}
+
+/// A preflight of the page, as Tailscale passes it on from an address.
+async fn preflight_from(client: &mut Client, address: &str) -> Answer {
+    client
+        .send(format!(
+            "OPTIONS {CHAT} HTTP/1.1\r\nHost: x\r\nOrigin: {PAGE}\r\nX-Forwarded-For: {address}\r\n\
+             Access-Control-Request-Method: POST\r\n\r\n"
+        ))
+        .await;
+    client.answer().await
+}
+
+#[tokio::test]
+async fn preflights_are_on_record_and_have_a_share_of_their_own() {
+    let gateway = TinyGateway::ordinary().await;
+    let limits = Limits {
+        address_requests: Pace::new(NonZeroU32::new(3).unwrap(), Duration::from_secs(3600)),
+        ..Limits::default()
+    };
+    let setting = Setting::new(gateway.address, limits).await;
+    setting.guard.set_offer(offer(&[], &[PAGE]));
+    let mut activity = setting.guard.activity();
+    let mut client = setting.connect().await;
+    for _ in 0..3 {
+        let answer = preflight_from(&mut client, "203.0.113.9").await;
+        assert_eq!(answer.status, 204);
+    }
+    let is_of = |activity: &Activity, status| {
+        let last = activity.last.as_ref();
+        last.is_some_and(|line| line.status == status)
+    };
+    let told = activity.wait_for(|activity| is_of(activity, 204));
+    let told = soon("a line", told).await.unwrap().clone();
+    assert_eq!((told.passed, told.refused, told.in_flight), (0, 0, 0));
+    let line = told.last.unwrap();
+    assert_eq!(line.route.as_str(), "OPTIONS /v1/chat/completions");
+    assert_eq!(line.address.as_str(), "203.0.113.9");
+    assert_eq!((line.key, line.bytes), (None, 0));
+
+    for _ in 0..2 {
+        let answer = preflight_from(&mut client, "203.0.113.9").await;
+        assert_eq!(refused(&answer), (429, "address_rate_reached".to_owned()));
+        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1100..=1200).contains(&wait), "{wait}");
+        let shared = answer.header("access-control-allow-origin");
+        assert_eq!(shared, Some(PAGE), "the page may read why");
+    }
+    let told = activity.wait_for(|activity| activity.refused == 2);
+    let told = soon("both lines", told).await.unwrap().clone();
+    assert!(is_of(&told, 429), "{told:?}");
+    // Nobody else waits for it, and no key: neither from there nor from elsewhere.
+    let answer = preflight_from(&mut client, "203.0.113.10").await;
+    assert_eq!(answer.status, 204);
+    let from = "X-Forwarded-For: 203.0.113.9";
+    for _ in 0..3 {
+        let answer = ask(&setting, 1, "GET /v1/models", &[from]).await;
+        assert_eq!(answer.status, 200);
+    }
 }
 
 #[tokio::test]

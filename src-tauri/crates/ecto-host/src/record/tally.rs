@@ -103,8 +103,9 @@ impl Tally {
                 day.caller.clone_from(&line.address);
             }
         }
-        // After some wrong keys, an address is told to wait.
-        if line.key.is_none() && matches!(line.status, 401 | 429) {
+        // After some wrong keys, an address is told to wait. So it is after many preflights, which show no key.
+        let is_preflight = line.route.as_str().starts_with("OPTIONS ");
+        if line.key.is_none() && matches!(line.status, 401 | 429) && !is_preflight {
             self.add_attempt(line);
         }
     }

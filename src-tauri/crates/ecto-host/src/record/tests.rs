@@ -266,6 +266,12 @@ fn many_wrong_keys_in_a_minute_are_strangers_until_they_stop() {
         record.keep(&line(NOON + attempt * 4, Some("phone"), 401));
         record.keep(&line(NOON + attempt * 4, None, 404));
     }
+    for _ in 0..40 {
+        // A browser that asks too often whether its page may call has tried no key.
+        let mut preflight = line(NOON + 160, None, 429);
+        preflight.route = ForeignText::new("OPTIONS /v1/chat/completions");
+        record.keep(&preflight);
+    }
     assert_eq!(record.strangers(), None);
     clock.pass(1000);
     for attempt in 0..25 {
