@@ -44,7 +44,8 @@ pub enum Refusal {
     AddressBusy,
     /// Too many wrong keys from one address.
     TooManyWrongKeys,
-    /// More connections, or more bytes of heads and bodies under way, than the guard takes at once.
+    /// More connections, or more bytes of heads and bodies under way, than the guard takes at once; or the system has no
+    /// open file left to call the gateway with, which has not seen the request.
     TooBusy,
     /// The gateway could not be reached; it has not seen the request.
     GatewayAway,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecto_core::refusal::Refusal;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -52,10 +52,18 @@ impl Listening {
     }
 }
 
+/// How many more connections there is room for.
+struct Places {
+    served: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+}
+
 async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
     let mut connections = JoinSet::new();
-    let places = Arc::new(Semaphore::new(shared.limits.connections));
-    let farewells = Arc::new(Semaphore::new(shared.limits.turned_away));
+    let places = Places {
+        served: Arc::new(Semaphore::new(shared.limits.connections)),
+        turned_away: Arc::new(Semaphore::new(shared.limits.turned_away)),
+    };
     let mut is_failing = false;
     loop {
         tokio::select! {
@@ -64,29 +72,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted.inspect(|_| is_failing = false) {
                 Ok((stream, peer)) if peer.ip().is_loopback() => {
-                    let _ = stream.set_nodelay(true);
-                    let shared = shared.clone();
-                    let Ok(place) = places.clone().try_acquire_owned() else {
-                        shared.register.note(TURNED_AWAY, Refusal::TooBusy);
-                        match farewells.clone().try_acquire_owned() {
-                            Ok(farewell) => {
-                                connections.spawn(async move {
-                                    turn_away(stream, Refusal::TooBusy, &shared.limits).await;
-                                    drop(farewell);
-                                });
-                            }
-                            // As far as that goes without waiting.
-                            Err(_) => {
-                                let answer = refusal_bytes(Refusal::TooBusy);
-                                let _ = stream.try_write(answer.as_bytes());
-                            }
-                        }
-                        continue;
-                    };
-                    connections.spawn(async move {
-                        serve(stream, shared).await;
-                        drop(place);
-                    });
+                    take_in(stream, &shared, &places, &mut connections);
                 }
                 Ok(_) => {}
                 Err(fault) => {
@@ -101,4 +87,31 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
     }
     drop(listener);
     connections.shutdown().await;
+}
+
+fn take_in(
+    stream: TcpStream,
+    shared: &Arc<Shared>,
+    places: &Places,
+    connections: &mut JoinSet<()>,
+) {
+    let _ = stream.set_nodelay(true);
+    let shared = shared.clone();
+    if let Ok(place) = places.served.clone().try_acquire_owned() {
+        connections.spawn(async move {
+            serve(stream, shared).await;
+            drop(place);
+        });
+        return;
+    }
+    shared.register.note(TURNED_AWAY, Refusal::TooBusy);
+    if let Ok(place) = places.turned_away.clone().try_acquire_owned() {
+        connections.spawn(async move {
+            turn_away(stream, Refusal::TooBusy, &shared.limits).await;
+            drop(place);
+        });
+        return;
+    }
+    // As far as that goes without waiting.
+    let _ = stream.try_write(refusal_bytes(Refusal::TooBusy).as_bytes());
 }

@@ -78,12 +78,10 @@ async fn a_guard_without_files_says_that_it_is_busy_and_tells_the_log_once() {
 
     // A client whose connection was there before, and for which the gateway would have to be called.
     let mut client = setting.connect().await;
-    client.send("GET /v1/mod").await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    client.send(request("GET /nowhere", &[], "")).await;
+    assert_eq!(client.answer().await.status, 404);
     let all = open_all();
-    client
-        .send(request("GET /v1/models", &[], "").replace("GET /v1/mod", ""))
-        .await;
+    client.send(request("GET /v1/models", &[], "")).await;
     let answer = client.answer().await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "too_busy"));
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
@@ -97,8 +95,15 @@ async fn a_guard_without_files_says_that_it_is_busy_and_tells_the_log_once() {
         let socket = TcpSocket::new_v4().unwrap();
         let all = open_all();
         let late = socket.connect(setting.address).await.unwrap();
+        let told = || log.count("no connection can be accepted");
+        let telling = async {
+            while told() < times {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        soon("a line in the log", telling).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!(log.count("no connection can be accepted"), times);
+        assert_eq!(told(), times);
         drop(all);
         let mut late = Client::on(Ok(late));
         late.send(request("GET /v1/models", &[], "")).await;
