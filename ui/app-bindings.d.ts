@@ -95,7 +95,7 @@ routes: Array<Route>,
  */
 days: number | null, 
 /**
- * How often it may be used in a minute.
+ * How many requests it may make before it has to wait; they come back over a minute.
  */
 per_minute: number | null, 
 /**

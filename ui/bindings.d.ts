@@ -419,7 +419,7 @@ routes: Array<Route>,
  */
 agent: AgentId | null, 
 /**
- * How often.
+ * How many requests, and over which time they come back.
  */
 rate: Rate | null, 
 /**
@@ -563,11 +563,11 @@ port: FunnelPort, };
 
 export type Rate = { 
 /**
- * How many requests.
+ * How many requests may be used in one moment.
  */
 count: number, 
 /**
- * In which time.
+ * Over which time all of them come back, each after its part of it.
  */
 per: Period, };
 

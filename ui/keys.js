@@ -236,7 +236,7 @@ export function newKey({ offer }, { draft, failure, busy }) {
         group(
           words.newKey.limits,
           chosen("days", words.newKey.ends, draft.days, words.ends),
-          chosen("per_minute", words.newKey.rate, draft.per_minute, words.rates),
+          chosen("per_minute", words.newKey.rate, draft.per_minute, words.rates, words.newKey.rateDetail),
           chosen("concurrent", words.newKey.concurrent, draft.concurrent, words.concurrents),
           field({ what: "from", label: words.newKey.from, detail: words.newKey.fromDetail, placeholder: words.newKey.fromPlaceholder }),
         ),
@@ -278,7 +278,8 @@ export function revoke({ chosen, busy }) {
  * @param {string} name
  * @param {Choice} value
  * @param {[Choice, string][]} choices
+ * @param {string} [detail]
  */
-function chosen(what, name, value, choices) {
-  return row({ key: what, label: name, actions: [choice({ what, name, chosen: value, choices })] });
+function chosen(what, name, value, choices, detail) {
+  return row({ key: what, label: name, detail, actions: [choice({ what, name, chosen: value, choices })] });
 }

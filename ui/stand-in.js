@@ -56,7 +56,7 @@ const KEYS = [
   keyOf("Phone", { hint: "ecto_…7dKw", last_used: at(-7300), grant: { expires: at(29.5 * 86400) } }),
   keyOf("Notes on the web", {
     hint: "ecto_…Qm0x",
-    summary: "chat and models; agent notes alone; at most 60 a minute; 4 at once",
+    summary: "chat and models; agent notes alone; 60 requests, which come back over a minute; 4 under way at once",
     grant: { routes: ["chat", "models"], agent: "notes", rate: { count: 60, per: "minute" }, concurrent: 4 },
     last_used: at(-3 * 86400),
     earlier_until: at(3100),
@@ -73,8 +73,8 @@ function keyMade({ name, agent, routes, days, per_minute, concurrent, from }) {
   const limits = [
     routes.length === 3 ? "chat, responses and models" : routes.join(" and "),
     agent && `agent ${agent} alone`,
-    per_minute && `at most ${per_minute} a minute`,
-    concurrent && `${concurrent} at once`,
+    per_minute && `${per_minute} requests, which come back over a minute`,
+    concurrent && `${concurrent} under way at once`,
     ranges.length > 0 && `from ${ranges.join(", ")}`,
   ];
   const rate = per_minute === null ? null : { count: per_minute, per: /** @type {const} */ ("minute") };

@@ -495,6 +495,7 @@ export const newKey = {
   limits: "Limits",
   ends: "Expires",
   rate: "Requests a minute",
+  rateDetail: "So many in one moment; they come back over a minute.",
   concurrent: "Requests at once",
   from: "Only from",
   fromPlaceholder: "Anywhere",

@@ -27,7 +27,7 @@ pub struct NewKey {
     routes: BTreeSet<Route>,
     /// For how many days it is good; for ever where there is no number.
     days: Option<NonZeroU16>,
-    /// How often it may be used in a minute.
+    /// How many requests it may make before it has to wait; they come back over a minute.
     per_minute: Option<NonZeroU16>,
     /// The most requests at once.
     concurrent: Option<NonZeroU16>,
@@ -146,7 +146,7 @@ mod tests {
         let (_, grant) = key.read(now).unwrap();
         assert_eq!(
             ecto_core::words::grant(&grant),
-            "chat; agent notes alone; at most 60 a minute; 4 at once; from 203.0.113.7, 2001:db8::/32, 198.51.100.0/24"
+            "chat; agent notes alone; 60 requests, which come back over a minute; 4 under way at once; from 203.0.113.7, 2001:db8::/32, 198.51.100.0/24"
         );
         assert_eq!(grant.expires.unwrap().as_second(), 30 * 24 * 60 * 60);
     }

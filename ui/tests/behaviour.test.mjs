@@ -671,7 +671,7 @@ test("a key by keyboard alone: made with limits, copied, replaced with grace, re
   await p.keyboard.press("Enter");
   await p.locator("[data-key=copy_key] .tick").waitFor();
   assert.deepEqual(await lastCall(p), ["copy_key", { name: "Tablet" }]);
-  await p.getByText("Opens chat and models; agent notes alone; at most 60 a minute; 4 at once; from 203.0.113.7, 2001:db8::/32").waitFor();
+  await p.getByText("Opens chat and models; agent notes alone; 60 requests, which come back over a minute; 4 under way at once; from 203.0.113.7, 2001:db8::/32").waitFor();
 
   await p.getByRole("button", { name: "Replace…" }).press("Enter");
   await p.getByLabel("The old one works").selectOption("For another hour");

@@ -239,7 +239,8 @@ pub struct NewKey {
     /// What it opens; chat, responses and models where this is not given.
     #[arg(long, value_name = "chat,responses,models", value_delimiter = ',')]
     pub routes: Vec<Route>,
-    /// How often it may be used, such as 5/sec, 60/min, 500/hour or 1000/day.
+    /// How many requests it may make before it has to wait, such as 5/sec, 60/min, 500/hour or 1000/day; what it has used
+    /// comes back bit by bit over that time.
     #[arg(long)]
     pub rate: Option<Rate>,
     /// How many requests it may have under way at once.

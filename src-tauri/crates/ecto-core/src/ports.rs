@@ -109,9 +109,9 @@ pub trait Guard: Send + Sync {
     /// Leaves it held (see [`Guard::hold`]).
     async fn start(&self, access: GatewayAccess, keys: Vec<GuardKey>) -> Result<SocketAddr, Cause>;
 
-    /// Takes over the keys at once, where it runs. Whoever has a key that is not among them is cut off; nobody else
-    /// notices, and nothing is held. A key without a secret lets nobody in, and what was used of it stays used: given its
-    /// secret again, it goes on where it was.
+    /// Takes over the keys at once. Whoever has a key that is not among them is cut off; nobody else notices, and nothing
+    /// is held. What was used of a key stays used for as long as it is among them, also while the guard does not run: a
+    /// key without a secret lets nobody in, and goes on where it was when it is given its secret again.
     fn set_keys(&self, keys: Vec<GuardKey>);
 
     /// Takes over what is offered beside what always is, at once. What is in flight for a route that is not offered any

@@ -28,10 +28,17 @@ pub(crate) struct Admission {
 /// How often the clock is looked at while a key is going to end: clocks jump, and machines sleep.
 const CLOCK_LOOK: Duration = Duration::from_secs(15);
 
+/// What there is now. The keys outlive the gateway: what each has used up stays used up while the door is closed.
+#[derive(Default)]
+struct Present {
+    gateway: Option<Arc<Gateway>>,
+    keys: Arc<KnownKeys>,
+}
+
 /// The present admission, and whether it is in force.
 pub(crate) struct Gate {
     held: AtomicBool,
-    present: RwLock<Option<Admission>>,
+    present: RwLock<Present>,
     offer: RwLock<Arc<Offer>>,
     keys_changed: Notify,
     /// A connection to the gateway rests where none did.
@@ -43,7 +50,7 @@ impl Gate {
     pub fn new() -> Self {
         Self {
             held: AtomicBool::new(true),
-            present: RwLock::new(None),
+            present: RwLock::default(),
             offer: RwLock::default(),
             keys_changed: Notify::new(),
             link_rested: Arc::default(),
@@ -52,10 +59,11 @@ impl Gate {
 
     /// What is in force for a request that comes now. `None` when the guard does not run.
     pub fn admission(&self) -> Option<Admission> {
-        self.present
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Admission {
+            gateway: Arc::clone(present.gateway.as_ref()?),
+            keys: Arc::clone(&present.keys),
+        })
     }
 
     /// What is offered beside what always is.
@@ -90,35 +98,23 @@ impl Gate {
     ) -> Result<(), Cause> {
         self.set_held(true);
         let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
-        let gateway = match &*present {
-            Some(admission) if admission.gateway.is(access) => admission.gateway.clone(),
-            other => {
-                let rested = self.link_rested.clone();
-                let gateway = Gateway::new(access, limits.clone(), rested)?;
-                if let Some(before) = other {
-                    before.gateway.retire();
-                }
-                Arc::new(gateway)
+        let is_same = |gateway: &Arc<Gateway>| gateway.is(access);
+        if !present.gateway.as_ref().is_some_and(is_same) {
+            let rested = self.link_rested.clone();
+            let gateway = Gateway::new(access, limits.clone(), rested)?;
+            if let Some(before) = present.gateway.replace(Arc::new(gateway)) {
+                before.retire();
             }
-        };
-        let keys = match &*present {
-            Some(admission) => admission.keys.replace(keys),
-            None => KnownKeys::default().replace(keys),
-        };
-        *present = Some(Admission {
-            gateway,
-            keys: Arc::new(keys),
-        });
+        }
+        present.keys = Arc::new(present.keys.replace(keys));
         self.keys_changed.notify_one();
         Ok(())
     }
 
-    /// Takes over the keys alone, where there is a gateway. What is in flight for a key that is gone is cut.
+    /// Takes over the keys alone. What is in flight for a key that is gone is cut, and what it had used up is forgotten.
     pub fn set_keys(&self, keys: Vec<GuardKey>) {
         let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(admission) = &mut *present {
-            admission.keys = Arc::new(admission.keys.replace(keys));
-        }
+        present.keys = Arc::new(present.keys.replace(keys));
         self.keys_changed.notify_one();
     }
 
@@ -126,13 +122,10 @@ impl Gate {
     /// clock is set back, so whoever comes with such a key has it looked at.
     pub fn reopen(&self, now: Timestamp) -> bool {
         let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(admission) = &mut *present else {
+        let Some(keys) = present.keys.reopened(now) else {
             return false;
         };
-        let Some(keys) = admission.keys.reopened(now) else {
-            return false;
-        };
-        admission.keys = Arc::new(keys);
+        present.keys = Arc::new(keys);
         self.keys_changed.notify_one();
         true
     }
@@ -173,12 +166,12 @@ impl Gate {
         }
     }
 
-    /// Lets nobody in and forgets everything.
+    /// Lets nobody in, and forgets everything but what the keys have used up.
     pub fn shut(&self) {
         self.set_held(true);
         let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(admission) = present.take() {
-            admission.gateway.retire();
+        if let Some(gateway) = present.gateway.take() {
+            gateway.retire();
         }
     }
 

@@ -101,7 +101,7 @@ pub struct KeyGrant {
     /// The only agent that is reached; any where there is none.
     #[serde(default)]
     pub agent: Option<AgentId>,
-    /// How often.
+    /// How many requests, and over which time they come back.
     #[serde(default)]
     pub rate: Option<Rate>,
     /// The most requests at once.

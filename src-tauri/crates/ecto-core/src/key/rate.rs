@@ -36,26 +36,26 @@ impl Period {
         })
     }
 
-    /// Its name in a sentence.
+    /// Its name in a sentence, with its article.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Second => "second",
-            Self::Minute => "minute",
-            Self::Hour => "hour",
-            Self::Day => "day",
+            Self::Second => "a second",
+            Self::Minute => "a minute",
+            Self::Hour => "an hour",
+            Self::Day => "a day",
         }
     }
 }
 
-/// How many requests in which time; written `60/min`.
+/// How many requests, and over which time they come back once they are used; written `60/min`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
-    /// How many requests.
+    /// How many requests may be used in one moment.
     #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub count: NonZeroU32,
-    /// In which time.
+    /// Over which time all of them come back, each after its part of it.
     pub per: Period,
 }
 

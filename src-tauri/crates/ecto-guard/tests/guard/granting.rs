@@ -311,6 +311,27 @@ async fn a_key_that_could_not_be_revoked_goes_on_where_it_was() {
     assert_eq!(models(&setting, 2, &[]).await.status, 200);
 }
 
+#[tokio::test]
+async fn closing_the_door_gives_no_key_its_rate_anew() {
+    let gateway = TinyGateway::ordinary().await;
+    let twice = limited("tablet", 2, |grant| {
+        grant.rate = Some("2/day".parse().unwrap());
+    });
+    let keys = || vec![key("phone", 1), twice.clone()];
+    let mut setting = setting(&gateway, vec![twice.clone()]).await;
+    assert_eq!(models(&setting, 2, &[]).await.status, 200);
+    assert_eq!(models(&setting, 2, &[]).await.status, 200);
+    setting.open_again(&gateway, keys()).await;
+    assert_eq!(models(&setting, 2, &[]).await.code(), "key_rate_reached");
+    assert_eq!(models(&setting, 1, &[]).await.status, 200, "another key");
+
+    // One that was revoked while the door was closed, and made anew under the same name, is another.
+    setting.guard.stop().await;
+    setting.guard.set_keys(vec![key("phone", 1)]);
+    setting.open_again(&gateway, keys()).await;
+    assert_eq!(models(&setting, 2, &[]).await.status, 200);
+}
+
 const PUBLIC: &str = r#"{"id":"openclaw/public","object":"model"}"#;
 
 fn pinned(seed: u64) -> GuardKey {

@@ -306,6 +306,14 @@ impl Setting {
         Self { guard, address }
     }
 
+    /// Stops the guard and starts it again.
+    pub async fn open_again(&mut self, gateway: &TinyGateway, keys: Vec<GuardKey>) {
+        self.guard.stop().await;
+        let access = access_to(gateway.address);
+        self.address = self.guard.start(access, keys).await.unwrap();
+        self.guard.release();
+    }
+
     pub async fn connect(&self) -> Client {
         Client::connect(self.address).await
     }
