@@ -73,6 +73,8 @@ export type CodeWhat = "url" | "url_and_key";
 
 export type CopyWhat = "url" | "key" | "curl" | "python" | "javascript" | "environment" | "link" | "command" | "tailscale" | "openclaw" | "install";
 
+export type End = "as_before" | "never" | "day" | "month" | "year";
+
 export type Grace = "none" | "hour";
 
 export type LoginItem = "on" | "off" | "refused" | "unavailable";

@@ -223,6 +223,10 @@ detail: ForeignText, } | { "code": "key_name_taken",
 /**
  * The name.
  */
+name: KeyName, } | { "code": "key_expired", 
+/**
+ * The name.
+ */
 name: KeyName, } | { "code": "agent_unknown", 
 /**
  * Which.

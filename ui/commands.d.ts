@@ -1,5 +1,5 @@
 // What the popover and its host say to each other. The types are made from Rust: app-bindings.d.ts and bindings.d.ts.
-import type { AppView, CodeWhat, CopyWhat, Grace, NewKey, OpenWhat, OptionalRoute } from "./app-bindings.js";
+import type { AppView, CodeWhat, CopyWhat, End, Grace, NewKey, OpenWhat, OptionalRoute } from "./app-bindings.js";
 import type { KeyView, OpenFor, Preferences, RequestLine, RestoredKey } from "./bindings.js";
 
 /** All that the page can ask for. */
@@ -21,7 +21,7 @@ export interface Commands {
   add_key(argument: { key: NewKey }): KeyView;
   copy_key(argument: { name: string }): null;
   rename_key(argument: { name: string; to: string }): null;
-  rotate_key(argument: { name: string; grace: Grace }): null;
+  rotate_key(argument: { name: string; grace: Grace; end: End }): null;
   revoke_key(argument: { name: string }): null;
   restart_gateway(): null;
   restore(): RestoredKey[];

@@ -6,7 +6,7 @@ import { button, choice, doorway, field, form, group, iconButton, question, refu
 import * as words from "./words.js";
 
 /** @import { KeyView, Report, Route } from "./bindings.js" */
-/** @import { Grace, NewKey } from "./app-bindings.js" */
+/** @import { End, Grace, NewKey } from "./app-bindings.js" */
 /** @import { Child } from "./element.js" */
 /** @import { Local } from "./render.js" */
 
@@ -20,11 +20,12 @@ const DEFAULT = "default";
  * @property {KeyView | null} made The key that was made or replaced a moment ago, which the report may not hold yet.
  * @property {NewKey} draft What is chosen; what is typed is read from its fields.
  * @property {Grace} grace
+ * @property {End} end When what takes the place of a key ends.
  */
 
 /** @returns {KeysLocal} */
 export function freshKeys() {
-  return { chosen: null, made: null, draft: freshDraft(), grace: "none" };
+  return { chosen: null, made: null, draft: freshDraft(), grace: "none", end: "as_before" };
 }
 
 /** @returns {NewKey} */
@@ -258,13 +259,34 @@ export function rename({ chosen, failure, busy }) {
   );
 }
 
-/** @param {Local} local */
-export function rotate({ grace, busy }) {
+/**
+ * What a key without an end is replaced by has none either.
+ * @param {Report} report
+ * @param {Local} local
+ * @param {number} now
+ */
+export function rotate(report, local, now) {
   const { title, sentence, confirm } = words.rotate;
-  const asked = question({ title, sentence, confirm, what: "rotate_key", busy });
-  asked.querySelector(".choices")?.before(group(null, chosen("grace", words.rotate.question, grace, words.graces)));
+  const key = chosenKey(report, local);
+  const isOver = key !== null && hasExpired(key, now);
+  const asked = question({ title, sentence, confirm, what: "rotate_key", busy: local.busy });
+  asked.querySelector(".choices")?.before(
+    group(
+      null,
+      !isOver && chosen("grace", words.rotate.question, local.grace, words.graces),
+      key !== null && key.grant.expires !== null && chosen("end", words.rotate.ends, local.end, words.newEnds.filter(([end]) => !isOver || end !== "as_before")),
+    ),
+  );
   return asked;
 }
+
+/**
+ * When what takes the place of a key ends, unless something else is chosen.
+ * @param {KeyView | null} key
+ * @param {number} now
+ * @returns {End}
+ */
+export const usualEnd = (key, now) => (key !== null && hasExpired(key, now) ? "month" : "as_before");
 
 /** @param {Local} local */
 export function revoke({ chosen, busy }) {

@@ -3,13 +3,13 @@
 import { announcement } from "./door.js";
 import { become } from "./element.js";
 import { findHost } from "./host.js";
-import { chosenKey, copiedOf, freshDraft } from "./keys.js";
+import { chosenKey, copiedOf, freshDraft, usualEnd } from "./keys.js";
 import { tick } from "./parts.js";
 import { fresh, render } from "./render.js";
 import * as words from "./words.js";
 
 /** @import { OpenFor, Preferences, Route } from "./bindings.js" */
-/** @import { AppView, CodeWhat, CopyWhat, Grace, NewKey, OpenWhat, OptionalRoute, Refusal } from "./app-bindings.js" */
+/** @import { AppView, CodeWhat, CopyWhat, End, Grace, NewKey, OpenWhat, OptionalRoute, Refusal } from "./app-bindings.js" */
 /** @import { Panel } from "./render.js" */
 
 const TICK_SHOWN = 1600;
@@ -265,8 +265,8 @@ function showRefusal() {
 }
 
 async function rotateKey() {
-  const grace = local.grace;
-  if ((await attempt("rotate_key", () => host.ask("rotate_key", { ...chosenName(), grace }))) === undefined || local.panel !== "rotate") return;
+  const { grace, end } = local;
+  if ((await attempt("rotate_key", () => host.ask("rotate_key", { ...chosenName(), grace, end }))) === undefined || local.panel !== "rotate") return;
   back();
   remember({ made: view && chosenKey(view.report, local) });
   focusOn("copy_key");
@@ -413,7 +413,7 @@ const actions = {
     const panel = /** @type {Panel} */ (control.dataset["to"]);
     if (panel === "key") local = { ...local, chosen: control.dataset["name"] ?? null };
     if (panel === "new-key") local = { ...local, draft: freshDraft() };
-    if (panel === "rotate") local = { ...local, grace: "none" };
+    if (panel === "rotate") local = { ...local, grace: "none", end: usualEnd(view && chosenKey(view.report, local), Date.now()) };
     open(panel, control.dataset["key"] ?? null);
   },
   open_link: (control) => attempt("open_link", () => host.ask("open_link", { what: /** @type {OpenWhat} */ (control.dataset["what"] ?? "link") })),
@@ -469,6 +469,7 @@ const choices = {
   concurrent: (/** @type {number | null} */ concurrent) => write({ concurrent }),
   days: (/** @type {number | null} */ days) => write({ days }),
   grace: (/** @type {Grace} */ grace) => remember({ grace }),
+  end: (/** @type {End} */ end) => remember({ end }),
   minutes: (/** @type {OpenFor} */ minutes) => prefer({ minutes }),
   text: (/** @type {Preferences["text"]} */ text) => prefer({ text }),
   node: (/** @type {Preferences["node"]} */ node) => prefer({ node }),

@@ -90,7 +90,7 @@ function panel(view, local, now) {
     case "rename":
       return rename(local);
     case "rotate":
-      return withRefusal(rotate(local), local);
+      return withRefusal(rotate(view.report, local, now), local);
     case "revoke":
       return withRefusal(revoke(local), local);
   }

@@ -516,7 +516,13 @@ export function standIn(query) {
     },
     copy_key: () => null,
     rename_key: ({ name, to }) => (changeKey(name, { name: to }), null),
-    rotate_key: ({ name, grace }) => (changeKey(name, { hint: "ecto_…r0Ta", made: at(0), earlier_until: grace === "hour" ? at(3600) : null }), null),
+    rotate_key: ({ name, grace, end }) => {
+      const key = view.report.keys.find((key) => key.name === name) ?? keyOf(name, {});
+      const days = { never: null, day: 1, month: 30, year: 365 };
+      const expires = end === "as_before" ? key.grant.expires : days[end] === null ? null : at(86400 * days[end]);
+      changeKey(name, { hint: "ecto_…r0Ta", made: at(0), earlier_until: grace === "hour" ? at(3600) : null, state: "good", grant: { ...key.grant, expires } });
+      return null;
+    },
     revoke_key: ({ name }) => (changeKeys((keys) => keys.filter((key) => key.name !== name)), null),
     restart_gateway: () => null,
     restore: () => [

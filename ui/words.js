@@ -2,7 +2,7 @@
 // Every word that the popover itself says. Sentences about causes come with the report.
 
 /** @import { AtSleep, GatewayView, KeyDay, KeyView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Route, Step, Strangers, TailnetView, TextSize, VaultPlace, Waiting } from "./bindings.js" */
-/** @import { Grace, LoginItem, NotificationStanding, OptionalRoute, System } from "./app-bindings.js" */
+/** @import { End, Grace, LoginItem, NotificationStanding, OptionalRoute, System } from "./app-bindings.js" */
 
 /** What text from elsewhere may come to at most. */
 const LONGEST = 400;
@@ -567,12 +567,21 @@ export const rotate = {
   title: "Replace the key?",
   sentence: "A new key takes its place, with the same limits. Whoever uses the old one needs the new one.",
   question: "The old one works",
+  ends: "The new one expires",
   confirm: "Replace",
 };
 /** @type {[Grace, string][]} */
 export const graces = [
   ["none", "No longer"],
   ["hour", "For another hour"],
+];
+/** @type {[End, string][]} */
+export const newEnds = [
+  ["as_before", "As before"],
+  ["never", "Never"],
+  ["day", "In a day"],
+  ["month", "In 30 days"],
+  ["year", "In a year"],
 ];
 export const revoke = {
   open: "Revoke…",

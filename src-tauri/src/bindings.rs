@@ -9,7 +9,7 @@ use serde_json::{Value, from_value, json};
 use ts_rs::TypeVisitor as _;
 
 use crate::application::{CodeWhat, CopyWhat, OpenWhat};
-use crate::keys::{Grace, NewKey};
+use crate::keys::{End, Grace, NewKey};
 use crate::refusal::Refusal;
 use crate::view::tests::view_of;
 use crate::view::{AppView, LoginItem, NotificationStanding, SystemName};
@@ -24,6 +24,7 @@ fn declared() -> BTreeMap<String, String> {
     declarations.visit::<AppView>();
     declarations.visit::<NewKey>();
     declarations.visit::<Grace>();
+    declarations.visit::<End>();
     declarations.visit::<CopyWhat>();
     declarations.visit::<OpenWhat>();
     declarations.visit::<CodeWhat>();
@@ -98,6 +99,9 @@ fn what_crosses_has_the_names_that_are_declared() {
     assert_eq!(opened.map(Result::unwrap).count(), OpenWhat::ALL.len());
     for grace in union("Grace") {
         from_value::<Grace>(grace).unwrap();
+    }
+    for end in union("End") {
+        from_value::<End>(end).unwrap();
     }
     let mut key = json!({ "name": "n", "agent": "", "routes": ["chat"], "days": 30, "per_minute": 60, "concurrent": null, "from": "" });
     assert_eq!(keys(key.clone()), fields("NewKey"));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ecto_core::Timestamp;
 use ecto_core::gateway::RestoredKey;
 use ecto_core::key::Route;
 use ecto_core::offer::Origin;
@@ -15,7 +16,7 @@ use tauri::{Manager, State, WebviewWindow};
 
 use crate::application::{Application, CodeWhat, CopyWhat, OpenWhat};
 use crate::hosting::Quit;
-use crate::keys::{Grace, NewKey, key_name};
+use crate::keys::{End, Grace, NewKey, key_name};
 use crate::popover;
 use crate::refusal::Refusal;
 use crate::view::AppView;
@@ -131,11 +132,11 @@ async fn rename_key(name: String, to: String, app: App<'_>) -> Result<(), Refusa
 }
 
 #[tauri::command]
-async fn rotate_key(name: String, grace: Grace, app: App<'_>) -> Result<(), Refusal> {
-    let (name, grace_seconds) = (key_name(&name)?, grace.seconds());
+async fn rotate_key(name: String, grace: Grace, end: End, app: App<'_>) -> Result<(), Refusal> {
     app.ask(Request::RotateKey {
-        name,
-        grace_seconds,
+        name: key_name(&name)?,
+        grace_seconds: grace.seconds(),
+        end: end.after(Timestamp::now()),
     })
     .await
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ecto_core::Timestamp;
 use ecto_core::key::grant::parse_ranges;
-use ecto_core::key::{KeyGrant, KeyName, Period, Rate, Route};
+use ecto_core::key::{KeyGrant, KeyName, NewEnd, Period, Rate, Route};
 use serde::Deserialize;
 
 use crate::refusal::Refusal;
@@ -100,6 +100,37 @@ impl Grace {
             Self::None => 0,
             Self::Hour => 60 * 60,
         }
+    }
+}
+
+/// When the key ends that takes the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// When the one before would have.
+    AsBefore,
+    /// Never.
+    Never,
+    /// In a day.
+    Day,
+    /// In 30 days.
+    Month,
+    /// In a year.
+    Year,
+}
+
+impl End {
+    /// The same, counted from `now`.
+    pub fn after(self, now: Timestamp) -> NewEnd {
+        let days = match self {
+            Self::AsBefore => return NewEnd::AsBefore,
+            Self::Never => return NewEnd::Never,
+            Self::Day => 1,
+            Self::Month => 30,
+            Self::Year => 365,
+        };
+        NewEnd::At(now.checked_add(DAY * days).unwrap_or(Timestamp::MAX))
     }
 }
 

@@ -675,9 +675,10 @@ test("a key by keyboard alone: made with limits, copied, replaced with grace, re
 
   await p.getByRole("button", { name: "Replace…" }).press("Enter");
   await p.getByLabel("The old one works").selectOption("For another hour");
+  assert.equal(await p.getByLabel("The new one expires").inputValue(), '"as_before"');
   await p.getByRole("button", { name: "Replace", exact: true }).press("Enter");
   await p.getByText("The old key works for another").waitFor();
-  assert.deepEqual(await lastCall(p), ["rotate_key", { name: "Tablet", grace: "hour" }]);
+  assert.deepEqual(await lastCall(p), ["rotate_key", { name: "Tablet", grace: "hour", end: "as_before" }]);
   assert.equal(await focused(p), "copy_key");
 
   await p.getByRole("button", { name: "Rename…" }).press("Enter");
@@ -695,6 +696,25 @@ test("a key by keyboard alone: made with limits, copied, replaced with grace, re
   await p.keyboard.press("Escape");
   assert.equal(await focused(p), "open-keys");
   assert.ok(!(await calls(p)).includes("reveal_key"));
+});
+
+test("what takes the place of an expired key gets an end that is to come", async (t) => {
+  const p = await page(t, { state: "private" });
+  for (const name of ["open-settings", "open-keys", "key-Workshop", "open-rotate"]) await p.locator(`[data-key='${name}']`).click();
+  assert.equal(await p.getByLabel("The old one works").count(), 0, "it works no longer");
+  const ends = p.getByLabel("The new one expires");
+  assert.equal(await ends.inputValue(), '"month"');
+  assert.deepEqual(await ends.locator("option").allTextContents(), ["Never", "In a day", "In 30 days", "In a year"]);
+  await ends.selectOption("In a year");
+  await p.getByRole("button", { name: "Replace", exact: true }).click();
+  await p.getByText("Expires in").waitFor();
+  assert.deepEqual(await lastCall(p), ["rotate_key", { name: "Workshop", grace: "none", end: "year" }]);
+  assert.equal(await p.getByText("Expired").count(), 0);
+
+  await p.keyboard.press("Escape");
+  await p.locator("[data-key='key-default']").click();
+  await p.locator("[data-key='open-rotate']").click();
+  assert.equal(await p.getByLabel("The new one expires").count(), 0, "it has no end");
 });
 
 test("the key that Ecto proves its lock with has no way to be renamed or revoked", async (t) => {

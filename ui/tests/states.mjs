@@ -43,6 +43,7 @@ export const looks = [
   { name: "key-added", query: { state: "private" }, clicks: [...keys, "open-new-key", "add_key"] },
   { name: "key-rename", query: { state: "private" }, clicks: [...keys, "key-Phone", "open-rename"] },
   { name: "key-rotate", query: { state: "private" }, clicks: [...keys, "key-Phone", "open-rotate"] },
+  { name: "key-rotate-expired", query: { state: "private" }, clicks: [...keys, "key-Workshop", "open-rotate"] },
   { name: "key-revoke", query: { state: "private" }, clicks: [...keys, "key-Phone", "open-revoke"] },
   { name: "restart", query: { state: "private" }, clicks: [...settings, "open-restart"] },
   { name: "restore", query: { state: "private" }, clicks: [...settings, "open-restore"] },

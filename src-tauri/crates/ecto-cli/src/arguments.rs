@@ -211,6 +211,10 @@ pub enum KeyCommand {
         /// How long the one before goes on working, such as 15m, 1h or 7d.
         #[arg(long, value_name = "TIME", value_parser = parse_days, default_value = "0s")]
         grace: Duration,
+        /// When the new key ends, such as 12h, 30d or 2027-01-31, or never; when the one before would have, where this is not
+        /// given.
+        #[arg(long, value_name = "TIME", value_parser = parse_renewal)]
+        expires: Option<Renewal>,
     },
     /// Take a key away, and cut what is open with it.
     Revoke {
@@ -270,6 +274,22 @@ impl Expiry {
             Self::After(time) => now.checked_add(time).unwrap_or(Timestamp::MAX),
             Self::At(moment) => moment,
         }
+    }
+}
+
+/// When a key ends that takes the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// Never.
+    Never,
+    /// Then.
+    Ends(Expiry),
+}
+
+fn parse_renewal(text: &str) -> Result<Renewal, String> {
+    match text {
+        "never" => Ok(Renewal::Never),
+        text => parse_expiry(text).map(Renewal::Ends),
     }
 }
 
@@ -407,6 +427,10 @@ mod tests {
             assert!(parse_expiry(text).is_err(), "{text}");
         }
         assert_eq!(parse_days("0s"), Ok(Duration::ZERO));
+        assert_eq!(parse_renewal("never"), Ok(Renewal::Never));
+        let in_a_day = Renewal::Ends(Expiry::After(day));
+        assert_eq!(parse_renewal("1d"), Ok(in_a_day));
+        assert!(parse_renewal("0s").is_err());
     }
 
     #[test]

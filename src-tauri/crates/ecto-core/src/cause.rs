@@ -331,6 +331,11 @@ pub enum Cause {
         /// The name.
         name: KeyName,
     },
+    /// The key has run out, or would have at once.
+    KeyExpired {
+        /// The name.
+        name: KeyName,
+    },
     /// OpenClaw has no such agent.
     AgentUnknown {
         /// Which.
@@ -489,6 +494,7 @@ impl Cause {
             | Self::KeyNotFound { .. }
             | Self::KeyNotRevoked { .. }
             | Self::KeyNameTaken { .. }
+            | Self::KeyExpired { .. }
             | Self::AgentUnknown { .. }
             | Self::TooManyKeys { .. }
             | Self::DefaultKeyStays

@@ -8,7 +8,7 @@ pub mod rate;
 pub mod ring;
 pub mod secret;
 
-pub use grant::{KeyGrant, Route};
+pub use grant::{KeyGrant, NewEnd, Route};
 pub use guard_key::{GuardKey, KeyDigest, ValidDigest};
 pub use name::{AgentId, KeyName};
 pub use rate::{Period, Rate};

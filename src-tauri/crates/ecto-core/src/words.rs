@@ -21,7 +21,7 @@ use crate::cause::{Cause, Remedy};
 use crate::exposure::{Closed, Exposure, Reach};
 use crate::foreign::ForeignText;
 use crate::gateway::RestoreOutcome;
-use crate::key::AgentId;
+use crate::key::{AgentId, KeyName};
 use crate::ports::VaultPlace;
 use crate::snapshot::Notice;
 use crate::tailnet::NodeKind;
@@ -506,12 +506,22 @@ pub fn cause(cause: &Cause) -> Message {
                 clause(detail)
             ),
             format!(
-                "Revoke it again with `ecto key revoke {name}`, and keep the door closed until that worked."
+                "Revoke it again with `ecto key revoke {}`, and keep the door closed until that worked.",
+                typed_name(name)
             ),
         ),
         Cause::KeyNameTaken { name } => Message::new(
             format!("There is a key named \"{name}\" already. Nothing was changed."),
             "Choose another name, or revoke that key first.",
+        ),
+        Cause::KeyExpired { name } => Message::new(
+            format!(
+                "The key \"{name}\" has expired, and what took its place would have as well. Nothing was changed."
+            ),
+            format!(
+                "Say when the new one ends: `ecto key rotate {} --expires 30d`.",
+                typed_name(name)
+            ),
         ),
         Cause::AgentUnknown { agent, known } => Message::new(
             format!("OpenClaw has no agent named {agent}, so no key was made."),
@@ -525,7 +535,7 @@ pub fn cause(cause: &Cause) -> Message {
             "Revoke one that nobody uses; `ecto key list` tells when each was last used.",
         ),
         Cause::DefaultKeyStays => Message::new(
-            "The key named \"default\" stays, under its name: Ecto proves its lock with it.",
+            "The key named \"default\" stays, under its name and without an end: Ecto proves its lock with it.",
             "To make the present one useless, run `ecto key rotate default`.",
         ),
         Cause::OpenWithoutKey => Message::new(
@@ -583,6 +593,15 @@ pub fn cause(cause: &Cause) -> Message {
             format!("Something went wrong inside Ecto: {}.", clause(detail)),
             "`ecto logs` shows more.",
         ),
+    }
+}
+
+/// The name of a key as it is typed in a shell: of all that a name may have, a space alone is special there.
+pub fn typed_name(name: &KeyName) -> String {
+    if name.as_str().contains(' ') {
+        format!("\"{name}\"")
+    } else {
+        name.to_string()
     }
 }
 

@@ -145,9 +145,10 @@ impl Desk {
             Request::RotateKey {
                 name,
                 grace_seconds,
+                end,
             } => {
                 let grace = Duration::from_secs(grace_seconds);
-                Answer::from_key(self.engine.rotate_key(name, grace).await)
+                Answer::from_key(self.engine.rotate_key(name, grace, end).await)
             }
             Request::RevokeKey { name } => Answer::from_done(self.engine.revoke_key(name).await),
             Request::RenameKey { name, to } => {

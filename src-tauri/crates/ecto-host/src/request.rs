@@ -4,7 +4,7 @@ use ecto_core::Timestamp;
 use ecto_core::cause::Cause;
 use ecto_core::engine::command::RevealedKey;
 use ecto_core::gateway::RestoredKey;
-use ecto_core::key::{KeyGrant, KeyName, Route};
+use ecto_core::key::{KeyGrant, KeyName, NewEnd, Route};
 use ecto_core::offer::{Offer, Origin};
 use ecto_core::ports::RequestLine;
 use ecto_core::snapshot::KeyView;
@@ -67,6 +67,9 @@ pub enum Request {
         /// For how many seconds more the one before is good.
         #[serde(default)]
         grace_seconds: u64,
+        /// When the new one ends.
+        #[serde(default)]
+        end: NewEnd,
     },
     /// Takes a key away.
     RevokeKey {

@@ -7,14 +7,14 @@ use std::io::Read;
 use std::time::Duration;
 
 use ecto_core::Timestamp;
-use ecto_core::key::{KeyGrant, KeyName, Route, is_well_formed};
+use ecto_core::key::{KeyGrant, KeyName, NewEnd, Route, is_well_formed};
 use ecto_core::snapshot::{KeyState, KeyView};
 use ecto_host::report::SCHEMA;
 use ecto_host::request::Request;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use crate::arguments::{KeyCommand, NewKey};
+use crate::arguments::{Expiry, KeyCommand, NewKey, Renewal};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -28,7 +28,11 @@ pub async fn run(command: KeyCommand, session: &Session) -> Result<Exit, Failure
         KeyCommand::Add(new) => add(new, session).await,
         KeyCommand::List => list(session).await,
         KeyCommand::Show { name } => show(&name, session).await,
-        KeyCommand::Rotate { name, grace } => rotate(&name, grace, session).await,
+        KeyCommand::Rotate {
+            name,
+            grace,
+            expires,
+        } => rotate(&name, grace, expires, session).await,
         KeyCommand::Revoke { name } => revoke(&name, session).await,
         KeyCommand::Rename { name, to } => rename(&name, &to, session).await,
         KeyCommand::Which => which(session).await,
@@ -47,17 +51,23 @@ fn read_name(text: &str) -> Result<KeyName, Failure> {
     })
 }
 
-async fn add(new: NewKey, session: &Session) -> Result<Exit, Failure> {
-    let name = read_name(&new.name)?;
+/// The moment at which a key is to end, if that is still to come.
+fn read_end(end: Expiry) -> Result<Timestamp, Failure> {
     let now = Timestamp::now();
-    let expires = new.expires.map(|end| end.after(now));
-    if expires.is_some_and(|end| end <= now) {
+    let end = end.after(now);
+    if end <= now {
         return Err(Failure::own(
             "key_expired",
             "The key would have expired already, so none was made.",
             "Choose a moment that is to come.",
         ));
     }
+    Ok(end)
+}
+
+async fn add(new: NewKey, session: &Session) -> Result<Exit, Failure> {
+    let name = read_name(&new.name)?;
+    let expires = new.expires.map(read_end).transpose()?;
     let grant = KeyGrant {
         routes: if new.routes.is_empty() {
             Route::USUAL.into()
@@ -84,12 +94,20 @@ async fn show(name: &str, session: &Session) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn rotate(name: &str, grace: Duration, session: &Session) -> Result<Exit, Failure> {
-    let name = read_name(name)?;
-    let grace_seconds = grace.as_secs();
+async fn rotate(
+    name: &str,
+    grace: Duration,
+    expires: Option<Renewal>,
+    session: &Session,
+) -> Result<Exit, Failure> {
     let request = Request::RotateKey {
-        name,
-        grace_seconds,
+        name: read_name(name)?,
+        grace_seconds: grace.as_secs(),
+        end: match expires {
+            None => NewEnd::AsBefore,
+            Some(Renewal::Never) => NewEnd::Never,
+            Some(Renewal::Ends(end)) => NewEnd::At(read_end(end)?),
+        },
     };
     let (secret, key) = ask_key(session, request).await?;
     print_key(session, &secret, &key);
@@ -106,6 +124,7 @@ async fn rotate(name: &str, grace: Duration, session: &Session) -> Result<Exit, 
             ),
         });
     }
+    tell_grant(session, &key);
     Ok(Exit::Done)
 }
 

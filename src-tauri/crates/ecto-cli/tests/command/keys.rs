@@ -1,6 +1,7 @@
 //! The key: shown where it was asked for, nowhere else, and replaced at once.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::machine::{Machine, files};
 
@@ -240,6 +241,10 @@ fn what_the_key_commands_say() {
         &["key", "show", "nobody"],
         &["key", "rename", "phone", "Anna"],
         &["key", "rotate", "Anna"],
+        &["key", "rotate", "Anna", "--expires", "2199-01-31"],
+        &["key", "rotate", "Anna", "--expires", "2020-01-31"],
+        &["key", "rotate", "Anna", "--expires", "never"],
+        &["key", "rotate", "default", "--expires", "1d"],
         &["key", "list"],
         &["key", "revoke", "Anna"],
         &["key", "revoke", "Anna"],
@@ -284,6 +289,34 @@ fn the_documents_of_the_key_commands() {
         revoked,
         serde_json::json!({"schema": 1, "revoked": "build"})
     );
+}
+
+#[test]
+fn an_expired_key_is_replaced_by_one_with_an_end_to_come_or_not_at_all() {
+    let machine = Machine::new();
+    let add = ["key", "add", "Anna phone", "--expires", "1s"];
+    assert_eq!(machine.run(&add).code, 0);
+    let state = || {
+        let listed = machine.run(&["key", "list", "--json"]).json();
+        listed["keys"][1]["state"].clone()
+    };
+    let begun = Instant::now();
+    while state() != "expired" {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+    let refused = machine.run(&["key", "rotate", "Anna phone"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
+    assert!(
+        refused
+            .stderr
+            .contains("`ecto key rotate \"Anna phone\" --expires 30d`"),
+        "{refused:?}"
+    );
+    assert_eq!(state(), "expired");
+    let rotated = machine.run(&["key", "rotate", "Anna phone", "--expires", "30d"]);
+    assert_eq!(rotated.code, 0, "{rotated:?}");
+    assert!(rotated.stderr.contains("; until "), "{rotated:?}");
+    assert_eq!(state(), "good");
 }
 
 #[test]

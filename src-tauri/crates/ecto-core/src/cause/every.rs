@@ -102,10 +102,11 @@ one_of_each!(every_cause, Cause, {
     Cause::VaultDamaged { .. } => Cause::VaultDamaged { detail: "not JSON".into() },
     Cause::KeyNotFound { .. } => Cause::KeyNotFound { name: KeyName::default() },
     Cause::KeyNotRevoked { .. } => Cause::KeyNotRevoked {
-        name: "phone".parse().unwrap(),
+        name: "Anna phone".parse().unwrap(),
         detail: "the secret store did not answer in time".into(),
     },
     Cause::KeyNameTaken { .. } => Cause::KeyNameTaken { name: KeyName::default() },
+    Cause::KeyExpired { .. } => Cause::KeyExpired { name: "Anna phone".parse().unwrap() },
     Cause::AgentUnknown { .. } => Cause::AgentUnknown {
         agent: "notes".parse().unwrap(),
         known: vec!["main".parse().unwrap(), "public".parse().unwrap()],

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cause::Cause;
 use crate::gateway::RestoredKey;
-use crate::key::{KeyGrant, KeyName, Route};
+use crate::key::{KeyGrant, KeyName, NewEnd, Route};
 use crate::offer::Offer;
 use crate::snapshot::{KeyView, Notice, Snapshot};
 use crate::tailnet::NodeChoice;
@@ -67,6 +67,7 @@ pub(super) enum Action {
     RotateKey {
         name: KeyName,
         grace: Duration,
+        end: NewEnd,
         reply: Reply<RevealedKey>,
     },
     RevokeKey {
@@ -178,10 +179,23 @@ impl Handle {
             .await
     }
 
-    /// Replaces the secret of a key. The one before stays good for `grace`, and what was opened with it is cut then.
-    pub async fn rotate_key(&self, name: KeyName, grace: Duration) -> Result<RevealedKey, Cause> {
-        self.ask(|reply| Command::Act(Action::RotateKey { name, grace, reply }))
-            .await
+    /// Replaces the secret of a key, and gives the new one its end. The one before stays good for `grace`, and what was
+    /// opened with it is cut then.
+    pub async fn rotate_key(
+        &self,
+        name: KeyName,
+        grace: Duration,
+        end: NewEnd,
+    ) -> Result<RevealedKey, Cause> {
+        self.ask(|reply| {
+            Command::Act(Action::RotateKey {
+                name,
+                grace,
+                end,
+                reply,
+            })
+        })
+        .await
     }
 
     /// Takes a key away and cuts what its holders have open.

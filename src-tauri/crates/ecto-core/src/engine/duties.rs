@@ -44,8 +44,13 @@ impl Engine {
             Action::AddKey { name, grant, reply } => {
                 let _ = reply.send(self.add_key(name, grant).await);
             }
-            Action::RotateKey { name, grace, reply } => {
-                let _ = reply.send(self.rotate_key(&name, grace).await);
+            Action::RotateKey {
+                name,
+                grace,
+                end,
+                reply,
+            } => {
+                let _ = reply.send(self.rotate_key(&name, grace, end).await);
             }
             Action::RevokeKey { name, reply } => {
                 match self.revoke_key(&name).await {

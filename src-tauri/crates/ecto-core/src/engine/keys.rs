@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cause::Cause;
-use crate::key::{AgentId, GuardKey, Key, KeyGrant, KeyName, KeyRing, ValidDigest};
+use crate::key::{AgentId, GuardKey, Key, KeyGrant, KeyName, KeyRing, NewEnd, ValidDigest};
 use crate::snapshot::KeyView;
 
 use super::command::RevealedKey;
@@ -110,11 +110,12 @@ impl Engine {
         &mut self,
         name: &KeyName,
         grace: Duration,
+        end: NewEnd,
     ) -> Result<RevealedKey, Cause> {
         let secret = self.make_key()?;
         let now = self.ports.clock.now();
         settle_keys(
-            self.change_keys(|ring| ring.rotate(name, secret, grace, now))
+            self.change_keys(|ring| ring.rotate(name, secret, grace, end, now))
                 .await,
         )?;
         self.known_key(name)
@@ -141,7 +142,8 @@ impl Engine {
         let now = self.ports.clock.now();
         let mut ring = self.keys.clone().unwrap_or_default();
         if ring.first_key().is_some() {
-            ring.rotate(&KeyName::default(), secret, Duration::ZERO, now)?;
+            let default = KeyName::default();
+            ring.rotate(&default, secret, Duration::ZERO, NewEnd::Never, now)?;
         } else {
             ring.keys.insert(0, Key::first(secret, Some(now)));
         }

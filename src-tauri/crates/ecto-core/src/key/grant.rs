@@ -131,6 +131,30 @@ impl Default for KeyGrant {
     }
 }
 
+/// When a key ends that takes the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NewEnd {
+    /// When the one before would have.
+    #[default]
+    AsBefore,
+    /// Never.
+    Never,
+    /// At this moment.
+    At(Timestamp),
+}
+
+impl NewEnd {
+    /// The moment, where the one before had `before`.
+    pub fn after(self, before: Option<Timestamp>) -> Option<Timestamp> {
+        match self {
+            Self::AsBefore => before,
+            Self::Never => None,
+            Self::At(end) => Some(end),
+        }
+    }
+}
+
 impl KeyGrant {
     /// Whether it has run out by `now`.
     pub fn has_expired(&self, now: Timestamp) -> bool {

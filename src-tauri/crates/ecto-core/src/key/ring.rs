@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{DEFAULT_KEY, GuardKey, KeyDigest, KeyGrant, KeyName, Route, ValidDigest, hint};
+use super::{DEFAULT_KEY, GuardKey, KeyDigest, KeyGrant, KeyName, NewEnd, Route, ValidDigest, hint};
 use crate::cause::Cause;
 use crate::snapshot::{KeyState, KeyView};
 
@@ -153,20 +153,35 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Replaces the secret of a key. The one before is good for `grace` more; the one before that ends now.
+    /// Replaces the secret of a key, and gives the new one its end. The one before is good for `grace` more, but never
+    /// longer than it would have been; the one before that ends now. Errors: there is no such key, what takes its place
+    /// would have run out by `now`, or it is the first key, which has no end.
     pub fn rotate(
         &mut self,
         name: &KeyName,
         secret: SecretString,
         grace: Duration,
+        end: NewEnd,
         now: Timestamp,
     ) -> Result<(), Cause> {
         let key = self.known(name)?;
-        let before = KeyDigest::of(key.secret.expose_secret().as_bytes());
-        key.earlier = (!grace.is_zero()).then(|| EarlierSecret {
-            digest: before,
-            until: now.checked_add(grace).unwrap_or(Timestamp::MAX),
+        if name.is_default() && matches!(end, NewEnd::At(_)) {
+            return Err(Cause::DefaultKeyStays);
+        }
+        let grant = KeyGrant {
+            expires: end.after(key.grant.expires),
+            ..key.grant.clone()
+        };
+        if grant.has_expired(now) {
+            return Err(Cause::KeyExpired { name: name.clone() });
+        }
+        let ends = key.grant.expires.unwrap_or(Timestamp::MAX);
+        let until = now.checked_add(grace).unwrap_or(Timestamp::MAX).min(ends);
+        key.earlier = (now < until).then(|| EarlierSecret {
+            digest: KeyDigest::of(key.secret.expose_secret().as_bytes()),
+            until,
         });
+        key.grant = grant;
         key.secret = secret;
         key.made = Some(now);
         Ok(())
@@ -250,6 +265,50 @@ mod tests {
             .collect()
     }
 
+    #[test]
+    fn what_replaces_a_key_has_an_end_to_come_and_what_has_ended_stays_ended() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut ring = KeyRing::default();
+        let mut key = Key::first(secret(1), Some(at(0)));
+        key.name = name(1);
+        key.grant.expires = Some(at(100));
+        ring.add(key).unwrap();
+        let mut rotate = |number, end, now| {
+            let hour = Duration::from_secs(3600);
+            ring.rotate(&name(1), secret(number), hour, end, at(now))?;
+            let opens: Vec<_> = [1, 2, 3, 4]
+                .into_iter()
+                .filter(|number| {
+                    let digest = KeyDigest::of(secret(*number).expose_secret().as_bytes());
+                    open_at(&ring, at(now)).contains_key(digest.bytes())
+                })
+                .collect();
+            let key = ring.key("key1").unwrap();
+            Ok((key.grant.expires, key.earlier.map(|earlier| earlier.until), opens))
+        };
+        // More time for the new one is none for the one before.
+        let longer = rotate(2, NewEnd::At(at(5000)), 40);
+        assert_eq!(longer, Ok((Some(at(5000)), Some(at(100)), vec![1, 2])));
+        let expired = Err(Cause::KeyExpired { name: name(1) });
+        assert_eq!(rotate(3, NewEnd::AsBefore, 5000), expired);
+        assert_eq!(rotate(3, NewEnd::At(at(4999)), 5000), expired);
+        let after = rotate(3, NewEnd::At(at(6000)), 5000);
+        assert_eq!(after, Ok((Some(at(6000)), None, vec![3])));
+        let kept = rotate(4, NewEnd::AsBefore, 5500);
+        assert_eq!(kept, Ok((Some(at(6000)), Some(at(6000)), vec![3, 4])));
+        let never = rotate(1, NewEnd::Never, 6000);
+        assert_eq!(never, Ok((None, None, vec![1])));
+    }
+
+    #[test]
+    fn the_first_key_gets_no_end() {
+        let mut ring = KeyRing::default();
+        ring.add(Key::first(secret(1), None)).unwrap();
+        let mut rotate = |end| ring.rotate(&name(0), secret(2), Duration::ZERO, end, Timestamp::UNIX_EPOCH);
+        assert_eq!(rotate(NewEnd::At(Timestamp::MAX)), Err(Cause::DefaultKeyStays));
+        assert_eq!(rotate(NewEnd::Never), Ok(()));
+    }
+
     proptest! {
         #[test]
         fn what_was_taken_away_never_opens_the_lock_again(changes in prop::collection::vec(change(), 0..30)) {
@@ -269,7 +328,7 @@ mod tests {
                         }
                     }
                     Change::Rotate(number, grace) => {
-                        let rotated = ring.rotate(&name(number), secret(second), Duration::from_secs(grace), at);
+                        let rotated = ring.rotate(&name(number), secret(second), Duration::from_secs(grace), NewEnd::AsBefore, at);
                         let known = good.values().any(|(known, _)| *known == name(number));
                         prop_assert_eq!(rotated.is_ok(), known);
                         if known {

@@ -96,6 +96,7 @@ fn next(cause: &Cause) -> Option<String> {
         Cause::KeyNotRevoked { .. } => {
             "Revoke it again under Keys in the settings, and keep the door closed until that worked."
         }
+        Cause::KeyExpired { .. } => "Choose when the new one expires.",
         Cause::TooManyKeys { .. } => {
             "Revoke one that nobody uses; each tells when it was last used."
         }

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use crate::cause::Cause;
 use crate::exposure::Exposure;
-use crate::key::{AgentId, KeyGrant, KeyName, Route};
+use crate::key::{AgentId, KeyGrant, KeyName, NewEnd, Route};
 use crate::offer::Offer;
 use crate::ports::{OutsideFinding, VaultFault};
 use crate::wanted::Wanted;
@@ -231,7 +231,7 @@ async fn other_keys_come_and_go_without_a_new_proof_and_without_anybody_noticing
     assert_eq!(story.world.state().guard.as_ref().unwrap().streams, 1);
     story
         .handle
-        .rotate_key(name("tablet"), Duration::from_secs(3600))
+        .rotate_key(name("tablet"), Duration::from_secs(3600), NewEnd::AsBefore)
         .await
         .unwrap();
     let guard = story.world.keys_of_guard();
@@ -539,7 +539,7 @@ async fn a_key_that_is_revoked_while_it_is_changed_never_opens_the_lock_again() 
         let handle = story.handle.clone();
         tokio::spawn(async move {
             if rotates {
-                let rotated = handle.rotate_key(name(from), Duration::ZERO).await;
+                let rotated = handle.rotate_key(name(from), Duration::ZERO, NewEnd::AsBefore).await;
                 rotated.map(drop)
             } else {
                 handle.rename_key(name(from), name(to)).await
