@@ -323,6 +323,13 @@ fn parse_days(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
+fn parse_since(text: &str) -> Result<Duration, String> {
+    match parse_days(text)? {
+        Duration::ZERO => Err("nothing comes in no time: write it as 15m, 24h or 7d".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// What may be done with the skill.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum SkillCommand {
@@ -367,17 +374,12 @@ pub struct Requests {
     /// Those with the key of this name alone.
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
-    /// Those of this last time alone, such as 15m, 1h or 24h.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// Those of this last time alone, such as 15m, 24h or 7d.
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
     pub since: Option<Duration>,
-    /// The last so many.
-    #[arg(
-        short = 'n',
-        long = "last",
-        value_name = "NUMBER",
-        default_value_t = 50
-    )]
-    pub last: usize,
+    /// The last so many; where this is not given, all with --since, and 50 without.
+    #[arg(short = 'n', long = "last", value_name = "NUMBER")]
+    pub last: Option<usize>,
 }
 
 /// The longest time for which a door may be asked to stay open: a year.
@@ -431,6 +433,17 @@ mod tests {
         let in_a_day = Renewal::Ends(Expiry::After(day));
         assert_eq!(parse_renewal("1d"), Ok(in_a_day));
         assert!(parse_renewal("0s").is_err());
+    }
+
+    #[test]
+    fn how_far_to_look_back_is_read_as_people_write_it() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        for (text, time) in [("2d", day * 2), ("1w", day * 7), ("24h", day), ("15m", day / 96)] {
+            assert_eq!(parse_since(text), Ok(time), "{text}");
+        }
+        for text in ["", "0d", "-1d", "yesterday"] {
+            assert!(parse_since(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::terminal::Terminal;
 /// Nothing tells when a file grows in a way that every system shares.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// So many are shown where nobody says how many, or since when.
+const USUAL: usize = 50;
+
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
@@ -37,7 +40,11 @@ pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure>
             .since
             .and_then(|since| Timestamp::now().checked_sub(since).ok()),
         key: requests.key,
-        limit: requests.last,
+        limit: match (requests.last, requests.since) {
+            (Some(last), _) => last,
+            (None, Some(_)) => usize::MAX,
+            (None, None) => USUAL,
+        },
     };
     let terminal = session.terminal;
     let zone = TimeZone::system();
@@ -45,7 +52,7 @@ pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure>
     let mut show_more = move || {
         let lines = tail.read().map_err(|fault| unreadable(&folder, &fault))?;
         show(terminal, &lines, &zone);
-        Ok(lines.len())
+        Ok((lines.len(), tail.left_out()))
     };
     if requests.follow {
         let interrupt = Interrupt::listen();
@@ -53,9 +60,13 @@ pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure>
         // That is how one ends what goes on.
         return follow.await.map(|()| Exit::Done);
     }
-    if show_more()? == 0 {
-        terminal
-            .tell("No such request was recorded. Requests appear here as soon as somebody calls.");
+    match show_more()? {
+        (0, 0) => terminal
+            .tell("No such request was recorded. Requests appear here as soon as somebody calls."),
+        (shown, left_out @ 1..) if requests.last.is_none() => terminal.tell(&format!(
+            "These are the last {shown}; {left_out} before them are on record too. See more with `--last NUMBER`, or all of a time with `--since 2d`."
+        )),
+        _ => {}
     }
     Ok(Exit::Done)
 }

@@ -153,6 +153,47 @@ fn requests_are_followed_as_they_come_until_ctrl_c() {
     host.end();
 }
 
+#[test]
+fn all_requests_of_a_time_are_shown_and_what_is_left_out_otherwise_is_said() {
+    let machine = Machine::new();
+    let folder = machine.sandbox().join("logs/requests");
+    std::fs::create_dir_all(&folder).unwrap();
+    let now = jiff::Timestamp::now();
+    let lines = |days: i64, key: &str, count: usize| {
+        let at = now - jiff::SignedDuration::from_hours(24 * days);
+        let line = format!(
+            r#"{{"at":"{at}","key":{key},"address":"203.0.113.7","route":"GET /v1/models","status":200,"bytes":12,"milliseconds":3}}"#
+        );
+        format!("{line}\n").repeat(count)
+    };
+    let file = |begin: &str, text: String| {
+        let path = folder.join(format!("{begin}-20260301T120000000000.jsonl"));
+        std::fs::write(path, text).unwrap();
+    };
+    let phone = "\"phone\"";
+    file("requests", lines(5, phone, 60) + &lines(1, phone, 70));
+    file("strangers", lines(1, "null", 10));
+
+    let shown = |arguments: &[&str]| {
+        let mut all = vec!["requests", "--sandbox"];
+        all.extend(arguments);
+        let told = machine.run(&all);
+        assert_eq!(told.code, 0, "{told:?}");
+        (told.stdout.lines().count(), told.stderr)
+    };
+    let (count, said) = shown(&[]);
+    assert_eq!(count, 50);
+    assert!(said.contains("the last 50; 90 before them"), "{said}");
+    for (since, expected) in [("2d", 80), ("7d", 140), ("1w", 140)] {
+        let (count, said) = shown(&["--since", since]);
+        assert_eq!(count, expected, "{since}");
+        assert!(!said.contains("before them"), "{said}");
+    }
+    let (count, said) = shown(&["--since", "7d", "--last", "3", "--key", "phone"]);
+    assert_eq!(count, 3);
+    assert!(!said.contains("before them"), "it was asked for: {said}");
+}
+
 /// More than a pipe holds, for a reader that stopped reading.
 #[test]
 fn ctrl_c_is_heard_while_what_is_shown_first_is_not_read() {

@@ -303,6 +303,7 @@ pub struct Tail {
     folder: PathBuf,
     wanted: Wanted,
     places: Option<[Place; Series::ALL.len()]>,
+    left_out: usize,
 }
 
 /// How far one series was read: a file, and how many of its bytes.
@@ -315,7 +316,13 @@ impl Tail {
             folder: folder.to_owned(),
             wanted,
             places: None,
+            left_out: 0,
         }
+    }
+
+    /// How many lines were wanted and left out of the first reading, because more were there than were asked for.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// What is wanted: at first of all there is, as many as were asked for, then of what came since the last call. Each
@@ -328,27 +335,33 @@ impl Tail {
         };
         let mut places = self.places.clone().unwrap_or_default();
         let mut lines = Vec::new();
+        let mut dropped = 0;
         for (series, place) in Series::ALL.into_iter().zip(&mut places) {
-            lines.extend(self.read_series(series, place, limit)?);
+            let (found, more) = self.read_series(series, place, limit)?;
+            lines.extend(found);
+            dropped += more;
         }
         self.places = Some(places);
         // A line is written when its request has ended. Within one series the order stays as it is.
         lines.sort_by_key(ended);
-        let left_out = lines.len().saturating_sub(limit);
-        Ok(lines.split_off(left_out))
+        let too_many = lines.len().saturating_sub(limit);
+        self.left_out += dropped + too_many;
+        Ok(lines.split_off(too_many))
     }
 
+    /// The last lines of one series, at most `limit`, and how many were wanted beside them.
     fn read_series(
         &self,
         series: Series,
         place: &mut Place,
         limit: usize,
-    ) -> io::Result<VecDeque<RequestLine>> {
+    ) -> io::Result<(VecDeque<RequestLine>, usize)> {
         // A listing that is made while files begin may have a newer one without an older one. The next has that.
         let newest = list(&self.folder, series)?.pop();
         let mut files = list(&self.folder, series)?;
         files.retain(|file| Some(file) <= newest.as_ref());
         let mut found = VecDeque::new();
+        let mut dropped = 0;
         let ends = files.iter().skip(1).map(|(_, began)| Some(*began));
         for ((path, _), end) in files.iter().zip(ends.chain([None])) {
             let from = match place {
@@ -376,13 +389,14 @@ impl Tail {
                     found.push_back(line);
                     if found.len() > limit {
                         found.pop_front();
+                        dropped += 1;
                     }
                 }
                 text.clear();
             }
             *place = Some((path.clone(), length));
         }
-        Ok(found)
+        Ok((found, dropped))
     }
 }
 
