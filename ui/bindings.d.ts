@@ -235,7 +235,7 @@ agent: AgentId,
 /**
  * Those that it has.
  */
-known: Array<AgentId>, } | { "code": "too_many_keys", 
+known: Array<AgentId>, } | { "code": "agent_with_hooks" } | { "code": "too_many_keys", 
 /**
  * How many.
  */

@@ -140,7 +140,7 @@ export function key(report, local, now) {
     { class: "panel", "data-key": "key" },
     titleBar(words.plain(local.chosen ?? "")),
     refusal(local.failure),
-    ...(shown === null ? [element("p", { class: "prose" }, words.keys.gone)] : [isNew && ready(shown, local), ...facts(shown, isNew, local, now)]),
+    ...(shown === null ? [element("p", { class: "prose" }, words.keys.gone)] : [isNew && ready(shown, local), ...facts(report, shown, isNew, local, now)]),
   );
 }
 
@@ -178,13 +178,15 @@ function ready(key, local) {
 export const copiedOf = ({ name }) => `key ${name}`;
 
 /**
+ * @param {Report} report
  * @param {KeyView} key
  * @param {boolean} isNew
  * @param {Local} local
  * @param {number} now
  * @returns {Child[]}
  */
-function facts(key, isNew, local, now) {
+function facts({ offer }, key, isNew, local, now) {
+  const closed = words.optionalRoutes.filter(([route]) => key.grant.routes.includes(route) && !offer.routes.includes(route));
   const grace = graceEnd(key, now);
   return [
     group(
@@ -207,6 +209,7 @@ function facts(key, isNew, local, now) {
       doorway("rotate", words.rotate.open),
       key.name !== DEFAULT && doorway("revoke", words.revoke.open, "danger"),
     ),
+    closed.length > 0 && element("p", { class: "foot" }, words.notOffered(closed.map(([, label]) => label))),
     key.name === DEFAULT && element("p", { class: "foot" }, words.keys.stays),
   ];
 }

@@ -475,6 +475,8 @@ export const keys = {
 };
 /** @param {KeyView} key */
 export const opens = ({ summary }) => `Opens ${plain(summary)}`;
+/** @param {string[]} routes */
+export const notOffered = (routes) => `Not offered right now, so nobody gets there: ${routes.join(", ")}. Allow it in the settings, under “What else is offered”.`;
 /** @param {string} time */
 export const lastUsed = (time) => `Last used ${time}`;
 /** @param {string} time */

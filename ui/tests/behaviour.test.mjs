@@ -717,6 +717,18 @@ test("what takes the place of an expired key gets an end that is to come", async
   assert.equal(await p.getByLabel("The new one expires").count(), 0, "it has no end");
 });
 
+test("a key for what is not offered any more says so, and where that is allowed", async (t) => {
+  const p = await page(t, { state: "public-offer" });
+  for (const name of ["open-keys", "open-new-key"]) await p.locator(`[data-key='${name}']`).click();
+  await p.locator("input[name=name]").fill("Tablet");
+  await p.getByRole("switch", { name: "Hooks" }).click();
+  await p.getByRole("button", { name: "Make the key" }).click();
+  await p.getByRole("heading", { name: "Tablet" }).waitFor();
+  assert.equal(await p.getByText("Not offered right now").count(), 0);
+  await p.evaluate(() => window.standIn.show("public"));
+  await p.getByText("Not offered right now, so nobody gets there: Hooks. Allow it in the settings, under “What else is offered”.").waitFor();
+});
+
 test("the key that Ecto proves its lock with has no way to be renamed or revoked", async (t) => {
   const p = await page(t, { state: "public" });
   await p.locator("[data-key='open-keys']").click();

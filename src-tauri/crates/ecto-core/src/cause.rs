@@ -343,6 +343,8 @@ pub enum Cause {
         /// Those that it has.
         known: Vec<AgentId>,
     },
+    /// A key for one agent was to open hooks, which name their agents themselves.
+    AgentWithHooks,
     /// There are as many keys as there may be.
     TooManyKeys {
         /// How many.
@@ -496,6 +498,7 @@ impl Cause {
             | Self::KeyNameTaken { .. }
             | Self::KeyExpired { .. }
             | Self::AgentUnknown { .. }
+            | Self::AgentWithHooks
             | Self::TooManyKeys { .. }
             | Self::DefaultKeyStays
             | Self::OfferNotStored { .. }

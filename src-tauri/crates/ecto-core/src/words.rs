@@ -30,7 +30,7 @@ use configuration::config_problem;
 
 pub use keys::grant;
 pub use lead::{command, link};
-pub use offer::{ORIGIN_WARNING, hooks_off, route_warning};
+pub use offer::{ORIGIN_WARNING, hooks_off, not_offered, route_warning};
 pub use reach::reach;
 pub use steps::{step, waiting};
 
@@ -529,6 +529,10 @@ pub fn cause(cause: &Cause) -> Message {
                 Some(known) => format!("Name one that it has, or none for any: {known}."),
                 None => "Make that agent in OpenClaw first.".to_owned(),
             },
+        ),
+        Cause::AgentWithHooks => Message::new(
+            "A key for one agent cannot open hooks, because a hook names the agent that it starts itself. No key was made.",
+            "Make one key for the agent, without hooks, and one for hooks, without an agent.",
         ),
         Cause::TooManyKeys { limit } => Message::new(
             format!("There are {limit} keys already, and there can be no more."),

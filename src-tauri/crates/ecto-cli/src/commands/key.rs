@@ -9,6 +9,7 @@ use std::time::Duration;
 use ecto_core::Timestamp;
 use ecto_core::key::{KeyGrant, KeyName, NewEnd, Route, is_well_formed};
 use ecto_core::snapshot::{KeyState, KeyView};
+use ecto_core::words::not_offered;
 use ecto_host::report::SCHEMA;
 use ecto_host::request::Request;
 use secrecy::{ExposeSecret, SecretString};
@@ -82,7 +83,7 @@ async fn add(new: NewKey, session: &Session) -> Result<Exit, Failure> {
     };
     let (secret, key) = ask_key(session, Request::AddKey { name, grant }).await?;
     print_key(session, &secret, &key);
-    tell_grant(session, &key);
+    tell_grant(session, &key).await?;
     Ok(Exit::Done)
 }
 
@@ -90,7 +91,7 @@ async fn show(name: &str, session: &Session) -> Result<Exit, Failure> {
     let name = read_name(name)?;
     let (secret, key) = ask_key(session, Request::ShowKey { name }).await?;
     print_key(session, &secret, &key);
-    tell_grant(session, &key);
+    tell_grant(session, &key).await?;
     Ok(Exit::Done)
 }
 
@@ -124,7 +125,7 @@ async fn rotate(
             ),
         });
     }
-    tell_grant(session, &key);
+    tell_grant(session, &key).await?;
     Ok(Exit::Done)
 }
 
@@ -212,7 +213,7 @@ async fn which(session: &Session) -> Result<Exit, Failure> {
                 session.terminal.print_json(&document);
             } else {
                 session.terminal.print(key.name.as_str());
-                tell_grant(session, &key);
+                tell_grant(session, &key).await?;
             }
             return Ok(Exit::Done);
         }
@@ -241,15 +242,26 @@ fn print_key(session: &Session, secret: &SecretString, key: &KeyView) {
     }
 }
 
-fn tell_grant(session: &Session, key: &KeyView) {
-    if !session.terminal.is_json() {
-        session.terminal.tell(&format!(
-            "The key \"{}\" opens: {}{}.",
-            key.name,
-            key.summary,
-            end(key)
-        ));
+/// Tells what a key opens, and what of it is not offered.
+async fn tell_grant(session: &Session, key: &KeyView) -> Result<(), Failure> {
+    if session.terminal.is_json() {
+        return Ok(());
     }
+    session.terminal.tell(&format!(
+        "The key \"{}\" opens: {}{}.",
+        key.name,
+        key.summary,
+        end(key)
+    ));
+    if key.grant.routes.iter().any(|route| route.is_optional()) {
+        let offer = session.ask(Request::Offer).await?.into_offer()?;
+        for route in &key.grant.routes {
+            if !offer.has(*route) {
+                session.terminal.tell(&not_offered(*route).to_string());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// When it ends, as the rest of a sentence.

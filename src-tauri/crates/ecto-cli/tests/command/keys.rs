@@ -237,6 +237,8 @@ fn what_the_key_commands_say() {
         &["key", "add", "old", "--expires", "2020-01-01"],
         &["key", "add", "bad/name"],
         &["key", "add", "tablet", "--routes", "shell"],
+        &["key", "add", "bot", "--routes", "embeddings,hooks"],
+        &["key", "add", "agent", "--agent", "main", "--routes", "hooks"],
         &["key", "show", "public"],
         &["key", "show", "nobody"],
         &["key", "rename", "phone", "Anna"],

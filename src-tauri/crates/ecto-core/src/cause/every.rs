@@ -111,6 +111,7 @@ one_of_each!(every_cause, Cause, {
         agent: "notes".parse().unwrap(),
         known: vec!["main".parse().unwrap(), "public".parse().unwrap()],
     },
+    Cause::AgentWithHooks => Cause::AgentWithHooks,
     Cause::TooManyKeys { .. } => Cause::TooManyKeys { limit: 100 },
     Cause::DefaultKeyStays => Cause::DefaultKeyStays,
     Cause::OpenWithoutKey => Cause::OpenWithoutKey,

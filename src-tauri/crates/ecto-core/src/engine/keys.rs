@@ -78,6 +78,9 @@ impl Engine {
         name: KeyName,
         grant: KeyGrant,
     ) -> Result<RevealedKey, Cause> {
+        if grant.names_agent_and_hooks() {
+            return Err(Cause::AgentWithHooks);
+        }
         if let Some(agent) = &grant.agent {
             self.look_for_agent(agent).await?;
         }

@@ -170,6 +170,12 @@ impl KeyGrant {
             })
     }
 
+    /// Whether it is for one agent and for hooks. A hook names the agent it runs in its body, past what the guard pins, so
+    /// such a key opens no hook.
+    pub fn names_agent_and_hooks(&self) -> bool {
+        self.agent.is_some() && self.routes.contains(&Route::Hooks)
+    }
+
     /// Judges what can be judged without counting: time, address and route, in this order.
     pub fn judge(
         &self,
@@ -183,8 +189,7 @@ impl KeyGrant {
         if !self.allows_address(address) {
             return Err(Refusal::AddressNotAllowed);
         }
-        // A hook names the agent it runs in its body, past what the guard pins.
-        let is_past_the_pin = route == Route::Hooks && self.agent.is_some();
+        let is_past_the_pin = route == Route::Hooks && self.names_agent_and_hooks();
         if is_past_the_pin || !self.routes.contains(&route) {
             return Err(Refusal::RouteNotAllowed);
         }

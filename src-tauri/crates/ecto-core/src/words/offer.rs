@@ -16,6 +16,14 @@ pub fn route_warning(route: Route) -> Option<&'static str> {
     }
 }
 
+/// What a person should know of a key for a route that is not offered.
+pub fn not_offered(route: Route) -> Message {
+    Message::new(
+        format!("The route {route} is not offered right now, so the key does not open it."),
+        format!("Allow it with `ecto route allow {route}`."),
+    )
+}
+
 /// What a person should know of hooks that are allowed while OpenClaw has none.
 pub fn hooks_off() -> Message {
     Message::new(

@@ -647,6 +647,23 @@ async fn an_agent_that_openclaw_does_not_have_gets_no_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_for_one_agent_that_is_to_open_hooks_is_refused() {
+    let story = Story::begin(World::ready());
+    let grant = |agent: Option<&str>, routes: &[Route]| KeyGrant {
+        routes: routes.iter().copied().collect(),
+        agent: agent.map(|agent| agent.parse().unwrap()),
+        ..KeyGrant::default()
+    };
+    let name = || "phone".parse::<KeyName>().unwrap();
+    let both = [Route::Chat, Route::Hooks];
+    let refused = story.handle.add_key(name(), grant(Some("main"), &both));
+    assert_eq!(refused.await.unwrap_err(), Cause::AgentWithHooks);
+    assert_eq!(story.handle.show_keys().await.unwrap().len(), 1);
+    let without_agent = story.handle.add_key(name(), grant(None, &both));
+    without_agent.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_ends_it_while_an_agent_is_looked_for_waits_for_no_vault() {
     for quits in [false, true] {
         let story = Story::public(World::ready()).await;
