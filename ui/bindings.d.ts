@@ -245,6 +245,10 @@ limit: number, } | { "code": "default_key_stays" } | { "code": "open_without_key
  */
 detail: ForeignText, } | { "code": "offer_not_stored", 
 /**
+ * Where.
+ */
+path: string, 
+/**
  * What happened.
  */
 detail: ForeignText, } | { "code": "route_always_offered", 

@@ -361,6 +361,8 @@ pub enum Cause {
     },
     /// What is offered beside what always is could not be remembered. Nothing more is allowed; what was forbidden is.
     OfferNotStored {
+        /// Where.
+        path: String,
         /// What happened.
         detail: ForeignText,
     },

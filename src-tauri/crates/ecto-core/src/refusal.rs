@@ -12,8 +12,10 @@ pub enum Refusal {
     HeadTooSlow,
     /// Another version of HTTP than 1.1.
     VersionNotSupported,
-    /// A path that the guard does not offer, or an upgrade to another protocol.
+    /// A path that the guard does not offer.
     UnknownRoute,
+    /// An upgrade to another protocol.
+    UpgradeNotOffered,
     /// A path that the guard offers, with another method.
     WrongMethod,
     /// No key.
@@ -53,18 +55,21 @@ pub enum Refusal {
     GatewayBrokeOff,
     /// The gateway does not take its own token.
     GatewayRefusedToken,
+    /// The gateway does not take the token of its own hooks.
+    GatewayRefusedHooksToken,
     /// The gateway answered with something that cannot be passed on.
     GatewayUnexpected,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Malformed,
         Self::HeadTooLarge,
         Self::HeadTooSlow,
         Self::VersionNotSupported,
         Self::UnknownRoute,
+        Self::UpgradeNotOffered,
         Self::WrongMethod,
         Self::MissingKey,
         Self::WrongKey,
@@ -84,6 +89,7 @@ impl Refusal {
         Self::GatewayAway,
         Self::GatewayBrokeOff,
         Self::GatewayRefusedToken,
+        Self::GatewayRefusedHooksToken,
         Self::GatewayUnexpected,
     ];
 
@@ -93,7 +99,7 @@ impl Refusal {
             Self::Malformed => 400,
             Self::HeadTooLarge => 431,
             Self::VersionNotSupported => 505,
-            Self::UnknownRoute | Self::ModelNotFound => 404,
+            Self::UnknownRoute | Self::UpgradeNotOffered | Self::ModelNotFound => 404,
             Self::WrongMethod => 405,
             Self::MissingKey | Self::WrongKey | Self::KeyExpired => 401,
             Self::AddressNotAllowed | Self::RouteNotAllowed => 403,
@@ -102,7 +108,10 @@ impl Refusal {
             Self::HeadTooSlow | Self::BodyTooSlow => 408,
             Self::AddressRateReached | Self::AddressBusy | Self::TooManyWrongKeys => 429,
             Self::Held | Self::TooBusy | Self::GatewayAway => 503,
-            Self::GatewayBrokeOff | Self::GatewayRefusedToken | Self::GatewayUnexpected => 502,
+            Self::GatewayBrokeOff
+            | Self::GatewayRefusedToken
+            | Self::GatewayRefusedHooksToken
+            | Self::GatewayUnexpected => 502,
         }
     }
 
@@ -114,6 +123,7 @@ impl Refusal {
             Self::HeadTooSlow => "head_too_slow",
             Self::VersionNotSupported => "version_not_supported",
             Self::UnknownRoute => "unknown_route",
+            Self::UpgradeNotOffered => "upgrade_not_offered",
             Self::WrongMethod => "wrong_method",
             Self::MissingKey => "missing_api_key",
             Self::WrongKey => "invalid_api_key",
@@ -133,6 +143,7 @@ impl Refusal {
             Self::GatewayAway => "gateway_away",
             Self::GatewayBrokeOff => "gateway_broke_off",
             Self::GatewayRefusedToken => "gateway_refused_token",
+            Self::GatewayRefusedHooksToken => "gateway_refused_hooks_token",
             Self::GatewayUnexpected => "gateway_unexpected",
         }
     }
@@ -145,6 +156,7 @@ impl Refusal {
             | Self::HeadTooSlow
             | Self::VersionNotSupported
             | Self::UnknownRoute
+            | Self::UpgradeNotOffered
             | Self::WrongMethod
             | Self::ModelNotFound
             | Self::BodyTooLarge
@@ -161,6 +173,7 @@ impl Refusal {
             | Self::GatewayAway
             | Self::GatewayBrokeOff
             | Self::GatewayRefusedToken
+            | Self::GatewayRefusedHooksToken
             | Self::GatewayUnexpected => "server_error",
         }
     }
@@ -180,6 +193,9 @@ impl Refusal {
             Self::VersionNotSupported => "Only HTTP/1.1 is spoken here. Use it.",
             Self::UnknownRoute => {
                 "Nothing is offered here. POST /v1/chat/completions, POST /v1/responses and GET /v1/models always are; a few others are once the owner allows them in Ecto."
+            }
+            Self::UpgradeNotOffered => {
+                "No upgrade to another protocol, such as WebSocket, is offered here. Send a plain HTTP/1.1 request without an Upgrade header."
             }
             Self::WrongMethod => {
                 "This path takes another method. The Allow header of this answer names it."
@@ -232,6 +248,9 @@ impl Refusal {
             Self::GatewayRefusedToken => {
                 "OpenClaw's gateway refused its own token. Your key is fine; the owner finds the cause with \"ecto status\"."
             }
+            Self::GatewayRefusedHooksToken => {
+                "OpenClaw's gateway refused the token of its own hooks. Your key is fine; the owner looks after hooks.token in OpenClaw's configuration, and restarts the gateway with \"ecto restart\"."
+            }
             Self::GatewayUnexpected => {
                 "OpenClaw's gateway answered with something that cannot be passed on. The owner finds out more with \"ecto status\"."
             }
@@ -254,6 +273,7 @@ impl Refusal {
             | Self::HeadTooSlow
             | Self::VersionNotSupported
             | Self::UnknownRoute
+            | Self::UpgradeNotOffered
             | Self::WrongMethod
             | Self::MissingKey
             | Self::WrongKey
@@ -265,6 +285,7 @@ impl Refusal {
             | Self::BodyTooSlow
             | Self::GatewayBrokeOff
             | Self::GatewayRefusedToken
+            | Self::GatewayRefusedHooksToken
             | Self::GatewayUnexpected => None,
         }
     }

@@ -553,12 +553,12 @@ pub fn cause(cause: &Cause) -> Message {
             ),
             CONNECT_AGAIN,
         ),
-        Cause::OfferNotStored { detail } => Message::new(
+        Cause::OfferNotStored { path, detail } => Message::new(
             format!(
-                "What you chose could not be stored: {}. Nothing more is allowed, and what you forbade is forbidden for as long as Ecto runs.",
+                "What you chose could not be stored in {path}: {}. Nothing more is allowed, and what you forbade is forbidden for as long as Ecto runs.",
                 clause(detail)
             ),
-            "Make Ecto's folder writable and free some room there: Ecto goes on trying to store what you forbade. What you wanted to allow, allow again.",
+            "Make its folder writable and free some room there: Ecto goes on trying to store what you forbade. What you wanted to allow, allow again.",
         ),
         Cause::RouteAlwaysOffered { route } => Message::new(
             format!("The route {route} is always offered. Nothing was changed."),

@@ -277,12 +277,13 @@ async fn forward(
     };
     line.set_under_way();
     let (gateway, as_list) = (Arc::clone(&admitted.gateway), admitted.as_list);
+    let route = admitted.destination.route;
     let outcome = match request_to_the_gateway(head, admitted, body) {
         Some(request) => gateway.send(request).await,
         None => return refuse(Refusal::Malformed, &details, line, turn),
     };
     let refusal = match outcome {
-        Ok(response) => match judge_status(response.status()) {
+        Ok(response) => match judge_status(response.status(), route) {
             None => {
                 let silence = shared.limits.stream_silence;
                 return pass_on(response, silence, gateway, as_list, line, turn);
@@ -439,7 +440,7 @@ fn check_form(head: &Parts) -> Result<(), Refusal> {
         return Err(Refusal::Malformed);
     }
     if head.headers.contains_key(UPGRADE) {
-        return Err(Refusal::UnknownRoute);
+        return Err(Refusal::UpgradeNotOffered);
     }
     Ok(())
 }
@@ -476,9 +477,12 @@ fn request_to_the_gateway(head: &Parts, admitted: Admitted, body: RequestBody) -
 }
 
 /// What the guard says in place of an answer that the client would misunderstand: a 401 from the gateway is about the
-/// gateway's token, and the client would take it for its key.
-fn judge_status(status: StatusCode) -> Option<Refusal> {
+/// gateway's token or the hooks', and the client would take it for its key.
+fn judge_status(status: StatusCode, route: Route) -> Option<Refusal> {
     match status {
+        StatusCode::UNAUTHORIZED if route == Route::Hooks => {
+            Some(Refusal::GatewayRefusedHooksToken)
+        }
         StatusCode::UNAUTHORIZED => Some(Refusal::GatewayRefusedToken),
         informational if informational.is_informational() => Some(Refusal::GatewayUnexpected),
         _ => None,

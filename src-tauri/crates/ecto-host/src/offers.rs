@@ -141,6 +141,7 @@ impl Offers {
         let written = tokio::task::spawn_blocking(write).await;
         let written = written.unwrap_or_else(|fault| Err(io::Error::other(fault)));
         written.map_err(|fault| Cause::OfferNotStored {
+            path: self.file.path().display().to_string(),
             detail: fault.to_string().into(),
         })?;
         followed.stored.clone_from(offer);

@@ -116,7 +116,10 @@ one_of_each!(every_cause, Cause, {
     Cause::DefaultKeyStays => Cause::DefaultKeyStays,
     Cause::OpenWithoutKey => Cause::OpenWithoutKey,
     Cause::WantedNotStored { .. } => Cause::WantedNotStored { detail: "the disk is full".into() },
-    Cause::OfferNotStored { .. } => Cause::OfferNotStored { detail: "the disk is full".into() },
+    Cause::OfferNotStored { .. } => Cause::OfferNotStored {
+        path: "/home/ada/.openclaw/ecto/routes.json".into(),
+        detail: "the disk is full".into(),
+    },
     Cause::RouteAlwaysOffered { .. } => Cause::RouteAlwaysOffered { route: Route::Chat },
     Cause::TooManyOrigins { .. } => Cause::TooManyOrigins { limit: 32 },
     Cause::PrivateNotStored { .. } => Cause::PrivateNotStored { detail: "the disk is full".into() },

@@ -134,6 +134,7 @@ async fn a_websocket_is_not_there() {
     )
     .await;
     assert!(answers.starts_with("HTTP/1.1 404"), "{answers}");
+    assert!(answers.contains("upgrade_not_offered"), "{answers}");
 }
 
 #[tokio::test]

@@ -91,6 +91,18 @@ async fn what_was_not_allowed_is_not_there_whoever_asks() {
 }
 
 #[tokio::test]
+async fn a_hook_whose_token_openclaw_refuses_is_no_fault_of_the_key_or_the_gateways_token() {
+    let gateway = TinyGateway::start(|_| async { Some(text(401, "{}")) }).await;
+    let setting = setting(&gateway, Some("/hooks"), offer(&[Route::Hooks], &[])).await;
+    let answer = ask(&setting, 1, HOOK, &[]).await;
+    assert_eq!(
+        refused(&answer),
+        (502, "gateway_refused_hooks_token".to_owned())
+    );
+    assert!(answer.body.contains("hooks.token"), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn a_hook_is_reached_with_the_hooks_own_token_and_never_with_the_gateways() {
     let mut gateway = TinyGateway::ordinary().await;
     let setting = setting(&gateway, Some("/intern/hooks"), offer(&[Route::Hooks], &[])).await;
