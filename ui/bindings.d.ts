@@ -479,7 +479,7 @@ summary: string,
  */
 made: string | null, 
 /**
- * When it was last used, where this host has seen that.
+ * When it was last used, where that is known.
  */
 last_used: string | null, 
 /**

@@ -468,7 +468,7 @@ export const keys = {
   add: "New key…",
   gone: "This key is no longer there.",
   expired: "Expired",
-  unused: "Not used since Ecto started",
+  unused: "No use on record",
   stays: "Ecto proves its lock with this key, so it cannot be renamed or revoked.",
   ready: "The key is ready.",
   give: "Give it to whoever is to use it. You can copy it again at any time.",

@@ -137,6 +137,8 @@ pub struct Engine {
     keys: Option<KeyRing>,
     /// When each key was last used, of those that the guard has forgotten.
     uses: BTreeMap<KeyName, Timestamp>,
+    /// When each name was last used as a key before there was this engine.
+    recalled_uses: BTreeMap<KeyName, Timestamp>,
     /// The keys that are to be taken away, and that the guard lets in no more.
     revoking: Vec<Revocation>,
     guard: Option<RunningGuard>,
@@ -203,6 +205,7 @@ impl Engine {
             notice: None,
             keys: None,
             uses: BTreeMap::new(),
+            recalled_uses: BTreeMap::new(),
             revoking: Vec::new(),
             guard: None,
             guard_up: false,

@@ -108,7 +108,7 @@ pub struct KeyView {
     pub summary: String,
     /// When it was made or last rotated, where that is known.
     pub made: Option<Timestamp>,
-    /// When it was last used, where this host has seen that.
+    /// When it was last used, where that is known.
     pub last_used: Option<Timestamp>,
     /// Until when the key before the last rotation is good, while it is.
     pub earlier_until: Option<Timestamp>,

@@ -9,7 +9,7 @@ use ecto_core::engine::command::Handle;
 use ecto_core::exposure::Exposure;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{RwLock, watch};
+use tokio::sync::{OnceCell, RwLock, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,9 @@ use crate::request::{Answer, LINE_LIMIT, Request};
 
 /// How long those who asked the host to end may take to hear that it does.
 const TELLING_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long reading when keys were last used may take.
+const RECALLING_LIMIT: Duration = Duration::from_secs(3);
 
 /// What stands around the engine.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub struct Desk {
     pub errands: Arc<RwLock<()>>,
     /// The same while OpenClaw is restored.
     pub restoring: Arc<RwLock<()>>,
+    /// Whether the engine was told when keys were used before this host.
+    pub recalled: Arc<OnceCell<()>>,
 }
 
 impl Desk {
@@ -78,6 +83,19 @@ impl Desk {
         match offers.choose(choice, is_allowed, tell).await {
             Ok(offer) => Answer::Offered { offer },
             Err(cause) => Answer::failed(cause),
+        }
+    }
+
+    /// Tells the engine, once, when keys were used before this host. That is read only when somebody looks at the keys, so
+    /// that no start waits for it; and a disk that does not answer keeps nobody from them.
+    async fn recall_uses(&self) {
+        let recall = self.recalled.get_or_init(|| async {
+            let record = Arc::clone(&self.surroundings.record);
+            let uses = tokio::task::spawn_blocking(move || record.last_uses()).await;
+            self.engine.recall_uses(uses.unwrap_or_default()).await;
+        });
+        if tokio::time::timeout(RECALLING_LIMIT, recall).await.is_err() {
+            tracing::warn!("when keys were last used was not read in time");
         }
     }
 
@@ -134,11 +152,17 @@ impl Desk {
                 Err(cause) => Answer::failed(cause),
             },
             Request::RegenerateKey => Answer::from_done(self.engine.regenerate_key().await),
-            Request::Keys => match self.engine.show_keys().await {
-                Ok(keys) => Answer::Keys { keys },
-                Err(cause) => Answer::failed(cause),
-            },
-            Request::ShowKey { name } => Answer::from_key(self.engine.reveal_named_key(name).await),
+            Request::Keys => {
+                self.recall_uses().await;
+                match self.engine.show_keys().await {
+                    Ok(keys) => Answer::Keys { keys },
+                    Err(cause) => Answer::failed(cause),
+                }
+            }
+            Request::ShowKey { name } => {
+                self.recall_uses().await;
+                Answer::from_key(self.engine.reveal_named_key(name).await)
+            }
             Request::AddKey { name, grant } => {
                 Answer::from_key(self.engine.add_key(name, grant).await)
             }
@@ -313,10 +337,7 @@ async fn answer_metrics(writer: &mut (impl AsyncWriteExt + Unpin), desk: &Desk) 
     let (status, text) = if desk.surroundings.metrics {
         ("200 OK", desk.metrics())
     } else {
-        (
-            "404 Not Found",
-            "Metrics are off. Start Ecto with --metrics to have them.\n".to_owned(),
-        )
+        ("404 Not Found", "Metrics are off. Start Ecto with --metrics to have them.\n".to_owned())
     };
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n\

@@ -65,6 +65,7 @@ impl Host {
             quit: CancellationToken::new(),
             errands: Arc::default(),
             restoring: Arc::default(),
+            recalled: Arc::default(),
         };
         let (quit, surroundings) = (desk.quit.clone(), Arc::clone(&desk.surroundings));
         tokio::spawn(async move {

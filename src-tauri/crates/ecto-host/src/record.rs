@@ -7,7 +7,7 @@ mod files;
 mod metrics;
 mod tally;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use ecto_core::Timestamp;
+use ecto_core::key::KeyName;
 use ecto_core::ports::{Clock, Recorder, RequestLine};
 use jiff::tz::TimeZone;
 
@@ -43,6 +45,7 @@ pub fn folder(logs: &Path) -> PathBuf {
 
 /// The record of the requests through one guard.
 pub struct Record {
+    folder: PathBuf,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     metrics: Metrics,
@@ -141,6 +144,7 @@ impl Record {
             }
         };
         Self {
+            folder: folder.to_owned(),
             clock,
             state: Mutex::new(State { tally, recent }),
             metrics: Metrics::new(),
@@ -165,6 +169,14 @@ impl Record {
     /// at most half of them.
     pub fn recent(&self, limit: usize) -> Vec<RequestLine> {
         self.state().recent.last(limit)
+    }
+
+    /// When each key was last used, as far as the files tell. Reads all of them, and takes its time.
+    pub fn last_uses(&self) -> BTreeMap<KeyName, Timestamp> {
+        files::last_uses(&self.folder).unwrap_or_else(|fault| {
+            tracing::warn!(%fault, "when keys were last used cannot be read");
+            BTreeMap::new()
+        })
     }
 
     /// How many lines are not in the files because the disk did not keep up or was full.

@@ -176,11 +176,12 @@ async fn list(session: &Session) -> Result<Exit, Failure> {
     let (names, hints) = (width(|key| key.name.as_str()), width(|key| &key.hint));
     for key in &keys {
         let name = key.name.as_str();
-        let used = key
-            .last_used
-            .map_or_else(String::new, |used| format!("; last used {}", moment(used)));
+        let used = key.last_used.map_or_else(
+            || "no use on record".to_owned(),
+            |used| format!("last used {}", moment(used)),
+        );
         session.terminal.print(&format!(
-            "{name:names$}  {:hints$}  {}{}{used}",
+            "{name:names$}  {:hints$}  {}{}; {used}",
             key.hint,
             key.summary,
             end(key)

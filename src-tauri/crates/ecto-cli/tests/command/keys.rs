@@ -238,7 +238,9 @@ fn what_the_key_commands_say() {
         &["key", "add", "bad/name"],
         &["key", "add", "tablet", "--routes", "shell"],
         &["key", "add", "bot", "--routes", "embeddings,hooks"],
-        &["key", "add", "agent", "--agent", "main", "--routes", "hooks"],
+        &[
+            "key", "add", "agent", "--agent", "main", "--routes", "hooks",
+        ],
         &["key", "show", "public"],
         &["key", "show", "nobody"],
         &["key", "rename", "phone", "Anna"],
@@ -390,4 +392,35 @@ fn keys_come_and_go_while_the_door_is_open_and_nobody_else_notices() {
     }
     assert_eq!(send(&machine, &first).0, "200");
     assert_eq!(host.interrupt().code, 0);
+}
+
+#[test]
+fn the_last_use_of_a_key_is_told_by_the_next_host() {
+    let machine = Machine::new();
+    let list = || {
+        let listed = machine.run(&["key", "list", "--json"]).json();
+        listed["keys"].clone()
+    };
+    for name in ["phone", "tablet"] {
+        assert_eq!(machine.run(&["key", "add", name]).code, 0);
+    }
+    let said = machine.run(&["key", "list"]).stdout;
+    assert_eq!(said.matches("; no use on record").count(), 3, "{said}");
+    // As a host of yesterday's leaves it, and one that had another key of that name.
+    let made = |name: usize| list()[name]["made"].as_str().unwrap().to_owned();
+    let line = |at: &str, key: &str| {
+        format!(
+            r#"{{"at":"{at}","key":"{key}","address":"203.0.113.7","route":"GET /v1/models","status":200,"bytes":12,"milliseconds":3}}"#
+        )
+    };
+    let used = (made(1).parse::<jiff::Timestamp>().unwrap() + jiff::SignedDuration::from_secs(1))
+        .to_string();
+    let lines = [line(&used, "phone"), line("2026-03-01T12:00:00Z", "tablet")].join("\n");
+    let folder = machine.state().join("logs/requests");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("requests-20990301T120000000000.jsonl");
+    std::fs::write(file, lines + "\n").unwrap();
+    let keys = list();
+    assert_eq!(keys[1]["last_used"], used.as_str());
+    assert!(keys[2]["last_used"].is_null(), "it was made after that");
 }

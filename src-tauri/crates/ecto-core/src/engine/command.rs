@@ -1,5 +1,6 @@
 //! What others may ask of the engine, and the handle with which they do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,6 +38,9 @@ pub(super) enum Command {
         reply: Reply<()>,
     },
     CheckOutside,
+    RecallUses {
+        uses: BTreeMap<KeyName, Timestamp>,
+    },
     Wake,
     Quit {
         reply: Reply<()>,
@@ -240,6 +244,12 @@ impl Handle {
         let _ = self.commands.send(Command::CheckOutside).await;
     }
 
+    /// Tells when each key was last used before there was this engine.
+    pub async fn recall_uses(&self, uses: BTreeMap<KeyName, Timestamp>) {
+        // An engine that has ended shows no keys.
+        let _ = self.commands.send(Command::RecallUses { uses }).await;
+    }
+
     /// Tells that the machine woke up.
     pub async fn wake(&self) {
         // An engine that has ended needs no waking.
@@ -304,6 +314,11 @@ impl Engine {
             }
             Command::CheckOutside => {
                 self.check_soon();
+                false
+            }
+            Command::RecallUses { uses } => {
+                self.recalled_uses = uses;
+                self.publish();
                 false
             }
             Command::Wake => {

@@ -33,11 +33,20 @@ pub(super) fn late_vault() -> Cause {
 }
 
 impl Engine {
-    /// When each key was last used, as far as this host has seen.
+    /// When each key was last used, as far as this engine has seen.
     pub(super) fn key_uses(&self) -> BTreeMap<KeyName, Timestamp> {
         let mut uses = self.uses.clone();
         uses.extend(self.ports.guard.key_uses());
         uses
+    }
+
+    /// When a key was last used. What was before this engine is known by name alone, so it counts where it was since the key
+    /// was made or rotated: another key may have had the name before.
+    fn last_use(&self, key: &Key, uses: &BTreeMap<KeyName, Timestamp>) -> Option<Timestamp> {
+        let is_of_this = |used: &Timestamp| key.made.is_none_or(|made| made <= *used);
+        let recalled = self.recalled_uses.get(&key.name).copied();
+        let seen = uses.get(&key.name).copied();
+        seen.or(recalled.filter(is_of_this))
     }
 
     /// What may be shown of the keys; none where they were not read yet.
@@ -46,7 +55,7 @@ impl Engine {
             return Vec::new();
         };
         let (now, uses) = (self.ports.clock.now(), self.key_uses());
-        let view = |key: &Key| key.view(now, uses.get(&key.name).copied());
+        let view = |key: &Key| key.view(now, self.last_use(key, &uses));
         ring.keys.iter().map(view).collect()
     }
 
@@ -54,7 +63,7 @@ impl Engine {
     pub(super) fn known_key(&self, name: &KeyName) -> Result<RevealedKey, Cause> {
         let key = self.keys.as_ref().and_then(|ring| ring.key(name.as_str()));
         let key = key.ok_or_else(|| Cause::KeyNotFound { name: name.clone() })?;
-        let last_used = self.key_uses().get(name).copied();
+        let last_used = self.last_use(key, &self.key_uses());
         Ok(RevealedKey {
             secret: key.secret.clone(),
             view: key.view(self.ports.clock.now(), last_used),
@@ -128,7 +137,11 @@ impl Engine {
         let renamed = to.clone();
         settle_keys(self.change_keys(|ring| ring.rename(name, renamed)).await)?;
         if let Some(used) = self.uses.remove(name) {
-            self.uses.insert(to, used);
+            self.uses.insert(to.clone(), used);
+        }
+        match self.recalled_uses.remove(name) {
+            Some(used) => drop(self.recalled_uses.insert(to, used)),
+            None => drop(self.recalled_uses.remove(&to)),
         }
         self.publish();
         Ok(())

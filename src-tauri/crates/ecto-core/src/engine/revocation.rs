@@ -122,7 +122,10 @@ impl Engine {
         let revocation = self.end_revocation(asked);
         let revoked = revoked.map_err(|cause| revocation.stays_for(cause));
         match &revoked {
-            Ok(()) => drop(self.uses.remove(&revocation.name)),
+            Ok(()) => {
+                self.uses.remove(&revocation.name);
+                self.recalled_uses.remove(&revocation.name);
+            }
             Err(_) => self.tell_guard(),
         }
         Work::Done(revoked)

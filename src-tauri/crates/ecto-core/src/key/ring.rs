@@ -5,7 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{DEFAULT_KEY, GuardKey, KeyDigest, KeyGrant, KeyName, NewEnd, Route, ValidDigest, hint};
+use super::{
+    DEFAULT_KEY, GuardKey, KeyDigest, KeyGrant, KeyName, NewEnd, Route, ValidDigest, hint,
+};
 use crate::cause::Cause;
 use crate::snapshot::{KeyState, KeyView};
 
@@ -284,7 +286,11 @@ mod tests {
                 })
                 .collect();
             let key = ring.key("key1").unwrap();
-            Ok((key.grant.expires, key.earlier.map(|earlier| earlier.until), opens))
+            Ok((
+                key.grant.expires,
+                key.earlier.map(|earlier| earlier.until),
+                opens,
+            ))
         };
         // More time for the new one is none for the one before.
         let longer = rotate(2, NewEnd::At(at(5000)), 40);
@@ -304,8 +310,19 @@ mod tests {
     fn the_first_key_gets_no_end() {
         let mut ring = KeyRing::default();
         ring.add(Key::first(secret(1), None)).unwrap();
-        let mut rotate = |end| ring.rotate(&name(0), secret(2), Duration::ZERO, end, Timestamp::UNIX_EPOCH);
-        assert_eq!(rotate(NewEnd::At(Timestamp::MAX)), Err(Cause::DefaultKeyStays));
+        let mut rotate = |end| {
+            ring.rotate(
+                &name(0),
+                secret(2),
+                Duration::ZERO,
+                end,
+                Timestamp::UNIX_EPOCH,
+            )
+        };
+        assert_eq!(
+            rotate(NewEnd::At(Timestamp::MAX)),
+            Err(Cause::DefaultKeyStays)
+        );
         assert_eq!(rotate(NewEnd::Never), Ok(()));
     }
 

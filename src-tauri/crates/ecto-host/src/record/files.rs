@@ -1,6 +1,6 @@
 //! The files of the record: JSON lines, each file begun at the moment in its name, the newest one being written.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ecto_core::Timestamp;
+use ecto_core::key::KeyName;
 use ecto_core::ports::RequestLine;
+use serde::Deserialize;
 
 const END: &str = ".jsonl";
 /// In the order of time when sorted as text.
@@ -398,6 +400,38 @@ impl Tail {
         }
         Ok((found, dropped))
     }
+}
+
+/// What is read of a line to know when its key was used.
+#[derive(Deserialize)]
+struct Use {
+    at: Timestamp,
+    key: KeyName,
+    status: u16,
+}
+
+/// When each key was last used, by its name: of the requests with it that are in the record in this folder, those that were
+/// neither refused nor failed.
+pub fn last_uses(folder: &Path) -> io::Result<BTreeMap<KeyName, Timestamp>> {
+    let mut uses = BTreeMap::new();
+    for (path, _) in list(folder, Series::Holders)? {
+        let mut reader = match File::open(path) {
+            // It went since the files were listed.
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
+            file => BufReader::new(file?),
+        };
+        let mut text = Vec::new();
+        while reader.read_until(b'\n', &mut text)? > 0 {
+            if let Ok(Use { at, key, status }) = serde_json::from_slice(&text)
+                && status < 400
+            {
+                let last = uses.entry(key).or_insert(at);
+                *last = at.max(*last);
+            }
+            text.clear();
+        }
+    }
+    Ok(uses)
 }
 
 /// When the request of a line had its answer.

@@ -116,6 +116,32 @@ fn lines_are_read_back_and_counted_after_a_restart() {
 }
 
 #[test]
+fn the_last_use_of_each_key_is_told_from_all_days() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = &folder.path().join("requests");
+    let clock = HandClock::new();
+    let record = open(folder, &clock, Keeping::default());
+    assert!(record.last_uses().is_empty(), "there is no folder");
+    let day = 24 * 60 * 60;
+    for line in [
+        line(NOON, Some("phone"), 200),
+        line(NOON + 1, Some("laptop"), 204),
+        line(NOON + 2, None, 200),
+        line(NOON + 2 * day, Some("phone"), 200),
+        line(NOON + 3 * day, Some("phone"), 429),
+        line(NOON + 3 * day, Some("expired"), 401),
+    ] {
+        record.keep(&line);
+    }
+    drop(record);
+    let again = open(folder, &clock, Keeping::default());
+    let second = |second| Timestamp::from_second(second).unwrap();
+    let expected = [("laptop", NOON + 1), ("phone", NOON + 2 * day)];
+    let expected = expected.map(|(name, at)| (name.parse().unwrap(), second(at)));
+    assert_eq!(again.last_uses(), expected.into());
+}
+
+#[test]
 fn what_is_wanted_is_chosen_by_time_key_and_number() {
     let folder = tempfile::tempdir().unwrap();
     let clock = HandClock::new();

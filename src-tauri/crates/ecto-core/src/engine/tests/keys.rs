@@ -539,7 +539,9 @@ async fn a_key_that_is_revoked_while_it_is_changed_never_opens_the_lock_again() 
         let handle = story.handle.clone();
         tokio::spawn(async move {
             if rotates {
-                let rotated = handle.rotate_key(name(from), Duration::ZERO, NewEnd::AsBefore).await;
+                let rotated = handle
+                    .rotate_key(name(from), Duration::ZERO, NewEnd::AsBefore)
+                    .await;
                 rotated.map(drop)
             } else {
                 handle.rename_key(name(from), name(to)).await
@@ -644,6 +646,43 @@ async fn an_agent_that_openclaw_does_not_have_gets_no_key() {
     story.world.state().agents = None;
     let made = story.handle.add_key(named("tablet"), of("anything")).await;
     made.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_was_last_used_when_somebody_recalls_it_and_not_before_it_was_made() {
+    let story = Story::begin(World::ready());
+    let handle = &story.handle;
+    let name = |name: &str| name.parse::<KeyName>().unwrap();
+    let made = handle.add_key(name("phone"), KeyGrant::default()).await;
+    let made = made.unwrap().view.made.unwrap();
+    let earlier = made - Duration::from_secs(1);
+    let last_use = async |key: &str| {
+        let views = handle.show_keys().await.unwrap();
+        let view = views.into_iter().find(|view| view.name.as_str() == key);
+        view.unwrap().last_used
+    };
+    assert_eq!(last_use("phone").await, None);
+    for (used, told) in [(earlier, None), (made, Some(made))] {
+        handle.recall_uses([(name("phone"), used)].into()).await;
+        assert_eq!(last_use("phone").await, told);
+    }
+    handle
+        .rename_key(name("phone"), name("tablet"))
+        .await
+        .unwrap();
+    assert_eq!(last_use("tablet").await, Some(made));
+    // Whoever has that name from now on is another.
+    handle
+        .add_key(name("phone"), KeyGrant::default())
+        .await
+        .unwrap();
+    assert_eq!(last_use("phone").await, None);
+    handle.revoke_key(name("tablet")).await.unwrap();
+    handle
+        .add_key(name("tablet"), KeyGrant::default())
+        .await
+        .unwrap();
+    assert_eq!(last_use("tablet").await, None);
 }
 
 #[tokio::test(start_paused = true)]
