@@ -438,7 +438,12 @@ mod tests {
     #[test]
     fn how_far_to_look_back_is_read_as_people_write_it() {
         let day = Duration::from_secs(24 * 60 * 60);
-        for (text, time) in [("2d", day * 2), ("1w", day * 7), ("24h", day), ("15m", day / 96)] {
+        for (text, time) in [
+            ("2d", day * 2),
+            ("1w", day * 7),
+            ("24h", day),
+            ("15m", day / 96),
+        ] {
             assert_eq!(parse_since(text), Ok(time), "{text}");
         }
         for text in ["", "0d", "-1d", "yesterday"] {

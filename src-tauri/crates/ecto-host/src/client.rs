@@ -74,6 +74,21 @@ impl Client {
         self.answer().await?.ok_or(ClientFault::Ended)
     }
 
+    /// Whether this host answers `GET /metrics`. Ends the connection.
+    pub async fn has_metrics(mut self) -> Result<bool, ClientFault> {
+        let ask = async {
+            self.writer
+                .write_all(b"GET /metrics HTTP/1.1\r\n\r\n")
+                .await?;
+            let mut status = String::new();
+            self.reader.read_line(&mut status).await?;
+            Ok(status.starts_with("HTTP/1.1 200"))
+        };
+        tokio::time::timeout(STATUS_LIMIT, ask)
+            .await
+            .unwrap_or(Err(ClientFault::Silent))
+    }
+
     /// Begins to watch; [`Reports::next`] gives the reports.
     pub async fn watch(mut self) -> Result<Reports, ClientFault> {
         self.send(&Request::Watch).await?;

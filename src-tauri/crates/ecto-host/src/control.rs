@@ -21,6 +21,11 @@ use crate::request::{Answer, LINE_LIMIT, Request};
 /// How long those who asked the host to end may take to hear that it does.
 const TELLING_LIMIT: Duration = Duration::from_secs(5);
 
+/// What Prometheus is told where nobody asked for metrics.
+const METRICS_OFF: &str = "Metrics are off. For the command, connect with `ecto connect --metrics`, or serve with \
+                           `ecto serve --metrics`. For the app, quit it, set \"metrics\": true in the file settings.json in \
+                           Ecto's folder, and start it again.\n";
+
 /// How long reading when keys were last used may take.
 const RECALLING_LIMIT: Duration = Duration::from_secs(3);
 
@@ -337,7 +342,7 @@ async fn answer_metrics(writer: &mut (impl AsyncWriteExt + Unpin), desk: &Desk) 
     let (status, text) = if desk.surroundings.metrics {
         ("200 OK", desk.metrics())
     } else {
-        ("404 Not Found", "Metrics are off. Start Ecto with --metrics to have them.\n".to_owned())
+        ("404 Not Found", METRICS_OFF.to_owned())
     };
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n\

@@ -42,9 +42,25 @@ pub async fn run(connect: Connect, session: &Session) -> Result<Exit, Failure> {
     match session.take_turn().await? {
         Turn::Ours(lock) => be_host(lock, &connect, session).await,
         Turn::Theirs(client) => {
+            tell_of_metrics(&connect, session).await;
             ask_host(&connect, client).await?;
             follow_host(&connect, session).await
         }
+    }
+}
+
+/// A host that runs already has metrics or does not: that is decided when it starts.
+async fn tell_of_metrics(connect: &Connect, session: &Session) {
+    if !connect.metrics {
+        return;
+    }
+    // A host that does not answer says so by what else it is asked.
+    if let Some(client) = session.client().await
+        && client.has_metrics().await.is_ok_and(|has_them| !has_them)
+    {
+        session.terminal.tell(
+            "Ecto runs already, without metrics. End it first (`ecto disconnect`), then connect with --metrics. An Ecto in the menu bar has them where its settings.json says \"metrics\": true.",
+        );
     }
 }
 
@@ -53,6 +69,7 @@ async fn detach(connect: &Connect, session: &Session) -> Result<Exit, Failure> {
     match session.take_turn().await? {
         Turn::Ours(lock) => drop(lock),
         Turn::Theirs(client) => {
+            tell_of_metrics(connect, session).await;
             ask_host(connect, client).await?;
             return follow_host(connect, session).await;
         }

@@ -63,6 +63,8 @@ fn who_called_is_told_with_and_without_a_host_and_never_what_was_said() {
     );
     assert!(metrics.contains("ecto_public 1"), "{metrics}");
     assert!(metrics.trim_end().ends_with("# EOF"), "{metrics}");
+    let again = machine.run(&["connect", "--metrics", "--detach", "--sandbox"]);
+    assert!(!again.stderr.contains("without metrics"), "{again:?}");
     assert!(scrape(&machine, "/").contains("not_understood"));
 
     assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
@@ -240,7 +242,16 @@ fn metrics_are_off_unless_asked_for() {
     let host = machine.connected();
     let refused = scrape(&machine, "/metrics");
     assert!(refused.starts_with("HTTP/1.1 404"), "{refused}");
-    assert!(refused.contains("--metrics"), "{refused}");
+    assert!(
+        refused.contains("--metrics") && refused.contains("settings.json"),
+        "{refused}"
+    );
+    // Asked for when it is too late, that is said.
+    let late = machine.run(&["connect", "--metrics", "--detach", "--sandbox"]);
+    assert_eq!(late.code, 0, "{late:?}");
+    assert!(late.stderr.contains("without metrics"), "{late:?}");
+    let plain = machine.run(&["connect", "--detach", "--sandbox"]);
+    assert!(!plain.stderr.contains("metrics"), "{plain:?}");
     assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
     host.end();
 }
