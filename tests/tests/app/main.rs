@@ -155,9 +155,17 @@ impl Opened {
         }
     }
 
-    /// Clicks what a selector finds.
+    /// Clicks what a selector finds, once the window is as high as its page: while it grows, what is in it moves away from
+    /// where the pointer goes.
     async fn click(&self, selector: &str) {
         let begun = std::time::Instant::now();
+        self.session.wait_for(selector).await.unwrap();
+        let fits = "const { clientHeight, scrollHeight } = document.getElementById('popover'); return clientHeight >= scrollHeight || innerHeight >= 640";
+        while self.session.execute(fits, &[]).await.unwrap() != true
+            && begun.elapsed() < Duration::from_secs(2)
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         // What is just being drawn anew cannot be clicked.
         loop {
             let found = self.session.wait_for(selector).await.unwrap();
