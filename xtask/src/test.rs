@@ -44,6 +44,14 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
                 .args(features),
         )
     });
+    // A workspace of its own, in which nothing else looks at the types; fuzzing itself needs a nightly toolchain.
+    steps.run("fuzzers, types", || {
+        step::check(
+            workspace
+                .cargo()
+                .args(["check", "--manifest-path", "fuzz/Cargo.toml"]),
+        )
+    });
     steps.run("dependencies", || dependencies::check_rules(workspace));
     steps.run("advisories", || dependencies::check_advisories(workspace));
     steps.run("links", || links::check(workspace));
