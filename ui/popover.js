@@ -202,7 +202,8 @@ function startOver() {
   leftAt = null;
   behind = [];
   openers = [];
-  if (local.farewell === null) local = { ...fresh(), busy: local.busy };
+  // What was refused while nobody looked is news to whoever comes back.
+  if (local.farewell === null) local = { ...fresh(), busy: local.busy, failure: local.failure };
 }
 
 async function readDiagnostics() {

@@ -12,9 +12,10 @@ use ecto_host::preferences::{OpenFor, Preferences};
 use ecto_host::request::Request;
 use secrecy::ExposeSecret;
 use tauri::ipc::Invoke;
-use tauri::{Manager, State, WebviewWindow};
+use tauri::{AppHandle, Manager, State, WebviewWindow};
 
 use crate::application::{Application, CodeWhat, CopyWhat, OpenWhat};
+use crate::desktop::tell_if_unseen;
 use crate::hosting::Quit;
 use crate::keys::{End, Grace, NewKey, key_name};
 use crate::popover;
@@ -106,8 +107,9 @@ async fn check_outside(app: App<'_>) -> Result<(), Refusal> {
 }
 
 #[tauri::command]
-async fn regenerate_key(app: App<'_>) -> Result<(), Refusal> {
-    app.ask(Request::RegenerateKey).await
+async fn regenerate_key(app: App<'_>, handle: AppHandle) -> Result<(), Refusal> {
+    let done = app.ask(Request::RegenerateKey).await;
+    tell_if_unseen(&handle, done).await
 }
 
 #[tauri::command]
@@ -116,8 +118,9 @@ async fn read_keys(app: App<'_>) -> Result<(), Refusal> {
 }
 
 #[tauri::command]
-async fn add_key(key: NewKey, app: App<'_>) -> Result<KeyView, Refusal> {
-    app.add_key(key).await
+async fn add_key(key: NewKey, app: App<'_>, handle: AppHandle) -> Result<KeyView, Refusal> {
+    let done = app.add_key(key).await;
+    tell_if_unseen(&handle, done).await
 }
 
 #[tauri::command]
@@ -126,35 +129,50 @@ async fn copy_key(name: String, app: App<'_>) -> Result<(), Refusal> {
 }
 
 #[tauri::command]
-async fn rename_key(name: String, to: String, app: App<'_>) -> Result<(), Refusal> {
+async fn rename_key(
+    name: String,
+    to: String,
+    app: App<'_>,
+    handle: AppHandle,
+) -> Result<(), Refusal> {
     let (name, to) = (key_name(&name)?, key_name(&to)?);
-    app.ask(Request::RenameKey { name, to }).await
+    let done = app.ask(Request::RenameKey { name, to }).await;
+    tell_if_unseen(&handle, done).await
 }
 
 #[tauri::command]
-async fn rotate_key(name: String, grace: Grace, end: End, app: App<'_>) -> Result<(), Refusal> {
-    app.ask(Request::RotateKey {
+async fn rotate_key(
+    name: String,
+    grace: Grace,
+    end: End,
+    app: App<'_>,
+    handle: AppHandle,
+) -> Result<(), Refusal> {
+    let rotate = Request::RotateKey {
         name: key_name(&name)?,
         grace_seconds: grace.seconds(),
         end: end.after(Timestamp::now()),
-    })
-    .await
+    };
+    tell_if_unseen(&handle, app.ask(rotate).await).await
 }
 
 #[tauri::command]
-async fn revoke_key(name: String, app: App<'_>) -> Result<(), Refusal> {
+async fn revoke_key(name: String, app: App<'_>, handle: AppHandle) -> Result<(), Refusal> {
     let name = key_name(&name)?;
-    app.ask(Request::RevokeKey { name }).await
+    let done = app.ask(Request::RevokeKey { name }).await;
+    tell_if_unseen(&handle, done).await
 }
 
 #[tauri::command]
-async fn restart_gateway(app: App<'_>) -> Result<(), Refusal> {
-    app.ask(Request::RestartGateway).await
+async fn restart_gateway(app: App<'_>, handle: AppHandle) -> Result<(), Refusal> {
+    let done = app.ask(Request::RestartGateway).await;
+    tell_if_unseen(&handle, done).await
 }
 
 #[tauri::command]
-async fn restore(app: App<'_>) -> Result<Vec<RestoredKey>, Refusal> {
-    app.restore().await
+async fn restore(app: App<'_>, handle: AppHandle) -> Result<Vec<RestoredKey>, Refusal> {
+    let done = app.restore().await;
+    tell_if_unseen(&handle, done).await
 }
 
 #[tauri::command]

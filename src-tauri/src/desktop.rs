@@ -144,7 +144,7 @@ async fn tell_what_is_left_undone(app: &AppHandle, application: &Application) {
     if !application.view().preferences.notifications {
         return;
     }
-    let told = notification::show(app, notice::at_the_end(&cause));
+    let told = notification::show_last(app, notice::at_the_end(&cause));
     if !matches!(tokio::time::timeout(TELLING_LIMIT, told).await, Ok(Ok(()))) {
         tracing::warn!("nobody was told why Ecto did not end as it should");
     }
@@ -312,17 +312,35 @@ pub fn act(app: &AppHandle, action: Action) {
             tray::forget(&app);
             application.show_again();
         }
-        if let Err(refusal) = done {
-            let told = Notification {
-                title: refusal.what.clone(),
-                body: refusal.next.clone().unwrap_or_default(),
-            };
-            if notification::show(&app, told).await.is_err() {
-                application.take_refusal(Some(refusal));
-                open(&app);
-            }
+        if let Err(refusal) = done
+            && notification::show(&app, told_of(&refusal)).await.is_err()
+        {
+            application.take_refusal(Some(refusal));
+            open(&app);
         }
     });
+}
+
+fn told_of(refusal: &Refusal) -> Notification {
+    Notification {
+        title: refusal.what.clone(),
+        body: refusal.next.clone().unwrap_or_default(),
+    }
+}
+
+/// What was asked for in the page and may take long: where it is refused when nobody looks at the page any more, the desktop
+/// tells, and so does the next opening.
+pub async fn tell_if_unseen<T>(app: &AppHandle, done: Result<T, Refusal>) -> Result<T, Refusal> {
+    if let Err(refusal) = &done
+        && !popover::is_looked_at(app)
+    {
+        let application = app.state::<Arc<Application>>();
+        application.take_refusal(Some(refusal.clone()));
+        if application.view().preferences.notifications {
+            let _ = notification::show(app, told_of(refusal)).await;
+        }
+    }
+    done
 }
 
 /// Shows the popover, or the window where there is no icon, from any thread.

@@ -1,9 +1,9 @@
 //! Telling the desktop. A click on what it shows opens the popover.
 
 #[cfg(target_os = "linux")]
-pub use linux::{Desktop, show, standing, without_markup};
+pub use linux::{Desktop, show, show_last, standing, without_markup};
 #[cfg(target_os = "macos")]
-pub use mac::{show, standing};
+pub use mac::{show, show as show_last, standing};
 
 use std::sync::Arc;
 
@@ -107,7 +107,16 @@ mod linux {
 
     /// Shows a notification.
     pub async fn show(app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
-        let shown = call(app, &notification).await;
+        told(call(app, &notification, true).await)
+    }
+
+    /// Shows one that outlives the app: nobody hears a click on it any more. GNOME takes those away that are known to be of
+    /// an app that has ended (gnome-shell 43, `js/ui/notificationDaemon.js`), so it is not said of which it is.
+    pub async fn show_last(app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
+        told(call(app, &notification, false).await)
+    }
+
+    fn told(shown: zbus::Result<()>) -> Result<(), NotShown> {
         if let Err(fault) = &shown {
             tracing::info!(%fault, "the desktop took no notification");
         }
@@ -121,7 +130,11 @@ mod linux {
             .replace('>', "&gt;")
     }
 
-    async fn call(app: &AppHandle, notification: &Notification) -> zbus::Result<()> {
+    async fn call(
+        app: &AppHandle,
+        notification: &Notification,
+        is_heard: bool,
+    ) -> zbus::Result<()> {
         let desktop = app.state::<Desktop>();
         let proxy = desktop
             .notifications
@@ -129,13 +142,14 @@ mod linux {
             .await?;
         let able: Vec<String> = proxy.call("GetCapabilities", &()).await?;
         // Some that know no actions would ask a question in their place.
-        let actions: &[&str] = if able.iter().any(|able| able == "actions") {
+        let actions: &[&str] = if is_heard && able.iter().any(|able| able == "actions") {
             &[CLICK, "Open Ecto"]
         } else {
             &[]
         };
         let body = without_markup(&notification.body);
-        let hints = HashMap::from([("desktop-entry", zvariant::Value::from(INSTALLED_AS))]);
+        let entry = ("desktop-entry", zvariant::Value::from(INSTALLED_AS));
+        let hints: HashMap<_, _> = is_heard.then_some(entry).into_iter().collect();
         let arguments = (
             "Ecto",
             0u32,

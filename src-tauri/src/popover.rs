@@ -28,6 +28,9 @@ const WIDTH: f64 = 360.0;
 /// Its least and its largest height, in points. What does not fit is scrolled.
 const HEIGHTS: (f64, f64) = (120.0, 640.0);
 
+/// About how high the title bar of a window is, in points.
+const TITLE_BAR: f64 = 40.0;
+
 /// Its height before the page first told its own, in points: that of the first look.
 const FIRST_HEIGHT: f64 = 170.0;
 
@@ -219,7 +222,10 @@ fn place(window: &WebviewWindow, manner: Manner) -> tauri::Result<()> {
     let monitors = in_order(window)?;
     let screens: Vec<Screen> = monitors.iter().map(screen).collect();
     if manner == Manner::Window {
-        return put(window, placement::centre(&screens, size, HEIGHTS.1));
+        return put(
+            window,
+            placement::centre(&screens, size, HEIGHTS.1 + TITLE_BAR),
+        );
     }
     let icon = locked(&state.icon).map(|icon| icon.0);
     #[cfg(target_os = "macos")]
@@ -247,10 +253,21 @@ fn fit(window: &WebviewWindow) -> tauri::Result<()> {
     let state = window.state::<Popover>();
     if state.is_window.load(Ordering::SeqCst) {
         let (width, height) = state.size();
-        window.set_size(tauri::LogicalSize::new(width, height))
+        window.set_size(tauri::LogicalSize::new(width, height.min(room(window)?)))
     } else {
         place(window, Manner::Popover)
     }
+}
+
+/// How high the page may be for its window to fit on the screen that it is on, with its title bar; in points.
+fn room(window: &WebviewWindow) -> tauri::Result<f64> {
+    let Some(monitor) = window.current_monitor()? else {
+        return Ok(HEIGHTS.1);
+    };
+    let (outer, inner) = (window.outer_size()?.height, window.inner_size()?.height);
+    let area = monitor.work_area().size.height;
+    let room = area.saturating_sub(outer.saturating_sub(inner));
+    Ok((f64::from(room) / monitor.scale_factor()).max(HEIGHTS.0))
 }
 
 /// GTK drops a size that it is given while it is still busy with the one before (tao 0.37), so this tries until it has
@@ -261,8 +278,13 @@ fn keep_fitting(window: WebviewWindow, height: f64) {
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(50)).await;
             let is_wanted = *locked(&window.state::<Popover>().height) == Some(height);
+            let is_window = window.state::<Popover>().is_window.load(Ordering::SeqCst);
+            let fitting = match room(&window) {
+                Ok(room) if is_window => height.min(room),
+                Ok(_) | Err(_) => height,
+            };
             let is_so = match (window.inner_size(), window.scale_factor()) {
-                (Ok(size), Ok(scale)) => (f64::from(size.height) / scale - height).abs() < 1.0,
+                (Ok(size), Ok(scale)) => (f64::from(size.height) / scale - fitting).abs() < 1.0,
                 (Ok(_) | Err(_), _) => true,
             };
             if is_so || !is_wanted || fit(&window).is_err() {

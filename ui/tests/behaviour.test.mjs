@@ -336,6 +336,40 @@ test("a key that is made after the popover was hidden is not what the next perso
   await p.getByRole("heading", { name: "Private" }).waitFor();
 });
 
+test("what is refused after the popover was hidden is what the next opening begins with", async (t) => {
+  const minutes = 3 * 60_000;
+  for (const refuse of ["connect", "add_key"]) {
+    const p = await page(t, {});
+    await p.clock.install();
+    await p.goto(`${server.origin}?state=private&refuse=${refuse}`);
+    await p.getByRole("heading", { name: "Private" }).waitFor();
+    await p.evaluate(
+      ([refuse, minutes]) => {
+        const { ask } = window.standIn;
+        window.standIn.ask = async (name, ...given) => {
+          if (name === refuse) await new Promise((done) => setTimeout(done, minutes));
+          return ask(name, ...given);
+        };
+      },
+      [refuse, minutes],
+    );
+    if (refuse === "connect") await p.getByRole("switch", { name: "Public" }).click();
+    else {
+      for (const key of ["open-settings", "open-keys", "open-new-key"]) await p.locator(`[data-key='${key}']:is(button)`).click();
+      await p.locator("input[name=name]").fill("Tablet");
+      await p.getByRole("button", { name: "Make the key" }).click();
+    }
+    await see(p, "hidden");
+    await p.clock.runFor(2 * minutes);
+    await see(p, "visible");
+    await p.getByRole("heading", { name: "Private" }).waitFor();
+    await p.getByRole("alert").getByText("The secret store refused to let Ecto in.").waitFor();
+    await see(p, "hidden");
+    await see(p, "visible");
+    assert.equal(await p.getByRole("alert").count(), 0, "it was read");
+  }
+});
+
 test("where the browser does not tell, the host says that it is hidden: key, code and panels go, and nothing ticks", async (t) => {
   const p = await page(t, { state: "public" });
   await p.getByRole("button", { name: "Show the key while held" }).hover();

@@ -73,7 +73,7 @@ impl ScriptedHost {
         self.reports.send_replace(report(snapshot));
     }
 
-    /// Refuses from now on to open the door.
+    /// Refuses from now on to open the door, and to revoke a key.
     pub fn refuse(&self, cause: Cause) {
         self.refused.send_replace(Some(cause));
     }
@@ -123,8 +123,8 @@ async fn answer(
     while let Some(line) = lines.next_line().await? {
         let request: Request = serde_json::from_str(&line)?;
         let watches = request == Request::Watch;
-        let opens = matches!(request, Request::Connect { .. });
-        let cause = refused.borrow().clone().filter(|_| opens);
+        let is_refused = matches!(request, Request::Connect { .. } | Request::RevokeKey { .. });
+        let cause = refused.borrow().clone().filter(|_| is_refused);
         asked.send_modify(|asked| asked.push(request));
         loop {
             let answer = if watches {

@@ -8,7 +8,7 @@ use ecto_core::snapshot::Notice;
 use ecto_tests::desktop::{App, Display, Item, LIMIT, Notifications, OtherWindow, ScriptedHost};
 use serde_json::json;
 
-use super::{Opened, Running, desktop, dismiss, picture, wait_for};
+use super::{Opened, Running, ask, desktop, dismiss, picture, wait_for};
 
 #[tokio::test]
 async fn what_needs_a_person_and_what_is_reached_is_told() {
@@ -223,4 +223,32 @@ async fn the_settings_tell_whether_the_desktop_shows_any() {
         .await;
     let on = switch("[aria-checked=true]:enabled");
     opened.session.wait_for(&on).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_page_is_refused_when_nobody_looks_any_more_is_told_and_stands_there_next_time() {
+    let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let host = ScriptedHost::start(&app).unwrap();
+    let mut notifications = Notifications::start(&display).await.unwrap();
+    let opened = Opened::start(display, app).await;
+    let stays = Cause::KeyNotRevoked {
+        name: "phone".parse().unwrap(),
+        detail: "the secret store did not answer in time".into(),
+    };
+    let said = ecto_core::words::cause(&stays).what;
+    host.refuse(stays);
+    dismiss(&opened.display, &opened.screen, opened.pid).await;
+    let refused = ask(&opened.session, "revoke_key", json!({ "name": "phone" })).await;
+    assert_eq!(refused.unwrap_err()["code"], "key_not_revoked");
+    assert_eq!(notifications.next().await.unwrap().title, said);
+    notifications.click().await.unwrap();
+    opened.screen.wait_for_text(opened.pid).await.unwrap();
+    opened.wait_for_text(|text| text.contains(&said)).await;
+
+    // Whoever looks at it reads it there.
+    let refused = ask(&opened.session, "revoke_key", json!({ "name": "phone" })).await;
+    assert_eq!(refused.unwrap_err()["code"], "key_not_revoked");
+    assert_eq!(notifications.rest(), []);
 }
