@@ -183,7 +183,7 @@ route: string, } | { "code": "gateway_unexpected",
 /**
  * What.
  */
-detail: ForeignText, } | { "code": "guard_failed", 
+detail: ForeignText, } | { "code": "guard_full" } | { "code": "guard_failed", 
 /**
  * What happened.
  */
@@ -609,7 +609,7 @@ detail: ForeignText, } | { "code": "not_the_guard",
 /**
  * The status that came.
  */
-status: number, } | { "code": "guard_away" } | { "code": "gateway_away" } | { "code": "key_refused" } | { "code": "locked_out" };
+status: number, } | { "code": "guard_away" } | { "code": "guard_full" } | { "code": "gateway_away" } | { "code": "key_refused" } | { "code": "locked_out" };
 
 export type ReadyGateway = { 
 /**

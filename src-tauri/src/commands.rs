@@ -109,7 +109,7 @@ async fn check_outside(app: App<'_>) -> Result<(), Refusal> {
 #[tauri::command]
 async fn regenerate_key(app: App<'_>, handle: AppHandle) -> Result<(), Refusal> {
     let done = app.ask(Request::RegenerateKey).await;
-    tell_if_unseen(&handle, done).await
+    tell_if_unseen(&handle, done)
 }
 
 #[tauri::command]
@@ -120,7 +120,7 @@ async fn read_keys(app: App<'_>) -> Result<(), Refusal> {
 #[tauri::command]
 async fn add_key(key: NewKey, app: App<'_>, handle: AppHandle) -> Result<KeyView, Refusal> {
     let done = app.add_key(key).await;
-    tell_if_unseen(&handle, done).await
+    tell_if_unseen(&handle, done)
 }
 
 #[tauri::command]
@@ -137,7 +137,7 @@ async fn rename_key(
 ) -> Result<(), Refusal> {
     let (name, to) = (key_name(&name)?, key_name(&to)?);
     let done = app.ask(Request::RenameKey { name, to }).await;
-    tell_if_unseen(&handle, done).await
+    tell_if_unseen(&handle, done)
 }
 
 #[tauri::command]
@@ -153,26 +153,26 @@ async fn rotate_key(
         grace_seconds: grace.seconds(),
         end: end.after(Timestamp::now()),
     };
-    tell_if_unseen(&handle, app.ask(rotate).await).await
+    tell_if_unseen(&handle, app.ask(rotate).await)
 }
 
 #[tauri::command]
 async fn revoke_key(name: String, app: App<'_>, handle: AppHandle) -> Result<(), Refusal> {
     let name = key_name(&name)?;
     let done = app.ask(Request::RevokeKey { name }).await;
-    tell_if_unseen(&handle, done).await
+    tell_if_unseen(&handle, done)
 }
 
 #[tauri::command]
 async fn restart_gateway(app: App<'_>, handle: AppHandle) -> Result<(), Refusal> {
     let done = app.ask(Request::RestartGateway).await;
-    tell_if_unseen(&handle, done).await
+    tell_if_unseen(&handle, done)
 }
 
 #[tauri::command]
 async fn restore(app: App<'_>, handle: AppHandle) -> Result<Vec<RestoredKey>, Refusal> {
     let done = app.restore().await;
-    tell_if_unseen(&handle, done).await
+    tell_if_unseen(&handle, done)
 }
 
 #[tauri::command]

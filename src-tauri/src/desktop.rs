@@ -330,14 +330,18 @@ fn told_of(refusal: &Refusal) -> Notification {
 
 /// What was asked for in the page and may take long: where it is refused when nobody looks at the page any more, the desktop
 /// tells, and so does the next opening.
-pub async fn tell_if_unseen<T>(app: &AppHandle, done: Result<T, Refusal>) -> Result<T, Refusal> {
+pub fn tell_if_unseen<T>(app: &AppHandle, done: Result<T, Refusal>) -> Result<T, Refusal> {
     if let Err(refusal) = &done
         && !popover::is_looked_at(app)
     {
         let application = app.state::<Arc<Application>>();
         application.take_refusal(Some(refusal.clone()));
         if application.view().preferences.notifications {
-            let _ = notification::show(app, told_of(refusal)).await;
+            let (app, told) = (app.clone(), told_of(refusal));
+            // The desktop may take its time, and the page waits for its answer.
+            tauri::async_runtime::spawn(async move {
+                let _ = notification::show(&app, told).await;
+            });
         }
     }
     done

@@ -42,9 +42,13 @@ enum Failures {
 impl Teller {
     /// Begins with what is known already.
     pub fn new(before: Report) -> Self {
+        let is_open = matches!(
+            before.snapshot.exposure,
+            Exposure::Public { held: None, .. }
+        );
         Self {
             before,
-            is_open_told: false,
+            is_open_told: is_open,
             failures: Failures::None,
         }
     }

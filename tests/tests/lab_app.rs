@@ -198,7 +198,7 @@ async fn the_popover_opens_the_real_door_shows_who_came_and_closes_it() {
     tell(&session, "/v1/chat/completions · 200").await;
     let (status, _) = ask(&visitor, "ecto_wrong").await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
-    tell(&session, "/v1/chat/completions · 401 · no key").await;
+    tell(&session, "/v1/chat/completions · 401 · no known key").await;
     if let Some(folder) = std::env::var_os("ECTO_PICTURES") {
         let file = std::path::Path::new(&folder).join("app-lab.png");
         display.screenshot(&file).unwrap();

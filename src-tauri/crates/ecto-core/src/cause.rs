@@ -286,6 +286,8 @@ pub enum Cause {
         detail: ForeignText,
     },
 
+    /// The guard has no room for one more connection, so that the lock cannot be proven.
+    GuardFull,
     /// The guard could not be started or asked.
     GuardFailed {
         /// What happened.
@@ -443,6 +445,7 @@ impl Cause {
             | Self::GatewayLockedOut { .. }
             | Self::GatewayUnexpected { .. }
             | Self::GuardFailed { .. }
+            | Self::GuardFull
             | Self::WantedNotStored { .. }
             | Self::PortsTaken
             | Self::DiskFull { .. }
@@ -548,6 +551,8 @@ pub enum ReachCause {
     },
     /// Tailscale does not reach the guard.
     GuardAway,
+    /// The guard has no room for one more connection.
+    GuardFull,
     /// The guard does not reach the gateway.
     GatewayAway,
     /// The right key was refused.
@@ -569,6 +574,7 @@ impl ReachCause {
             | Self::CertificateInvalid { .. }
             | Self::NotTheGuard { .. }
             | Self::GuardAway
+            | Self::GuardFull
             | Self::GatewayAway
             | Self::KeyRefused
             | Self::LockedOut => false,

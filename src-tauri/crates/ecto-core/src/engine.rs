@@ -148,7 +148,7 @@ pub struct Engine {
     proven: Option<GatewayFingerprint>,
     door: Option<OpenDoor>,
     unconfirmed: Option<Unconfirmed>,
-    /// What was found while an action was done, and stays told once that is over.
+    /// Why the door was shut for good, told until somebody asks for it to be open, or closed.
     found: Option<Cause>,
     /// Since when the gateway behind the open door is not ready.
     away_since: Option<Instant>,
@@ -251,7 +251,7 @@ impl Engine {
                 self.acting = true;
                 self.act(action).await;
                 self.acting = false;
-            } else if let Some(cause) = self.found.take() {
+            } else if let Some(cause) = self.found.clone() {
                 self.wait_blocked(cause).await;
             } else if self.wanted.is_public() {
                 self.pursue().await;
@@ -422,9 +422,9 @@ impl Engine {
                     Event::Door(DoorEvent::Changed)
                 }
                 () = sleep_until(check_at) => Event::Door(DoorEvent::CheckDue),
-                Ok(()) = self.activity.changed(), if watches => Event::Door(DoorEvent::Activity),
                 () = tokio::time::sleep_until(end) => return Work::TimedOut,
                 () = tokio::time::sleep_until(wake) => Event::Tick,
+                Ok(()) = self.activity.changed(), if watches => Event::Door(DoorEvent::Activity),
             };
             match event {
                 Event::Command(command) => {

@@ -116,6 +116,9 @@ pub async fn prove(
     .chain(Route::OPTIONAL.map(|route| ask_optional(route, &guard.offer(), access, key)))
     {
         let answer = guard.ask(question).await?;
+        if answer.refusal == Some(Refusal::TooBusy) {
+            return Err(Cause::GuardFull);
+        }
         if answer.status != expected.status() || answer.refusal != Some(expected) {
             return Err(Cause::ProofFailed {
                 question: words.to_owned(),
@@ -171,6 +174,7 @@ fn judge_right_key(answer: &ProofAnswer) -> Result<(), Cause> {
             route: "/v1/models".to_owned(),
         }),
         429 => Err(Cause::GatewayLockedOut { seconds: 300 }),
+        503 if answer.refusal == Some(Refusal::TooBusy) => Err(Cause::GuardFull),
         502..=504 => Err(Cause::GatewayNotReady { log: None }),
         got => Err(Cause::ProofFailed {
             question: "a request with the right key".to_owned(),

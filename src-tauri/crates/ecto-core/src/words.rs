@@ -464,6 +464,10 @@ pub fn cause(cause: &Cause) -> Message {
             format!("The guard did not start: {}.", clause(detail)),
             RETRIED,
         ),
+        Cause::GuardFull => Message::new(
+            "The guard has no room for one more connection, so its lock cannot be proven.",
+            "Ecto tries again by itself; `ecto requests` shows who calls.",
+        ),
         Cause::ProofFailed {
             question,
             expected,

@@ -94,10 +94,15 @@ impl Desk {
     /// Tells the engine, once, when keys were used before this host. That is read only when somebody looks at the keys, so
     /// that no start waits for it; and a disk that does not answer keeps nobody from them.
     async fn recall_uses(&self) {
-        let recall = self.recalled.get_or_init(|| async {
-            let record = Arc::clone(&self.surroundings.record);
-            let uses = tokio::task::spawn_blocking(move || record.last_uses()).await;
-            self.engine.recall_uses(uses.unwrap_or_default()).await;
+        let desk = self.clone();
+        // What is read late is still handed over, and read no second time.
+        let recall = tokio::spawn(async move {
+            let read = || async {
+                let record = Arc::clone(&desk.surroundings.record);
+                let uses = tokio::task::spawn_blocking(move || record.last_uses()).await;
+                desk.engine.recall_uses(uses.unwrap_or_default()).await;
+            };
+            desk.recalled.get_or_init(read).await;
         });
         if tokio::time::timeout(RECALLING_LIMIT, recall).await.is_err() {
             tracing::warn!("when keys were last used was not read in time");

@@ -28,19 +28,23 @@ impl OpenFiles {
         let wanted = connections.saturating_mul(each).saturating_add(RESERVE);
         let wanted = wanted.min(limit.maximum.unwrap_or(most)).min(most);
         let current = limit.current.unwrap_or(most);
-        if current < wanted {
+        // A Mac's own limit (`kern.maxfilesperproc`) may be lower than what stands as the most.
+        let mut tried = wanted;
+        while current < tried {
             let raised = Rlimit {
-                current: Some(wanted),
+                current: Some(tried),
                 ..limit
             };
             match setrlimit(Resource::Nofile, raised) {
-                Ok(()) => return Self(wanted),
+                Ok(()) => break,
                 Err(fault) => {
-                    tracing::warn!(%fault, "the limit on open files could not be raised");
+                    tracing::warn!(%fault, tried, "the limit on open files could not be raised");
                 }
             }
+            tried /= 2;
         }
-        Self(current.min(most))
+        let limit = getrlimit(Resource::Nofile);
+        Self(limit.current.unwrap_or(most).min(most))
     }
 
     /// For how many connections there are enough, of which each takes up `each`; at most `most`. Where there are few files,

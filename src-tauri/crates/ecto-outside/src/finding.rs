@@ -125,6 +125,7 @@ pub(crate) fn judge_right_key(reply: &Reply) -> OutsideFinding {
 fn judge_status(status: u16, refusal: Option<Refusal>) -> ReachCause {
     match (status, refusal) {
         (502, None) => ReachCause::GuardAway,
+        (503, Some(Refusal::TooBusy)) => ReachCause::GuardFull,
         (502..=504, _) => ReachCause::GatewayAway,
         (429, _) => ReachCause::LockedOut,
         (status, _) => ReachCause::NotTheGuard { status },

@@ -11,7 +11,7 @@ use ecto_core::key::{KeyGrant, KeyName, NewEnd, Route, is_well_formed};
 use ecto_core::snapshot::{KeyState, KeyView};
 use ecto_core::words::not_offered;
 use ecto_host::report::SCHEMA;
-use ecto_host::request::Request;
+use ecto_host::request::{Answer, Request};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -83,7 +83,7 @@ async fn add(new: NewKey, session: &Session) -> Result<Exit, Failure> {
     };
     let (secret, key) = ask_key(session, Request::AddKey { name, grant }).await?;
     print_key(session, &secret, &key);
-    tell_grant(session, &key).await?;
+    tell_grant(session, &key).await;
     Ok(Exit::Done)
 }
 
@@ -91,7 +91,7 @@ async fn show(name: &str, session: &Session) -> Result<Exit, Failure> {
     let name = read_name(name)?;
     let (secret, key) = ask_key(session, Request::ShowKey { name }).await?;
     print_key(session, &secret, &key);
-    tell_grant(session, &key).await?;
+    tell_grant(session, &key).await;
     Ok(Exit::Done)
 }
 
@@ -125,7 +125,7 @@ async fn rotate(
             ),
         });
     }
-    tell_grant(session, &key).await?;
+    tell_grant(session, &key).await;
     Ok(Exit::Done)
 }
 
@@ -214,7 +214,7 @@ async fn which(session: &Session) -> Result<Exit, Failure> {
                 session.terminal.print_json(&document);
             } else {
                 session.terminal.print(key.name.as_str());
-                tell_grant(session, &key).await?;
+                tell_grant(session, &key).await;
             }
             return Ok(Exit::Done);
         }
@@ -244,9 +244,9 @@ fn print_key(session: &Session, secret: &SecretString, key: &KeyView) {
 }
 
 /// Tells what a key opens, and what of it is not offered.
-async fn tell_grant(session: &Session, key: &KeyView) -> Result<(), Failure> {
+async fn tell_grant(session: &Session, key: &KeyView) {
     if session.terminal.is_json() {
-        return Ok(());
+        return;
     }
     session.terminal.tell(&format!(
         "The key \"{}\" opens: {}{}.",
@@ -255,14 +255,16 @@ async fn tell_grant(session: &Session, key: &KeyView) -> Result<(), Failure> {
         end(key)
     ));
     if key.grant.routes.iter().any(|route| route.is_optional()) {
-        let offer = session.ask(Request::Offer).await?.into_offer()?;
+        // The key is there, whether or not what is offered can be had.
+        let Ok(Ok(offer)) = session.ask(Request::Offer).await.map(Answer::into_offer) else {
+            return;
+        };
         for route in &key.grant.routes {
             if !offer.has(*route) {
                 session.terminal.tell(&not_offered(*route).to_string());
             }
         }
     }
-    Ok(())
 }
 
 /// When it ends, as the rest of a sentence.

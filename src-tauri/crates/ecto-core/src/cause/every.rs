@@ -90,6 +90,7 @@ one_of_each!(every_cause, Cause, {
     Cause::GatewayLockedOut { .. } => Cause::GatewayLockedOut { seconds: 300 },
     Cause::GatewayEndpointMissing { .. } => Cause::GatewayEndpointMissing { route: "/v1/models".into() },
     Cause::GatewayUnexpected { .. } => Cause::GatewayUnexpected { detail: "the list of models is not OpenClaw's".into() },
+    Cause::GuardFull => Cause::GuardFull,
     Cause::GuardFailed { .. } => Cause::GuardFailed { detail: "no port is free".into() },
     Cause::ProofFailed { .. } => Cause::ProofFailed {
         question: "a request without a key".into(),
@@ -139,6 +140,7 @@ one_of_each!(every_reach_cause, ReachCause, {
     ReachCause::CertificateInvalid { .. } => ReachCause::CertificateInvalid { detail: "it has expired".into() },
     ReachCause::NotTheGuard { .. } => ReachCause::NotTheGuard { status: 502 },
     ReachCause::GuardAway => ReachCause::GuardAway,
+    ReachCause::GuardFull => ReachCause::GuardFull,
     ReachCause::GatewayAway => ReachCause::GatewayAway,
     ReachCause::KeyRefused => ReachCause::KeyRefused,
     ReachCause::LockedOut => ReachCause::LockedOut,

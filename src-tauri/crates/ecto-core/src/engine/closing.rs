@@ -24,7 +24,7 @@ impl Engine {
     /// Cuts every stream, removes the claim, and reads back that it is gone. Nobody gets through from the first moment on.
     pub(super) async fn close_door(&mut self) -> Result<(), Cause> {
         self.void_proof();
-        self.drop_checks();
+        self.forget_door();
         self.guard = None;
         let door = self.door.take();
         if door.is_some() || self.guard_up {

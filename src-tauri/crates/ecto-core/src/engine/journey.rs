@@ -99,6 +99,9 @@ impl Engine {
     async fn hold_and_keep(&mut self, cause: Cause, pause: Option<Duration>) {
         self.void_proof();
         let is_away = matches!(cause, Cause::GatewayNotReady { .. });
+        if !is_away {
+            self.away_since = None;
+        }
         let cause = if is_away && self.is_away_for_long() {
             Cause::GatewayStaysAway
         } else {
@@ -441,6 +444,9 @@ impl Engine {
             self.want(Wanted::Private);
             self.store_present().await;
         }
+        if *cause == Cause::OpenWithoutKey {
+            self.found = Some(cause.clone());
+        }
     }
 
     /// Closes what is open, tells the cause, and waits for whatever brings it on.
@@ -484,10 +490,8 @@ impl Engine {
                 cause: cause.clone(),
                 closed: self.closed(),
             });
-            let confirm = self
-                .unconfirmed
-                .as_ref()
-                .map(|_| Instant::now() + CONFIRM_EVERY);
+            let is_in_doubt = self.unconfirmed.is_some() || self.unstored.is_some();
+            let confirm = is_in_doubt.then(|| Instant::now() + CONFIRM_EVERY);
             let deadline = Instant::now() + self.time_left();
             let event = tokio::select! {
                 biased;
@@ -517,6 +521,7 @@ impl Engine {
                     if !self.confirm_closed().await {
                         return;
                     }
+                    self.store_again().await;
                 }
                 Event::Deadline => {
                     if self.deadline_passed() {

@@ -146,7 +146,6 @@ impl Engine {
                 cause: Cause::OpenWithoutKey,
                 closed: self.closed(),
             });
-            self.found = Some(Cause::OpenWithoutKey);
         }
     }
 
@@ -204,7 +203,7 @@ impl Engine {
     fn lose_claim(&mut self, cause: Cause) {
         tracing::warn!(code = cause.code(), "the claim is gone");
         self.void_proof();
-        self.drop_checks();
+        self.forget_door();
         if let Some(door) = self.door.take() {
             self.doubt_closing(door.node, door.guard, "the claim went away by itself");
         }
@@ -251,12 +250,13 @@ impl Engine {
         false
     }
 
-    /// Gives up what is asked about a door that is no more.
-    pub(super) fn drop_checks(&mut self) {
+    /// Forgets what is asked and known about a door that is no more.
+    pub(super) fn forget_door(&mut self) {
         self.outside = None;
         self.outdated = None;
         self.glance = None;
         self.next_check = None;
+        self.away_since = None;
     }
 
     /// Has the check from outside made as soon as the door is open.

@@ -50,6 +50,10 @@ pub fn reach(cause: &ReachCause) -> Message {
             "Tailscale does not reach the guard on this machine.",
             "Disconnect and connect again.",
         ),
+        ReachCause::GuardFull => Message::new(
+            "The guard has no room for one more connection.",
+            "Ecto checks again by itself.",
+        ),
         ReachCause::GatewayAway => Message::new(
             "The guard does not reach the OpenClaw gateway.",
             "Ecto checks again by itself.",

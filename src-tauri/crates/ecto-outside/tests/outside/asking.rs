@@ -135,7 +135,7 @@ async fn each_answer_has_its_meaning() {
         (1, reply(302, ""), ReachCause::NotTheGuard { status: 302 }),
         (1, reply(502, ""), ReachCause::GuardAway),
         (1, reply(429, ""), ReachCause::LockedOut),
-        (1, refusal(Refusal::TooBusy), ReachCause::GatewayAway),
+        (1, refusal(Refusal::TooBusy), ReachCause::GuardFull),
         (1, "nonsense\r\n\r\n".to_owned(), ReachCause::NotAnswering),
         (2, reply(429, ""), ReachCause::LockedOut),
         (

@@ -153,6 +153,23 @@ async fn a_gateway_that_is_away_holds_callers_and_comes_back_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_that_has_no_room_to_be_proven_holds_callers_until_it_has() {
+    for question in ["no key", "right key"] {
+        let story = Story::public(World::ready()).await;
+        let full = refusing(Refusal::TooBusy);
+        story.world.state().answers.insert(question, full);
+        story.world.restart_gateway();
+        story.until(looks("held guard_full")).await;
+        story.pass(Duration::from_secs(300)).await;
+        assert_eq!(word(&story.exposure()), "held guard_full");
+        assert!(!story.world.lets_callers_in());
+        story.world.state().answers.clear();
+        story.until(is_public).await;
+        assert_eq!(story.world.calls(Call::Close), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gateway_that_stops_answering_is_asked_again_with_growing_pauses() {
     let story = Story::public(World::ready()).await;
     let away = refusing(Refusal::GatewayAway);

@@ -795,6 +795,12 @@ async fn a_door_that_is_found_open_while_the_vault_hangs_is_shut_at_once() {
     assert!(story.world.is_shut());
     assert_eq!(story.now().wanted, Wanted::Private);
     assert_eq!(word(&story.exposure()), "blocked open_without_key");
+    // What else is asked for does not take it from sight.
+    story.handle.look().await.unwrap();
+    let added = story.handle.add_key(name("phone"), pinned()).await;
+    added.unwrap();
+    story.pass(Duration::from_secs(1)).await;
+    assert_eq!(word(&story.exposure()), "blocked open_without_key");
     story.world.state().finding = OutsideFinding::Reachable;
     story.connect().await.unwrap();
     story.until(is_public).await;
