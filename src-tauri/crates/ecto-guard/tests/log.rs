@@ -7,38 +7,20 @@
     reason = "a test that cannot go on fails; the stand-ins are shared with the other tests, which use more of them"
 )]
 
+#[path = "guard/kept_log.rs"]
+mod kept_log;
 #[path = "guard/stand_in.rs"]
 mod stand_in;
-
-use std::io;
-use std::sync::{Arc, Mutex};
 
 use ecto_core::ports::Guard as _;
 use ecto_guard::Limits;
 
+use kept_log::KeptLog;
 use stand_in::*;
-
-/// A log that the test reads.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut log = self
-            .0
-            .lock()
-            .map_err(|_| io::Error::other("a test failed while it wrote"))?;
-        log.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test]
 async fn the_log_says_of_each_request_that_it_is_one() {
-    let log = Log::default();
+    let log = KeptLog::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .without_time()
@@ -58,7 +40,7 @@ async fn the_log_says_of_each_request_that_it_is_one() {
     )
     .await
     .unwrap();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert!(
         text.contains("DEBUG ecto_guard::request: request at="),
         "{text}"

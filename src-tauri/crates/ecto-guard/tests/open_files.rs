@@ -7,47 +7,23 @@
     reason = "a test that cannot go on fails; the stand-ins are shared with the other tests, which use more of them"
 )]
 
+#[path = "guard/kept_log.rs"]
+mod kept_log;
 #[path = "guard/stand_in.rs"]
 mod stand_in;
 
 use std::fs::File;
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ecto_guard::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpSocket;
 
+use kept_log::KeptLog;
 use stand_in::*;
 
 /// So few that they are soon open.
 const FILES: u64 = 256;
-
-/// A log that the test reads.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn count(&self, text: &str) -> usize {
-        let log = self.0.lock().unwrap();
-        String::from_utf8_lossy(&log).matches(text).count()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut log = self
-            .0
-            .lock()
-            .map_err(|_| io::Error::other("a test failed while it wrote"))?;
-        log.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Opens files until there are no more.
 fn open_all() -> Vec<File> {
@@ -62,7 +38,7 @@ fn open_all() -> Vec<File> {
 
 #[tokio::test]
 async fn a_guard_without_files_says_that_it_is_busy_and_tells_the_log_once() {
-    let log = Log::default();
+    let log = KeptLog::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(move || writer.clone())
@@ -95,7 +71,7 @@ async fn a_guard_without_files_says_that_it_is_busy_and_tells_the_log_once() {
         let socket = TcpSocket::new_v4().unwrap();
         let all = open_all();
         let late = socket.connect(setting.address).await.unwrap();
-        let told = || log.count("no connection can be accepted");
+        let told = || log.text().matches("no connection can be accepted").count();
         let telling = async {
             while told() < times {
                 tokio::time::sleep(Duration::from_millis(10)).await;
