@@ -317,7 +317,7 @@ export const states = {
   "blocked-act-shields": () =>
     blocked({ code: "shields_up" }, { severity: "problem", remedy: "act" }, {
       what: "Tailscale blocks incoming connections on this machine, and with them Funnel.",
-      next: "Turn that off with `tailscale set --shields-up=false`. Ecto goes on by itself after that.",
+      next: "Allow them in the Tailscale app, or with `tailscale set --shields-up=false`. Ecto goes on by itself after that.",
     }, { command: "tailscale set --shields-up=false" }),
   "blocked-damaged": () => {
     const view = blocked({ code: "vault_damaged", detail: "not JSON" }, { severity: "problem", remedy: "ask" }, {
