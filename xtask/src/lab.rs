@@ -1,13 +1,57 @@
 //! The lab: the real tailscaled with a local control server, and the real OpenClaw.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
     requirements,
-    workspace::{Workspace, exit_code},
+    step::{self, Count},
+    workspace::{self, Workspace, exit_code},
 };
+
+/// How long registries that do not answer are left alone before each further attempt.
+const WAITS: [Duration; 3] = [
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+    Duration::from_secs(240),
+];
+
+/// Builds and installs what the lab needs, where it is missing. Downloads fail for reasons that pass, so there are four
+/// attempts; the tests themselves have one.
+pub fn prepare(workspace: &Workspace, features: &[&str]) -> Result<Count> {
+    let build = ["build", "--workspace", "--bin", "lab"];
+    step::check(workspace.cargo().args(build).args(features))?;
+    let program = workspace.target.join("debug/lab");
+    let waits = if requirements::network() {
+        &WAITS[..]
+    } else {
+        &[]
+    };
+    attempt(waits, || {
+        // What went wrong, and not where in this program.
+        let mut prepare = Command::new(&program);
+        workspace::run(prepare.arg("--prepare").env("RUST_BACKTRACE", "0"))
+    })?;
+    Ok(Count::PASSED)
+}
+
+fn attempt(waits: &[Duration], mut act: impl FnMut() -> Result<()>) -> Result<()> {
+    for wait in waits {
+        match act() {
+            Ok(()) => return Ok(()),
+            Err(error) => println!("{error:#} Trying again in {} s.", wait.as_secs()),
+        }
+        thread::sleep(*wait);
+    }
+    act()
+}
 
 /// Runs the lab's tests, or with `keep` starts the lab and leaves it up until Ctrl-C.
 pub fn run(workspace: &Workspace, keep: bool, arguments: &[String]) -> Result<ExitCode> {
@@ -56,6 +100,22 @@ fn lab_journeys(folder: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_fails_for_a_while_is_tried_again_and_what_goes_on_failing_fails() {
+        let waits = [Duration::ZERO; 2];
+        for (failures, attempts, well) in [(0, 1, true), (2, 3, true), (3, 3, false)] {
+            let mut made = 0;
+            let ended = attempt(&waits, || {
+                made += 1;
+                if made > failures {
+                    return Ok(());
+                }
+                bail!("No answer.")
+            });
+            assert_eq!((made, ended.is_ok()), (attempts, well));
+        }
+    }
 
     #[test]
     fn lab_tests_are_those_named_so_and_the_contract_on_the_real_things() {

@@ -72,6 +72,11 @@ const PROXIES: [(&str, &str); 3] = [
 
 const PYTHON: &str = "Python, or its module venv, is missing, and OpenAI's library for it is tried in the lab. Install it (`brew install python`, `apt-get install python3-venv`) and run this again, or set ECTO_NO_NETWORK=1 to go without OpenAI's libraries.";
 
+/// Whether there is a network, which `ECTO_NO_NETWORK` denies.
+pub fn network() -> bool {
+    has_network(std::env::var_os("ECTO_NO_NETWORK").as_deref())
+}
+
 /// Whether OpenAI's libraries are to be had: not where somebody says that there is no network.
 fn has_network(variable: Option<&OsStr>) -> bool {
     variable.is_none_or(OsStr::is_empty)
@@ -102,7 +107,7 @@ fn programs(network: bool) -> Vec<(&'static str, &'static str)> {
 
 /// Fails with what to install where a program is missing that the lab is built or tried with.
 pub fn language_tools() -> Result<Count> {
-    let network = has_network(std::env::var_os("ECTO_NO_NETWORK").as_deref());
+    let network = network();
     for (program, install) in programs(network) {
         if which::which(program).is_err() {
             bail!("{install}");
@@ -240,7 +245,7 @@ fn install(packages: &[&str]) -> bool {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command
-            .arg("-qq")
+            .args(["-qq", "-o", "Acquire::Retries=3"])
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .stdout(Stdio::null());

@@ -63,7 +63,7 @@ impl fmt::Display for Count {
 /// The steps run so far.
 #[derive(Default)]
 pub struct Steps {
-    done: Vec<(&'static str, Duration, Count)>,
+    done: Vec<(&'static str, Duration, Count, Option<String>)>,
 }
 
 impl Steps {
@@ -71,21 +71,28 @@ impl Steps {
     pub fn run(&mut self, name: &'static str, work: impl FnOnce() -> Result<Count>) {
         println!("\n== {name}");
         let start = Instant::now();
-        let count = work().unwrap_or_else(|error| {
-            println!("{error:#}");
-            Count::FAILED
-        });
+        let (count, why) = match work() {
+            Ok(count) => (count, None),
+            Err(error) => {
+                let why = format!("{error:#}");
+                println!("{why}");
+                (Count::FAILED, Some(why))
+            }
+        };
         let elapsed = start.elapsed();
         println!("-- {name}: {count}, {:.1} s", elapsed.as_secs_f64());
-        self.done.push((name, elapsed, count));
+        self.done.push((name, elapsed, count, why));
     }
 
     /// Prints each step with its time, and as the last line the sum of all; gives the sum.
     pub fn finish(self) -> Count {
         let mut total = Count::default();
         println!("\n== Summary");
-        for (name, elapsed, count) in self.done {
+        for (name, elapsed, count, why) in self.done {
             println!("{name:<28} {:>7.1} s   {count}", elapsed.as_secs_f64());
+            if let Some(why) = why {
+                println!("    {why}");
+            }
             total += count;
         }
         println!("\n{total}");

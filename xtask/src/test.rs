@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::{
-    app, dependencies, house, links, macos, popover, requirements,
+    app, dependencies, house, lab, links, macos, popover, requirements,
     step::{self, Count, Steps},
     workspace::Workspace,
 };
@@ -63,12 +63,15 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
             step::check(workspace.cargo().args(build).args(features))
         });
     }
+    steps.run("the lab", || lab::prepare(workspace, features));
     steps.run("tests", || {
         // Snapshots are compared and never written.
         step::tests(
             workspace
                 .cargo()
                 .env("INSTA_UPDATE", "no")
+                // A test that fails says why; with its backtrace, forty of them bury that.
+                .env("RUST_BACKTRACE", "0")
                 .args([
                     "test",
                     "--workspace",

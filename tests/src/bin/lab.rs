@@ -1,4 +1,4 @@
-//! Starts the whole lab, says what is where, and waits for Ctrl-C.
+//! Starts the whole lab, says what is where, and waits for Ctrl-C; or builds and installs what it needs, and ends.
 
 #![expect(
     clippy::print_stdout,
@@ -6,10 +6,27 @@
 )]
 
 use anyhow::Result;
-use ecto_tests::lab::{Binaries, Lab};
+use clap::Parser;
+use ecto_tests::lab::{Binaries, Clients, Lab};
+
+/// The lab: the real tailscaled and the real OpenClaw.
+#[derive(Parser)]
+struct Arguments {
+    /// Builds and installs what the lab needs and what is tried in it, where that is missing, and ends.
+    #[arg(long)]
+    prepare: bool,
+}
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    if Arguments::parse().prepare {
+        Clients::install(&Binaries::ready().await?).await?;
+        return Ok(());
+    }
+    keep().await
+}
+
+async fn keep() -> Result<()> {
     println!(
         "Starting the lab. The first time on a machine this builds Tailscale and installs OpenClaw: some minutes."
     );

