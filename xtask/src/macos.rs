@@ -195,7 +195,7 @@ fn unpack_packages(folder: &Path) -> Result<()> {
     let llvm = depended_on(&library, "libllvm")?;
     run(Command::new("apt-get")
         .current_dir(&packages)
-        .args(["-qq", "download", "rustc-web", "rust-web-clippy", "rust-web-src", "libstd-rust-web-dev", &library, &llvm]))
+        .args(["-qq", "-o", "Acquire::Retries=5", "download", "rustc-web", "rust-web-clippy", "rust-web-src", "libstd-rust-web-dev", &library, &llvm]))
     .context("The packages rustc-web, rust-web-clippy and rust-web-src could not be downloaded with apt-get.")?;
     for package in fs::read_dir(&packages)? {
         let package = package?.path();

@@ -31,6 +31,7 @@ pub fn test(workspace: &Workspace) -> Result<Count> {
     workspace::run(
         Command::new("npm")
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .arg("--fetch-retries=5")
             .stdout(Stdio::null())
             .current_dir(&folder),
     )?;

@@ -245,7 +245,7 @@ fn install(packages: &[&str]) -> bool {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command
-            .args(["-qq", "-o", "Acquire::Retries=3"])
+            .args(["-qq", "-o", "Acquire::Retries=5"])
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .stdout(Stdio::null());

@@ -190,6 +190,7 @@ pub(super) fn npm_install(
         "--no-audit",
         "--no-fund",
         "--no-progress",
+        "--fetch-retries=5",
         package,
     ]);
     if let Some(first) = path_first {
