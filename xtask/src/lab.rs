@@ -24,8 +24,9 @@ const WAITS: [Duration; 3] = [
 ];
 
 /// Builds and installs what the lab needs, where it is missing. Downloads fail for reasons that pass, so there are four
-/// attempts; the tests themselves have one.
+/// attempts, and the tests have none of their own.
 pub fn prepare(workspace: &Workspace, features: &[&str]) -> Result<Count> {
+    requirements::language_tools()?;
     let build = ["build", "--workspace", "--bin", "lab"];
     step::check(workspace.cargo().args(build).args(features))?;
     let program = workspace.target.join("debug/lab");

@@ -72,6 +72,7 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
                 .env("INSTA_UPDATE", "no")
                 // A test that fails says why; with its backtrace, forty of them bury that.
                 .env("RUST_BACKTRACE", "0")
+                .env("ECTO_LAB_PREPARED", "1")
                 .args([
                     "test",
                     "--workspace",

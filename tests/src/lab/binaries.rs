@@ -20,6 +20,9 @@ const NODE_VERSION: &str = "24.21.0";
 const OPENCLAW_PACKAGE: &str =
     r#"{"private":true,"allowScripts":{"koffi":true,"openclaw":true,"protobufjs":true}}"#;
 
+/// Says that the lab was prepared, where it is set.
+const PREPARED: &str = "ECTO_LAB_PREPARED";
+
 /// Go packages that are built; all come from the versions that `tests/lab/go.mod` pins.
 const GO_PACKAGES: [&str; 3] = [
     ".",
@@ -127,6 +130,7 @@ fn build_go(folder: &Path) -> Result<()> {
     if is_stamped(&stamp, &wanted) {
         return Ok(());
     }
+    may_install()?;
     let bin = folder.join("bin");
     fs::create_dir_all(&bin)?;
     timed("The lab's Go programs are built", || {
@@ -151,6 +155,7 @@ fn install_openclaw(folder: &Path) -> Result<()> {
     if is_stamped(&stamp, &wanted) {
         return Ok(());
     }
+    may_install()?;
     // What was there before, whole or half, is of another version.
     if home.exists() {
         fs::remove_dir_all(&home)?;
@@ -199,6 +204,16 @@ pub(super) fn npm_install(
         npm.env("PATH", std::env::join_paths(folders)?);
     }
     Ok(npm)
+}
+
+/// Fails where somebody has prepared the lab before, as well as that went: a download that fails does not fail once for
+/// each test.
+pub(super) fn may_install() -> Result<()> {
+    ensure!(
+        std::env::var_os(PREPARED).is_none(),
+        "the lab was not prepared; what went wrong stands where that was tried"
+    );
+    Ok(())
 }
 
 pub(super) fn is_stamped(stamp: &Path, wanted: &str) -> bool {

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use super::binaries::{is_stamped, run, say, target_folder, timed};
+use super::binaries::{is_stamped, may_install, run, say, target_folder, timed};
 use super::{Binaries, Lab};
 
 const PYTHON_LIBRARY: &str = "openai==3.51.0";
@@ -230,6 +230,7 @@ fn install(node: &Path) -> Result<PathBuf> {
     if is_stamped(&stamp, &wanted) {
         return Ok(folder);
     }
+    may_install()?;
     timed("OpenAI's client libraries are installed", || {
         let python = folder.join("python");
         let mut make = std::process::Command::new("python3");

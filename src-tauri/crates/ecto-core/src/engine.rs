@@ -148,7 +148,7 @@ pub struct Engine {
     proven: Option<GatewayFingerprint>,
     door: Option<OpenDoor>,
     unconfirmed: Option<Unconfirmed>,
-    /// Why the door was shut for good, told until somebody asks for it to be open, or closed.
+    /// Why the door was shut for good, told until a person asks for it to be open, or closed.
     found: Option<Cause>,
     /// Since when the gateway behind the open door is not ready.
     away_since: Option<Instant>,
@@ -260,6 +260,7 @@ impl Engine {
             }
         }
         let closed = self.close_door().await;
+        self.found = None;
         self.show_private();
         let closed = match self.store_again().await {
             Some(cause) => closed.and(Err(cause)),
@@ -311,7 +312,6 @@ impl Engine {
         self.stuck_at = None;
         self.retries = 0;
         self.given_up = None;
-        self.found = None;
         self.publish();
     }
 

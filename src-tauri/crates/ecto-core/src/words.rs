@@ -461,12 +461,12 @@ pub fn cause(cause: &Cause) -> Message {
         ),
 
         Cause::GuardFailed { detail } => Message::new(
-            format!("The guard did not start: {}.", clause(detail)),
+            format!("The guard does not work: {}.", clause(detail)),
             RETRIED,
         ),
         Cause::GuardFull => Message::new(
             "The guard has no room for one more connection, so its lock cannot be proven.",
-            "Ecto tries again by itself; `ecto requests` shows who calls.",
+            "Ecto tries again by itself, as connections end.",
         ),
         Cause::ProofFailed {
             question,

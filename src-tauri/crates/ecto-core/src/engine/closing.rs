@@ -128,13 +128,18 @@ impl Engine {
     }
 
     pub(super) fn show_private(&mut self) {
-        let Some(doubt) = &self.unconfirmed else {
-            self.journey.clear();
-            return self.show(Exposure::Private);
-        };
-        self.show(Exposure::Blocked {
-            cause: doubt.cause.clone(),
-            closed: Closed::Unconfirmed,
+        if let Some(doubt) = &self.unconfirmed {
+            let cause = doubt.cause.clone();
+            let closed = Closed::Unconfirmed;
+            return self.show(Exposure::Blocked { cause, closed });
+        }
+        self.journey.clear();
+        self.show(match self.found.clone() {
+            Some(cause) => Exposure::Blocked {
+                cause,
+                closed: Closed::Yes,
+            },
+            None => Exposure::Private,
         });
     }
 

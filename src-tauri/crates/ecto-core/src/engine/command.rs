@@ -287,6 +287,7 @@ impl Engine {
                 // What was told before stays true where there was nothing to end.
                 if !for_sleep {
                     self.notice = None;
+                    self.found = None;
                 } else if self.wanted.is_public() {
                     self.notice = Some(Notice::EndedBySleep);
                 }
@@ -404,6 +405,7 @@ impl Engine {
             Exposure::Preparing { .. } | Exposure::Public { .. }
         );
         self.notice = None;
+        self.found = None;
         self.want(wanted);
         for waiting in self.when_private.drain(..) {
             let _ = waiting.send(Err(Cause::BrokenOff));

@@ -99,7 +99,8 @@ impl Engine {
     async fn hold_and_keep(&mut self, cause: Cause, pause: Option<Duration>) {
         self.void_proof();
         let is_away = matches!(cause, Cause::GatewayNotReady { .. });
-        if !is_away {
+        // Whoever cannot ask does not know.
+        if cause == Cause::GuardFull {
             self.away_since = None;
         }
         let cause = if is_away && self.is_away_for_long() {

@@ -169,6 +169,48 @@ async fn a_lock_that_has_no_room_to_be_proven_holds_callers_until_it_has() {
     }
 }
 
+/// With a full guard nobody knows how the gateway is.
+#[tokio::test(start_paused = true)]
+async fn how_long_a_gateway_is_away_is_counted_anew_after_a_guard_that_was_full() {
+    let story = Story::public(World::ready()).await;
+    let answer = |refusal| {
+        let answers = &mut story.world.state().answers;
+        answers.insert("right key", refusing(refusal));
+    };
+    answer(Refusal::GatewayAway);
+    story.world.restart_gateway();
+    story.until(looks("held gateway_not_ready")).await;
+    story.pass(Duration::from_secs(30)).await;
+    answer(Refusal::TooBusy);
+    story.until(looks("held guard_full")).await;
+    story.pass(Duration::from_secs(60)).await;
+    answer(Refusal::GatewayAway);
+    story.until(looks("held gateway_not_ready")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_refuses_and_hangs_by_turns_stays_away_all_the_same() {
+    let story = Story::public(World::ready()).await;
+    let away = refusing(Refusal::GatewayAway);
+    story.world.state().answers.insert("right key", away);
+    story.world.restart_gateway();
+    story.until(looks("held gateway_not_ready")).await;
+    for _ in 0..10 {
+        let hangs = Cause::GuardFailed {
+            detail: "the guard did not answer in time".into(),
+        };
+        story.world.fail(Call::Ask, 1, Fault::Fail(hangs));
+        story.until(looks("held guard_failed")).await;
+        story
+            .until(|now| word(&now.exposure).starts_with("held gateway_"))
+            .await;
+        if word(&story.exposure()) == "held gateway_stays_away" {
+            return;
+        }
+    }
+    panic!("{}", word(&story.exposure()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_stops_answering_is_asked_again_with_growing_pauses() {
     let story = Story::public(World::ready()).await;

@@ -799,8 +799,13 @@ async fn a_door_that_is_found_open_while_the_vault_hangs_is_shut_at_once() {
     story.handle.look().await.unwrap();
     let added = story.handle.add_key(name("phone"), pinned()).await;
     added.unwrap();
+    story.forget_shown();
+    story.handle.disconnect_for_sleep().await.unwrap();
+    let slow = Fault::Slow(Duration::from_secs(1));
+    story.world.fail(Call::Restore, 1, slow);
+    story.handle.restore().await.unwrap();
     story.pass(Duration::from_secs(1)).await;
-    assert_eq!(word(&story.exposure()), "blocked open_without_key");
+    assert_eq!(story.shown(), ["blocked open_without_key"]);
     story.world.state().finding = OutsideFinding::Reachable;
     story.connect().await.unwrap();
     story.until(is_public).await;
