@@ -275,11 +275,11 @@ mod tests {
             host.finish_errands(pending()),
         );
         assert!(waited.await.is_err());
-        timeout(ERRANDS_LIMIT, host.finish_errands(ready(())))
+        timeout(ERRANDS_LIMIT * 3, host.finish_errands(ready(())))
             .await
             .unwrap();
         drop(restoring);
-        timeout(ERRANDS_LIMIT, host.finish_errands(pending()))
+        timeout(ERRANDS_LIMIT * 3, host.finish_errands(pending()))
             .await
             .unwrap();
         host.end().await.unwrap();

@@ -393,13 +393,17 @@ fn lines_that_are_too_old_go_at_the_start_and_while_nobody_calls() {
     clock.pass(3 * day);
     let record = open(folder.path(), &clock, short);
     assert_eq!(count(), 2, "of the day before yesterday, at the start");
+    let wait_for = |wanted, when| {
+        let mut patience = 0..2000;
+        while count() != wanted && patience.next().is_some() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(count(), wanted, "{when}");
+    };
     fill(&record, NOON + 3 * day);
+    wait_for(4, "once they are written");
     clock.pass(3 * day);
-    let mut patience = 0..2000;
-    while count() > 0 && patience.next().is_some() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert_eq!(count(), 0, "while nobody calls");
+    wait_for(0, "while nobody calls");
     fill(&record, NOON + 6 * day);
     drop(record);
     assert_eq!(
