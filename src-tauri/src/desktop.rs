@@ -7,7 +7,7 @@ use std::time::Duration;
 use ecto_host::report::Report;
 use tauri::{AppHandle, Manager, RunEvent};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::application::{Application, CopyWhat};
 use crate::hosting::Quit;
@@ -26,9 +26,6 @@ const CLIPBOARD_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the desktop may take for a notification while the app ends.
 const TELLING_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long a desktop that has just begun may take to make room for an icon.
-const TRAY_COMES: Duration = Duration::from_secs(3);
 
 /// Runs the app until it is quit.
 pub fn run(options: Options) -> ExitCode {
@@ -112,7 +109,16 @@ fn start(
     instance: Instance,
 ) {
     tauri::async_runtime::spawn(show_changes(app.clone(), application.views()));
-    tauri::async_runtime::spawn(take_reports(app.clone(), Arc::clone(application), reports));
+    let (show, shown) = mpsc::unbounded_channel();
+    tauri::async_runtime::spawn(show_in_turn(app.clone(), shown));
+    let looked_at = app.clone();
+    let tell = move |told, application: &Application| {
+        let wanted = application.view().preferences.notifications;
+        if wanted && !popover::is_looked_at(&looked_at) {
+            let _ = show.send(told);
+        }
+    };
+    tauri::async_runtime::spawn(take_reports(Arc::clone(application), reports, tell));
     tauri::async_runtime::spawn(take_silence(Arc::clone(application)));
     tauri::async_runtime::spawn(show_when_asked(app.clone(), instance));
     tauri::async_runtime::spawn(power::follow(Arc::clone(application)));
@@ -172,8 +178,10 @@ async fn heard(signal: &mut Option<Signal>) {
 
 /// Shows the window where no icon comes. At login the panel with the icons may begin after Ecto.
 async fn show_without_tray(app: AppHandle, mut views: watch::Receiver<AppView>) {
+    let application = Arc::clone(&app.state::<Arc<Application>>());
+    let waits = Duration::from_secs(application.launch.options.tray_comes);
     let tray = views.wait_for(|view| view.tray);
-    if tokio::time::timeout(TRAY_COMES, tray).await.is_ok() {
+    if tokio::time::timeout(waits, tray).await.is_ok() {
         return;
     }
     let shown = app.clone();
@@ -233,23 +241,28 @@ pub fn tray_host_changed(app: &AppHandle, appeared: bool) {
     }
 }
 
+/// Takes over what the host reports, and tells what is worth a notification.
 async fn take_reports(
-    app: AppHandle,
     application: Arc<Application>,
     mut reports: watch::Receiver<Report>,
+    tell: impl Fn(Notification, &Application),
 ) {
-    let mut teller = Teller::new(reports.borrow_and_update().clone());
+    // What came before this began is still to be taken over, and is no news.
+    let mut teller = Teller::new(reports.borrow().clone());
     while reports.changed().await.is_ok() {
         let after = reports.borrow_and_update().clone();
-        let wanted = application.view().preferences.notifications && !popover::is_looked_at(&app);
-        if let Some(told) = teller.next(&after)
-            && wanted
-        {
-            let app = app.clone();
-            // The icon tells the same where the desktop takes no notification.
-            tauri::async_runtime::spawn(async move { notification::show(&app, told).await });
+        if let Some(told) = teller.next(&after) {
+            tell(told, &application);
         }
         application.take_report(after);
+    }
+}
+
+/// Shows one notification after the other: the desktop may take its time, and what comes last is what holds.
+async fn show_in_turn(app: AppHandle, mut notifications: mpsc::UnboundedReceiver<Notification>) {
+    while let Some(notification) = notifications.recv().await {
+        // The icon tells the same where the desktop takes no notification.
+        let _ = notification::show(&app, notification).await;
     }
 }
 
@@ -376,5 +389,30 @@ async fn do_chosen(application: &Application, action: Action) -> Result<(), Refu
             application.set_launch_at_login(!on).map(|_| ())
         }
         Action::Open | Action::Settings | Action::Quit => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::tests::view_of;
+
+    #[tokio::test]
+    async fn what_the_host_reported_before_anybody_listened_is_shown_and_is_no_news() {
+        let home = tempfile::tempdir().unwrap();
+        let options = Options::of_app(["ecto".into(), "--sandbox".into()]).unwrap();
+        let login = Login::find(&options, |_| None);
+        let of_home = |name: &str| (name == "HOME").then(|| home.path().into());
+        let (application, _) = Application::new(Launch::prepare(options, of_home).unwrap(), login);
+        let report = view_of("public").report;
+        let reports = watch::Sender::new(application.view().report);
+        let received = reports.subscribe();
+        reports.send_replace(report.clone());
+        drop(reports);
+        let is_told = |news, _: &Application| panic!("{news:?}");
+        take_reports(Arc::clone(&application), received, is_told).await;
+        let view = application.view();
+        assert!(!view.starting);
+        assert_eq!(view.report, report);
     }
 }

@@ -542,7 +542,7 @@ mod tests {
             matches!(report.snapshot.exposure, Exposure::Blocked { .. })
         })
         .await;
-        let asked = tokio::time::timeout(START_LIMIT / 3, app.hosting.ask(Request::Look));
+        let asked = tokio::time::timeout(START_LIMIT * 2 / 3, app.hosting.ask(Request::Look));
         let refusal = asked.await.unwrap().unwrap_err();
         assert_eq!(refusal.code, "not_started");
 

@@ -29,6 +29,12 @@ pub struct Options {
     /// For how many seconds a copied secret stays in the clipboard.
     #[arg(long, hide = true, default_value_t = 60)]
     pub secret_kept: u64,
+    /// For how many seconds a desktop that has just begun may make room for an icon before there is a window in its place.
+    #[arg(long, hide = true, default_value_t = 3)]
+    pub tray_comes: u64,
+    /// For how many milliseconds after the popover lost the focus a click on the icon counts as the one that took it away.
+    #[arg(long, hide = true, default_value_t = 250)]
+    pub same_click: u64,
 }
 
 /// Where the secrets are kept.
@@ -118,6 +124,8 @@ mod tests {
         assert!(parsed(&["--sandbox"]).is_some_and(|options| options.sandbox));
         // What a person is promised.
         assert!(parsed(&[]).is_some_and(|options| options.secret_kept == 60));
+        let for_desktop = parsed(&[]).map(|options| (options.tray_comes, options.same_click));
+        assert_eq!(for_desktop, Some((3, 250)));
         for command in [
             &["connect"][..],
             &["status", "--sandbox"],

@@ -34,12 +34,15 @@ const TITLE_BAR: f64 = 40.0;
 /// Its height before the page first told its own, in points: that of the first look.
 const FIRST_HEIGHT: f64 = 170.0;
 
-/// Pressing the button on the icon may take the focus away first; that click hides what was looked at until then.
-const SAME_CLICK: Duration = Duration::from_millis(250);
-
 /// How often it is looked whether the window that was shown is seen, and the pause before it is looked again.
 const SHOWING: u32 = 100;
 const SHOWS_SOON: Duration = Duration::from_millis(10);
+
+/// How often it is looked whether the window has followed its page, and the pause before it is looked again.
+#[cfg(target_os = "linux")]
+const FITTING: u32 = 100;
+#[cfg(target_os = "linux")]
+const FITS_SOON: Duration = Duration::from_millis(50);
 
 /// How long the focus may take from one window of the app to another.
 #[cfg(target_os = "linux")]
@@ -57,6 +60,9 @@ pub struct Popover {
     /// Whether it was looked at when the button went down on the icon.
     looked_at_at_press: Mutex<Option<bool>>,
     openings: AtomicU64,
+    /// Whether it got the focus since it was last shown.
+    #[cfg(target_os = "linux")]
+    was_focused: AtomicBool,
     is_window: AtomicBool,
     icon: Mutex<Option<Icon>>,
     height: Mutex<Option<f64>>,
@@ -128,9 +134,12 @@ pub fn toggle(app: &AppHandle, icon: Icon) {
     }
 }
 
+/// Pressing the button on the icon may take the focus away first; that click hides what was looked at until then.
 fn is_looked_at_or_was_until_now(app: &AppHandle) -> bool {
     let left = locked(&app.state::<Popover>().left_at).take();
-    is_looked_at(app) || left.is_some_and(|left| left.elapsed() < SAME_CLICK)
+    let application = app.state::<Arc<Application>>();
+    let same_click = Duration::from_millis(application.launch.options.same_click);
+    is_looked_at(app) || left.is_some_and(|left| left.elapsed() < same_click)
 }
 
 /// Shows it. `panel` names a part of the page to begin with.
@@ -275,8 +284,8 @@ fn room(window: &WebviewWindow) -> tauri::Result<f64> {
 #[cfg(target_os = "linux")]
 fn keep_fitting(window: WebviewWindow, height: f64) {
     tauri::async_runtime::spawn(async move {
-        for _ in 0..10 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        for _ in 0..FITTING {
+            tokio::time::sleep(FITS_SOON).await;
             let is_wanted = *locked(&window.state::<Popover>().height) == Some(height);
             let is_window = window.state::<Popover>().is_window.load(Ordering::SeqCst);
             let fitting = match room(&window) {
@@ -345,9 +354,15 @@ fn screen(monitor: &tauri::Monitor) -> Screen {
 /// GTK works off `show` later and drops a `set_focus` that comes before (tao 0.37), so this tries until it has effect.
 #[cfg(target_os = "linux")]
 fn focus(window: WebviewWindow) {
+    let state = window.state::<Popover>();
+    state.was_focused.store(false, Ordering::SeqCst);
     tauri::async_runtime::spawn(async move {
         for _ in 0..100 {
             tokio::time::sleep(Duration::from_millis(10)).await;
+            // Who took it away since then keeps it.
+            if window.state::<Popover>().was_focused.load(Ordering::SeqCst) {
+                return;
+            }
             if window.is_visible().unwrap_or(false) {
                 let _ = window.set_focus();
                 if window.is_focused().unwrap_or(true) {
@@ -454,6 +469,9 @@ pub fn on_window_event(window: &Window, event: &WindowEvent) {
     if let WindowEvent::CloseRequested { api, .. } = event {
         api.prevent_close();
         hide(&page);
+    } else if matches!(event, WindowEvent::Focused(true)) {
+        #[cfg(target_os = "linux")]
+        state.was_focused.store(true, Ordering::SeqCst);
     } else if matches!(event, WindowEvent::Focused(false)) && page.is_visible().unwrap_or(false) {
         if state.is_window.load(Ordering::SeqCst) {
             *locked(&state.left_at) = Some(Instant::now());

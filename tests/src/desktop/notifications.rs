@@ -1,9 +1,10 @@
 //! The part of a desktop that shows notifications: Desktop Notifications Specification 1.2.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use zbus::zvariant::OwnedValue;
 use zbus::{Connection, connection};
 
@@ -30,13 +31,18 @@ pub struct Shown {
 pub struct Notifications {
     connection: Connection,
     shown: mpsc::UnboundedReceiver<Shown>,
+    busy: Busy,
 }
+
+/// Until when the next question waits for its answer.
+type Busy = Arc<Mutex<Option<oneshot::Receiver<()>>>>;
 
 /// The number of every notification.
 const NUMBER: u32 = 1;
 
 struct Server {
     shown: mpsc::UnboundedSender<Shown>,
+    busy: Busy,
 }
 
 #[zbus::interface(name = "org.freedesktop.Notifications")]
@@ -67,9 +73,18 @@ impl Server {
         NUMBER
     }
 
-    fn get_capabilities(&self) -> Vec<&'static str> {
+    async fn get_capabilities(&self) -> Vec<&'static str> {
+        let busy = locked(&self.busy).take();
+        if let Some(busy) = busy {
+            // It ends with what holds it.
+            let _ = busy.await;
+        }
         vec!["actions", "body", "body-markup"]
     }
+}
+
+fn locked(busy: &Busy) -> std::sync::MutexGuard<'_, Option<oneshot::Receiver<()>>> {
+    busy.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Notifications {
@@ -80,12 +95,29 @@ impl Notifications {
     /// Where the bus does not answer.
     pub async fn start(display: &Display) -> Result<Self> {
         let (tell, shown) = mpsc::unbounded_channel();
+        let busy = Busy::default();
+        let server = Server {
+            shown: tell,
+            busy: Arc::clone(&busy),
+        };
         let connection = connection::Builder::address(display.bus())?
-            .serve_at("/org/freedesktop/Notifications", Server { shown: tell })?
+            .serve_at("/org/freedesktop/Notifications", server)?
             .name("org.freedesktop.Notifications")?
             .build()
             .await?;
-        Ok(Self { connection, shown })
+        Ok(Self {
+            connection,
+            shown,
+            busy,
+        })
+    }
+
+    /// Lets whoever asks next what this desktop is able to show wait until what this gives is dropped; others do not wait.
+    #[must_use]
+    pub fn hold_next(&self) -> oneshot::Sender<()> {
+        let (hold, held) = oneshot::channel();
+        *locked(&self.busy) = Some(held);
+        hold
     }
 
     /// Waits for the next one.
