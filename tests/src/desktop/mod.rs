@@ -5,6 +5,7 @@
 //! register with it, and it reads and clicks them. An [`App`] is the program under test, a [`Driver`] drives the page in its
 //! window. [`Usage`] is what a program and its children take from the machine. Everything started here ends with the test.
 
+mod click;
 mod clipboard;
 mod display;
 mod driver;

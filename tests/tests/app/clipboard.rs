@@ -52,7 +52,11 @@ async fn every_copy_reaches_the_clipboard_and_is_ready_to_be_used() {
 
 #[tokio::test]
 async fn a_copied_key_goes_from_the_clipboard_by_itself_and_nothing_else_does() {
-    let Some((display, app)) = desktop_for(&["--sandbox", "--secret-kept", "2"]).await else {
+    /// Longer than it takes to see what was copied.
+    const KEPT: Duration = Duration::from_secs(10);
+    let seconds = KEPT.as_secs().to_string();
+    let kept = ["--sandbox", "--secret-kept", &seconds];
+    let Some((display, app)) = desktop_for(&kept).await else {
         return;
     };
     let opened = Opened::start(display, app).await;
@@ -76,7 +80,7 @@ async fn a_copied_key_goes_from_the_clipboard_by_itself_and_nothing_else_does() 
         .await
         .unwrap();
     // Longer than the key would have stayed.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(KEPT + Duration::from_secs(2)).await;
     assert!(clipboard.text().unwrap().starts_with("https://"));
 
     // What somebody copies in another program is theirs too.
@@ -91,7 +95,7 @@ async fn a_copied_key_goes_from_the_clipboard_by_itself_and_nothing_else_does() 
         .wait_for(|text| text == "a shopping list")
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(KEPT + Duration::from_secs(2)).await;
     assert_eq!(clipboard.text().unwrap(), "a shopping list");
 }
 

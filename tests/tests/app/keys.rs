@@ -7,7 +7,7 @@ use super::{Opened, ask, desktop_for, picture};
 
 #[tokio::test]
 async fn a_key_is_made_in_the_window_copied_seen_by_the_command_and_revoked() {
-    let Some((display, app)) = desktop_for(&["--sandbox", "--secret-kept", "2"]).await else {
+    let Some((display, app)) = desktop_for(&["--sandbox", "--secret-kept", "10"]).await else {
         return;
     };
     let opened = Opened::start(display, app).await;

@@ -21,9 +21,10 @@ mod sleep;
 mod uninstall;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ecto_core::exposure::Exposure;
+use ecto_core::snapshot::Snapshot;
 use ecto_host::client::Client;
 use ecto_host::request::Request;
 use ecto_sandbox::Sandbox;
@@ -84,14 +85,19 @@ async fn wait_for(item: &Item, label: &str) {
     item.wait_for_menu(|menu| says(menu, label)).await.unwrap();
 }
 
-/// Presses Escape until the window is gone: a page that is still loading does not hear it.
+/// Presses Escape until the window is gone: a page that is still loading does not hear it. One that is slow has a while to do
+/// so, since a press that is still under way would hide what is opened next.
 async fn dismiss(display: &Display, screen: &Screen, pid: u32) {
-    for _ in 0..100 {
+    let begun = Instant::now();
+    while begun.elapsed() < LIMIT {
         let mut key = display.run("xdotool", ["key", "Escape"]).unwrap();
         key.ended(LIMIT).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if screen.window(pid).unwrap().is_none() {
-            return;
+        let pressed = Instant::now();
+        while pressed.elapsed() < Duration::from_secs(2) {
+            if screen.window(pid).unwrap().is_none() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
     panic!("Escape does not hide the window");
@@ -104,7 +110,7 @@ async fn ask(session: &Session, command: &str, argument: Value) -> Result<Value,
         .execute(begin, &[json!(command), argument])
         .await
         .unwrap();
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while begun.elapsed() < LIMIT {
         let answer = session.execute("return window.answer", &[]).await.unwrap();
         if let Value::Object(mut answer) = answer {
@@ -116,6 +122,14 @@ async fn ask(session: &Session, command: &str, argument: Value) -> Result<Value,
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{command} is not answered");
+}
+
+/// What the host says at this moment.
+async fn snapshot(app: &App) -> Snapshot {
+    let socket = app.sandbox().join("run/ecto.sock");
+    let mut client = Client::connect(&socket).await.unwrap();
+    let answer = client.ask(&Request::Status).await.unwrap();
+    answer.into_report().unwrap().snapshot
 }
 
 /// The app with its page open and driven.
@@ -155,24 +169,22 @@ impl Opened {
         }
     }
 
-    /// Clicks what a selector finds, once the window is as high as its page: while it grows, what is in it moves away from
-    /// where the pointer goes.
     async fn click(&self, selector: &str) {
-        let begun = std::time::Instant::now();
-        self.session.wait_for(selector).await.unwrap();
-        let fits = "const { clientHeight, scrollHeight } = document.getElementById('popover'); return clientHeight >= scrollHeight || innerHeight >= 640";
-        while self.session.execute(fits, &[]).await.unwrap() != true
-            && begun.elapsed() < Duration::from_secs(2)
-        {
+        self.session.click(selector).await.unwrap();
+    }
+
+    /// Waits until it has the focus, as its page knows it, or until others have it.
+    async fn wait_for_focus(&self, is_its: bool) {
+        let holder = is_its.then_some(self.pid);
+        self.screen.wait_for_focus(holder).await.unwrap();
+        let script = "return document.hasFocus()";
+        let begun = Instant::now();
+        while self.session.execute(script, &[]).await.unwrap() != is_its {
+            assert!(
+                begun.elapsed() < LIMIT,
+                "the page knows nothing of its focus"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        // What is just being drawn anew cannot be clicked.
-        loop {
-            let found = self.session.wait_for(selector).await.unwrap();
-            match found.click().await {
-                Ok(()) => return,
-                Err(fault) => assert!(begun.elapsed() < LIMIT, "{selector}: {fault}"),
-            }
         }
     }
 
@@ -198,7 +210,7 @@ impl Opened {
 
     /// Waits until the text in the page is as wanted.
     async fn wait_for_text(&self, wanted: impl Fn(&str) -> bool) {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while !wanted(&self.text().await) {
             assert!(begun.elapsed() < LIMIT, "the page stays");
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -223,10 +235,7 @@ impl Opened {
 
     /// What becomes of the door, as the host says it at this moment.
     async fn exposure(&self) -> Exposure {
-        let socket = self.app.sandbox().join("run/ecto.sock");
-        let mut client = Client::connect(&socket).await.unwrap();
-        let answer = client.ask(&Request::Status).await.unwrap();
-        answer.into_report().unwrap().snapshot.exposure
+        snapshot(&self.app).await.exposure
     }
 
     /// What the app shows, which comes a moment after what the host says.

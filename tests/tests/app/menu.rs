@@ -1,10 +1,16 @@
 //! The icon and its menu.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ecto_tests::desktop::{Driver, Entry, LIMIT, Screen, TrayHost, processes};
+use ecto_core::Timestamp;
+use ecto_core::exposure::Exposure;
+use ecto_core::step::Step;
+use ecto_host::request::Request;
+use ecto_tests::desktop::{
+    App, Display, Driver, Entry, LIMIT, Screen, ScriptedHost, TrayHost, processes,
+};
 
-use super::{Running, desktop, dismiss, picture, says, wait_for};
+use super::{Opened, Running, desktop, desktop_for, dismiss, picture, says, wait_for};
 
 #[tokio::test]
 async fn the_menu_connects_and_disconnects_and_quits() {
@@ -44,7 +50,6 @@ async fn the_menu_connects_and_disconnects_and_quits() {
     dismiss(&display, &screen, process.pid()).await;
 
     item.click("Connect").await.unwrap();
-    wait_for(&item, "Cancel").await;
     wait_for(&item, "Copy URL").await;
     let menu = item
         .wait_for_menu(|menu| says(menu, "Public"))
@@ -72,8 +77,52 @@ async fn the_menu_connects_and_disconnects_and_quits() {
 }
 
 #[tokio::test]
-async fn at_login_it_waits_a_moment_for_the_tray_and_then_shows_no_window() {
+async fn what_is_under_way_can_be_cancelled_in_the_menu() {
     let Some((display, app)) = desktop().await else {
+        return;
+    };
+    let host = ScriptedHost::start(&app).unwrap();
+    let opened = Opened::start(display, app).await;
+    host.report(Exposure::Preparing {
+        step: Step::StartTailscale,
+        since: Timestamp::now(),
+        waiting: None,
+        progress: None,
+    });
+    wait_for(&opened.item, "Cancel").await;
+    opened.title("Getting ready").await;
+    picture(&opened.display, "app-preparing.png");
+    let is_asked = || host.asked().contains(&Request::DISCONNECT);
+    assert!(!is_asked());
+    opened.item.click("Cancel").await.unwrap();
+    let begun = Instant::now();
+    while !is_asked() {
+        assert!(begun.elapsed() < LIMIT, "nothing is cancelled");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// How long the app is told to wait for a tray: longer than starting one takes here.
+const TRAY_COMES: Duration = Duration::from_secs(10);
+
+/// A desktop on which the app waits that long.
+async fn desktop_with_a_tray_to_come() -> Option<(Display, App)> {
+    let seconds = TRAY_COMES.as_secs().to_string();
+    desktop_for(&["--sandbox", "--tray-comes", &seconds]).await
+}
+
+/// Sees no window for longer than the app waits for a tray.
+async fn no_window_comes(screen: &Screen, pid: u32) {
+    let begun = Instant::now();
+    while begun.elapsed() < TRAY_COMES + Duration::from_secs(1) {
+        assert!(screen.window(pid).unwrap().is_none());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn at_login_it_waits_a_moment_for_the_tray_and_then_shows_no_window() {
+    let Some((display, app)) = desktop_with_a_tray_to_come().await else {
         return;
     };
     std::fs::create_dir_all(app.sandbox()).unwrap();
@@ -81,19 +130,16 @@ async fn at_login_it_waits_a_moment_for_the_tray_and_then_shows_no_window() {
         r#"{"version":1,"node":"auto","at_sleep":"stay","notifications":false,"minutes":null}"#;
     std::fs::write(app.sandbox().join("settings.json"), settings).unwrap();
     let mut process = app.start(&display).unwrap();
-    let begun = std::time::Instant::now();
-    while !app.sandbox().join("run/ecto.sock").exists() {
+    // It began without a tray, and waits from then on.
+    let begun = Instant::now();
+    while !app.sandbox().join("run/host.lock").exists() {
         assert!(begun.elapsed() < LIMIT, "{}", process.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let mut host = TrayHost::start(&display).await.unwrap();
     let item = host.item().await.unwrap();
     let screen = Screen::of(&display).unwrap();
-    // Longer than it would have waited.
-    for _ in 0..40 {
-        assert!(screen.window(process.pid()).unwrap().is_none());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    no_window_comes(&screen, process.pid()).await;
     item.click("Quit").await.unwrap();
     assert!(process.ended(LIMIT).await.unwrap().success());
 
@@ -105,7 +151,7 @@ async fn at_login_it_waits_a_moment_for_the_tray_and_then_shows_no_window() {
 
 #[tokio::test]
 async fn a_tray_that_goes_leaves_a_window_unless_it_comes_back_at_once() {
-    let Some((display, app)) = desktop().await else {
+    let Some((display, app)) = desktop_with_a_tray_to_come().await else {
         return;
     };
     let running = Running::start(display, app).await;
@@ -120,11 +166,7 @@ async fn a_tray_that_goes_leaves_a_window_unless_it_comes_back_at_once() {
     drop((item, tray));
     let mut tray = TrayHost::start(&display).await.unwrap();
     let item = tray.item().await.unwrap();
-    // Longer than it waits.
-    for _ in 0..40 {
-        assert!(screen.window(process.pid()).unwrap().is_none());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    no_window_comes(&screen, process.pid()).await;
     drop((item, tray));
     screen.wait_for_text(process.pid()).await.unwrap();
 }
@@ -156,13 +198,7 @@ async fn without_a_tray_the_window_quits_the_app_and_closes_the_door() {
     };
     let no_tray = "[data-key=no-tray]";
     session.wait_for_text(no_tray, is_told).await.unwrap();
-    session
-        .wait_for("[data-do=connect]")
-        .await
-        .unwrap()
-        .click()
-        .await
-        .unwrap();
+    session.click("[data-do=connect]").await.unwrap();
     session.wait_for("[data-mood=public]").await.unwrap();
     session.wait_for_text(no_tray, is_told).await.unwrap();
     let runs = || {
@@ -173,10 +209,8 @@ async fn without_a_tray_the_window_quits_the_app_and_closes_the_door() {
         })
     };
     assert!(runs());
-    let quit = session.wait_for("[data-do=quit]").await.unwrap();
-    // The page may be gone before the driver has its answer.
-    let _ = quit.click().await;
-    let begun = std::time::Instant::now();
+    session.click("[data-do=quit]").await.unwrap();
+    let begun = Instant::now();
     while runs() {
         assert!(begun.elapsed() < LIMIT, "the app stays");
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -86,6 +86,17 @@ async fn go_wrong(host: &ScriptedHost, running: &Item) {
     wait_for(running, "Private").await;
 }
 
+/// Reads what is told of that.
+async fn told_in_turn(notifications: &mut Notifications) {
+    for title in [
+        "Public",
+        "Not reachable from the internet",
+        "The door closed unexpectedly",
+    ] {
+        assert_eq!(notifications.next().await.unwrap().title, title);
+    }
+}
+
 fn scripted(desktop: Option<(Display, App)>) -> Option<(Display, App, ScriptedHost)> {
     let (display, app) = desktop?;
     let host = ScriptedHost::start(&app).unwrap();
@@ -100,13 +111,21 @@ async fn what_goes_wrong_is_told_to_those_who_do_not_look() {
     let mut notifications = Notifications::start(&display).await.unwrap();
     let running = Running::start(display, app).await;
     go_wrong(&host, &running.item).await;
-    for title in [
-        "Public",
-        "Not reachable from the internet",
-        "The door closed unexpectedly",
-    ] {
-        assert_eq!(notifications.next().await.unwrap().title, title);
-    }
+    told_in_turn(&mut notifications).await;
+    assert_eq!(notifications.rest(), []);
+}
+
+#[tokio::test]
+async fn what_comes_later_is_told_later_however_long_the_desktop_takes() {
+    let Some((display, app, host)) = scripted(desktop().await) else {
+        return;
+    };
+    let mut notifications = Notifications::start(&display).await.unwrap();
+    let running = Running::start(display, app).await;
+    let first_waits = notifications.hold_next();
+    go_wrong(&host, &running.item).await;
+    drop(first_waits);
+    told_in_turn(&mut notifications).await;
     assert_eq!(notifications.rest(), []);
 }
 
@@ -116,23 +135,18 @@ async fn a_window_behind_another_does_not_count_as_looked_at() {
         return;
     };
     let mut notifications = Notifications::start(&display).await.unwrap();
-    let running = Running::start(display, app).await;
-    let mut again = running.app.start(&running.display).unwrap();
+    let opened = Opened::start(display, app).await;
+    let pid = opened.pid;
+    dismiss(&opened.display, &opened.screen, pid).await;
+    let mut again = opened.app.start(&opened.display).unwrap();
     assert!(again.ended(LIMIT).await.unwrap().success());
-    let pid = running.process.pid();
-    running.screen.wait_for_text(pid).await.unwrap();
-    let _other = OtherWindow::open(&running.display).unwrap();
-    // As long as the focus takes to settle.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(running.screen.window(pid).unwrap().is_some());
-    go_wrong(&host, &running.item).await;
-    for title in [
-        "Public",
-        "Not reachable from the internet",
-        "The door closed unexpectedly",
-    ] {
-        assert_eq!(notifications.next().await.unwrap().title, title);
-    }
+    opened.screen.wait_for_text(pid).await.unwrap();
+    opened.wait_for_focus(true).await;
+    let _other = OtherWindow::open(&opened.display).unwrap();
+    opened.wait_for_focus(false).await;
+    assert!(opened.screen.window(pid).unwrap().is_some());
+    go_wrong(&host, &opened.item).await;
+    told_in_turn(&mut notifications).await;
 }
 
 #[tokio::test]

@@ -10,11 +10,12 @@ use ecto_core::tailnet::{Installer, Link, TailnetView};
 use ecto_tests::desktop::{Clipboard, Display, LIMIT, OtherWindow, ScriptedHost};
 use serde_json::json;
 
-use super::{Opened, ask, desktop, dismiss, picture, wait_for};
+use super::{Opened, ask, desktop, desktop_for, dismiss, picture, wait_for};
 
 #[tokio::test]
 async fn it_forgets_key_and_panels_when_it_is_hidden_and_hears_nothing_until_it_is_seen() {
-    let Some((display, app)) = desktop().await else {
+    // No click is the one that took its focus away.
+    let Some((display, app)) = desktop_for(&["--sandbox", "--same-click", "0"]).await else {
         return;
     };
     let opened = Opened::start(display, app).await;
@@ -27,6 +28,7 @@ async fn it_forgets_key_and_panels_when_it_is_hidden_and_hears_nothing_until_it_
     // Only what the host says counts here.
     let deaf = "window.heard = 0; for (const name of ['blur', 'visibilitychange']) for (const place of [window, document]) place.addEventListener(name, event => event.stopImmediatePropagation(), { capture: true }); return window.__TAURI__.event.listen('report', () => window.heard += 1).then(() => null)";
     opened.session.execute(deaf, &[]).await.unwrap();
+    opened.wait_for_focus(true).await;
     let other = OtherWindow::open(&opened.display).unwrap();
     opened.screen.wait_for_no_window(opened.pid).await.unwrap();
     opened.wait_for_text(|text| !text.contains(key)).await;
@@ -41,18 +43,26 @@ async fn it_forgets_key_and_panels_when_it_is_hidden_and_hears_nothing_until_it_
             .await
             .unwrap()
     };
-    let before = heard().await;
+    // What was told while it was still there may come a moment later.
+    let mut before = heard().await;
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = heard().await;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
     opened.item.click("Disconnect").await.unwrap();
     wait_for(&opened.item, "Connect").await;
     assert_eq!(heard().await, before);
-    // Later than the click that took the focus away.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     opened.item.activate(900, 10).await.unwrap();
     opened.title("Private").await;
     assert_ne!(heard().await, before);
 
     opened.click("[data-key=open-settings]").await;
     opened.title("Settings").await;
+    opened.wait_for_focus(true).await;
     let other = OtherWindow::open(&opened.display).unwrap();
     opened.screen.wait_for_no_window(opened.pid).await.unwrap();
     drop(other);
@@ -85,16 +95,20 @@ async fn a_blocked_cause_gives_its_link_and_nothing_that_is_no_link() {
             machines,
         ),
     ] {
+        let code = cause.code();
         host.report(Exposure::Blocked {
             cause,
             closed: Closed::Yes,
         });
+        // The page looks the same as before where it told another cause.
+        let begun = Instant::now();
+        while opened.report().await["exposure"]["cause"]["code"] != code {
+            assert!(begun.elapsed() < LIMIT, "{code} is not shown");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         opened.title("Needs you").await;
-        opened
-            .session
-            .wait_for("[data-do=open_link]")
-            .await
-            .unwrap();
+        let open = "[data-do=open_link]";
+        opened.session.wait_for(open).await.unwrap();
         let is_it = |text: &str| text == wanted;
         opened.click("[data-do=copy][data-what=link]").await;
         clipboard.wait_for(is_it).await.unwrap();

