@@ -124,7 +124,15 @@ impl Child {
 }
 
 impl Drop for Child {
+    #[expect(
+        clippy::print_stderr,
+        reason = "whoever reads why a test failed reads it there"
+    )]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ended = self.child.try_wait();
+            eprintln!("{}: {ended:?}\n{}", self.log.display(), self.log());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
