@@ -8,7 +8,9 @@ use ecto_tests::desktop::{App, Child, Display, LIMIT, Output, Screen, ScriptedHo
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{Opened, Running, ask, desktop, dismiss, picture, says, snapshot, wait_for};
+use super::{
+    Opened, Running, ask, ask_for_snapshot, desktop, dismiss, picture, says, snapshot, wait_for,
+};
 
 #[tokio::test]
 async fn a_second_start_shows_the_first_as_a_window() {
@@ -196,7 +198,7 @@ async fn in_terminal(display: &Display, app: &App) -> Child {
     )
     .unwrap();
     let begun = Instant::now();
-    while !app.sandbox().join("run/ecto.sock").exists() {
+    while ask_for_snapshot(app).await.is_err() {
         assert!(begun.elapsed() < LIMIT, "{}", command.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use ecto_core::exposure::Exposure;
 use ecto_core::snapshot::Snapshot;
-use ecto_host::client::Client;
+use ecto_host::client::{Client, ClientFault};
 use ecto_host::request::Request;
 use ecto_sandbox::Sandbox;
 use ecto_tests::desktop::{
@@ -126,10 +126,15 @@ async fn ask(session: &Session, command: &str, argument: Value) -> Result<Value,
 
 /// What the host says at this moment.
 async fn snapshot(app: &App) -> Snapshot {
+    ask_for_snapshot(app).await.unwrap()
+}
+
+/// The same where it may not be there yet.
+async fn ask_for_snapshot(app: &App) -> Result<Snapshot, ClientFault> {
     let socket = app.sandbox().join("run/ecto.sock");
-    let mut client = Client::connect(&socket).await.unwrap();
-    let answer = client.ask(&Request::Status).await.unwrap();
-    answer.into_report().unwrap().snapshot
+    let mut client = Client::connect(&socket).await?;
+    let answer = client.ask(&Request::Status).await?;
+    Ok(answer.into_report().unwrap().snapshot)
 }
 
 /// The app with its page open and driven.
