@@ -20,15 +20,18 @@ use crate::{
 const WAITS: [Duration; 3] = [
     Duration::from_secs(15),
     Duration::from_secs(60),
-    Duration::from_secs(240),
+    Duration::from_secs(60),
 ];
 
-/// Builds and installs what the lab needs, where it is missing. Downloads fail for reasons that pass, so there are four
-/// attempts, and the tests have none of their own.
-pub fn prepare(workspace: &Workspace, features: &[&str]) -> Result<Count> {
+/// Says to the tests that the lab was prepared, so that they do not try it themselves.
+pub const PREPARED: &str = "ECTO_LAB_PREPARED";
+
+/// Builds and installs what the lab needs, where it is missing; the lab's own program is built with what `selection` says
+/// to cargo. Downloads fail for reasons that pass, so there are four attempts.
+pub fn prepare(workspace: &Workspace, selection: &[&str]) -> Result<Count> {
     requirements::language_tools()?;
-    let build = ["build", "--workspace", "--bin", "lab"];
-    step::check(workspace.cargo().args(build).args(features))?;
+    let build = ["build", "--bin", "lab"];
+    step::check(workspace.cargo().args(build).args(selection))?;
     let program = workspace.target.join("debug/lab");
     let waits = if requirements::network() {
         &WAITS[..]
@@ -66,6 +69,10 @@ pub fn run(workspace: &Workspace, keep: bool, arguments: &[String]) -> Result<Ex
         return Ok(exit_code(built));
     }
     let mut command = workspace.cargo();
+    if !keep {
+        prepare(workspace, &["--package", "ecto-tests"])?;
+        command.env(PREPARED, "1");
+    }
     if keep {
         command.args(["run", "--package", "ecto-tests", "--bin", "lab", "--"]);
     } else {

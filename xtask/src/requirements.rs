@@ -88,7 +88,7 @@ fn programs(network: bool) -> Vec<(&'static str, &'static str)> {
     let mut programs = vec![
         (
             "go",
-            "Go is missing and the lab is built with it. Install it (`brew install go`, `apt-get install golang-go`) and run this again.",
+            "Go is missing and the lab is built with it. Install Go 1.21 or newer (`brew install go`, or `apt-get install golang-go` where that is as new) and run this again.",
         ),
         (
             "node",

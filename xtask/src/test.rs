@@ -63,7 +63,9 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
             step::check(workspace.cargo().args(build).args(features))
         });
     }
-    steps.run("the lab", || lab::prepare(workspace, features));
+    steps.run("the lab", || {
+        lab::prepare(workspace, &[&["--workspace"], features].concat())
+    });
     steps.run("tests", || {
         // Snapshots are compared and never written.
         step::tests(
@@ -72,7 +74,7 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
                 .env("INSTA_UPDATE", "no")
                 // A test that fails says why; with its backtrace, forty of them bury that.
                 .env("RUST_BACKTRACE", "0")
-                .env("ECTO_LAB_PREPARED", "1")
+                .env(lab::PREPARED, "1")
                 .args([
                     "test",
                     "--workspace",

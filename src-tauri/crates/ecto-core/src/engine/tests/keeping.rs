@@ -6,6 +6,7 @@ use crate::cause::{Cause, ReachCause};
 use crate::exposure::{Exposure, Reach};
 use crate::gateway::GatewayView;
 use crate::ports::OutsideFinding;
+use crate::proof::ProofAnswer;
 use crate::refusal::Refusal;
 use crate::snapshot::Notice;
 use crate::tailnet::FunnelPermission;
@@ -169,23 +170,32 @@ async fn a_lock_that_has_no_room_to_be_proven_holds_callers_until_it_has() {
     }
 }
 
-/// With a full guard nobody knows how the gateway is.
+/// A gateway that answers is there; and with a full guard nobody knows how it is.
 #[tokio::test(start_paused = true)]
-async fn how_long_a_gateway_is_away_is_counted_anew_after_a_guard_that_was_full() {
-    let story = Story::public(World::ready()).await;
-    let answer = |refusal| {
-        let answers = &mut story.world.state().answers;
-        answers.insert("right key", refusing(refusal));
+async fn how_long_a_gateway_is_away_is_counted_anew_after_anything_else() {
+    let too_many = ProofAnswer {
+        status: 429,
+        lists_models: false,
+        error_type: None,
+        refusal: None,
     };
-    answer(Refusal::GatewayAway);
-    story.world.restart_gateway();
-    story.until(looks("held gateway_not_ready")).await;
-    story.pass(Duration::from_secs(30)).await;
-    answer(Refusal::TooBusy);
-    story.until(looks("held guard_full")).await;
-    story.pass(Duration::from_secs(60)).await;
-    answer(Refusal::GatewayAway);
-    story.until(looks("held gateway_not_ready")).await;
+    for (between, held) in [
+        (refusing(Refusal::TooBusy), "held guard_full"),
+        (too_many, "held gateway_locked_out"),
+    ] {
+        let story = Story::public(World::ready()).await;
+        let answer = |answer| story.world.state().answers.insert("right key", answer);
+        answer(refusing(Refusal::GatewayAway));
+        story.world.restart_gateway();
+        story.until(looks("held gateway_not_ready")).await;
+        story.pass(Duration::from_secs(30)).await;
+        answer(between);
+        story.until(looks(held)).await;
+        story.pass(Duration::from_secs(60)).await;
+        answer(refusing(Refusal::GatewayAway));
+        story.world.restart_gateway();
+        story.until(looks("held gateway_not_ready")).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
