@@ -7,7 +7,7 @@ use std::time::Duration;
 use ecto_host::report::Report;
 use tauri::{AppHandle, Manager, RunEvent};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::application::{Application, CopyWhat};
 use crate::hosting::Quit;
@@ -26,6 +26,13 @@ const CLIPBOARD_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the desktop may take for a notification while the app ends.
 const TELLING_LIMIT: Duration = Duration::from_secs(2);
+
+/// A notification that waits for its turn.
+enum Waiting {
+    Notification(Notification),
+    /// The last one, with whom to tell once the desktop has taken it.
+    Last(Notification, oneshot::Sender<()>),
+}
 
 /// Runs the app until it is quit.
 pub fn run(options: Options) -> ExitCode {
@@ -111,11 +118,11 @@ fn start(
     tauri::async_runtime::spawn(show_changes(app.clone(), application.views()));
     let (show, shown) = mpsc::unbounded_channel();
     tauri::async_runtime::spawn(show_in_turn(app.clone(), shown));
-    let looked_at = app.clone();
+    let (looked_at, show_last) = (app.clone(), show.clone());
     let tell = move |told, application: &Application| {
         let wanted = application.view().preferences.notifications;
         if wanted && !popover::is_looked_at(&looked_at) {
-            let _ = show.send(told);
+            let _ = show.send(Waiting::Notification(told));
         }
     };
     tauri::async_runtime::spawn(take_reports(Arc::clone(application), reports, tell));
@@ -134,7 +141,7 @@ fn start(
         loop {
             Arc::clone(&hosting).keep().await;
             if application.ends_after_host().await {
-                tell_what_is_left_undone(&app, &application).await;
+                tell_what_is_left_undone(&show_last, &application).await;
                 return app.exit(0);
             }
             hosting.begin_again();
@@ -143,14 +150,18 @@ fn start(
 }
 
 /// Tells why the host did not end as it should: once the app has ended, nobody else does.
-async fn tell_what_is_left_undone(app: &AppHandle, application: &Application) {
+async fn tell_what_is_left_undone(
+    show: &mpsc::UnboundedSender<Waiting>,
+    application: &Application,
+) {
     let Some(cause) = application.hosting.left_undone() else {
         return;
     };
     if !application.view().preferences.notifications {
         return;
     }
-    let told = notification::show_last(app, notice::at_the_end(&cause));
+    let (taken, told) = oneshot::channel();
+    let _ = show.send(Waiting::Last(notice::at_the_end(&cause), taken));
     if !matches!(tokio::time::timeout(TELLING_LIMIT, told).await, Ok(Ok(()))) {
         tracing::warn!("nobody was told why Ecto did not end as it should");
     }
@@ -259,10 +270,24 @@ async fn take_reports(
 }
 
 /// Shows one notification after the other: the desktop may take its time, and what comes last is what holds.
-async fn show_in_turn(app: AppHandle, mut notifications: mpsc::UnboundedReceiver<Notification>) {
-    while let Some(notification) = notifications.recv().await {
-        // The icon tells the same where the desktop takes no notification.
-        let _ = notification::show(&app, notification).await;
+async fn show_in_turn(app: AppHandle, mut notifications: mpsc::UnboundedReceiver<Waiting>) {
+    while let Some(waiting) = notifications.recv().await {
+        // They may have been switched off since.
+        let application = app.state::<Arc<Application>>();
+        if !application.view().preferences.notifications {
+            continue;
+        }
+        match waiting {
+            // The icon tells the same where the desktop takes no notification.
+            Waiting::Notification(told) => {
+                let _ = notification::show(&app, told).await;
+            }
+            Waiting::Last(told, taken) => {
+                if notification::show_last(&app, told).await.is_ok() {
+                    let _ = taken.send(());
+                }
+            }
+        }
     }
 }
 

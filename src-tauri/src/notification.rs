@@ -56,6 +56,7 @@ mod linux {
     use std::future::poll_fn;
     use std::pin::pin;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use tauri::{AppHandle, Manager};
     use tokio::sync::{Mutex, OnceCell};
@@ -76,6 +77,9 @@ mod linux {
 
     /// Of how many notifications a click is still known. Older ones are gone from any screen.
     const KNOWN: usize = 16;
+
+    /// How long the desktop may take for an answer: as long as it may take to start what gives it (libdbus' own limit).
+    const ANSWERS_WITHIN: Duration = Duration::from_secs(25);
 
     type Ids = Arc<Mutex<VecDeque<u32>>>;
 
@@ -171,7 +175,10 @@ mod linux {
 
     /// Begins to hear the clicks.
     async fn begin(app: &AppHandle, shown: Ids) -> zbus::Result<zbus::Proxy<'static>> {
-        let bus = zbus::Connection::session().await?;
+        let bus = zbus::connection::Builder::session()?
+            .method_timeout(ANSWERS_WITHIN)
+            .build()
+            .await?;
         let proxy =
             zbus::Proxy::new(&bus, SERVER, "/org/freedesktop/Notifications", SERVER).await?;
         let clicks = proxy.receive_signal("ActionInvoked").await?;

@@ -38,9 +38,10 @@ const FIRST_HEIGHT: f64 = 170.0;
 const SHOWING: u32 = 100;
 const SHOWS_SOON: Duration = Duration::from_millis(10);
 
-/// How often it is looked whether the window has followed its page, and the pause before it is looked again.
+/// How often it is looked whether the window has followed its page, and the first pause before it is looked again; each
+/// further one is that much longer, five seconds in all.
 #[cfg(target_os = "linux")]
-const FITTING: u32 = 100;
+const FITTING: u32 = 14;
 #[cfg(target_os = "linux")]
 const FITS_SOON: Duration = Duration::from_millis(50);
 
@@ -284,8 +285,8 @@ fn room(window: &WebviewWindow) -> tauri::Result<f64> {
 #[cfg(target_os = "linux")]
 fn keep_fitting(window: WebviewWindow, height: f64) {
     tauri::async_runtime::spawn(async move {
-        for _ in 0..FITTING {
-            tokio::time::sleep(FITS_SOON).await;
+        for look in 1..=FITTING {
+            tokio::time::sleep(FITS_SOON * look).await;
             let is_wanted = *locked(&window.state::<Popover>().height) == Some(height);
             let is_window = window.state::<Popover>().is_window.load(Ordering::SeqCst);
             let fitting = match room(&window) {

@@ -212,6 +212,8 @@ async fn a_claim_that_was_lost_in_sleep_is_opened_again_at_wake_with_a_new_proof
         let expected = ["Public", "Getting ready", "Not reachable"];
         expected.iter().any(|expected| title == expected)
     };
-    let mut titles_seen = titles.as_array().unwrap().iter();
-    assert!(titles_seen.all(is_on_the_way), "{titles}");
+    let seen = titles.as_array().unwrap();
+    assert!(seen.iter().all(is_on_the_way), "{titles}");
+    assert_eq!(seen.first().unwrap(), "Public");
+    assert_eq!(seen.last().unwrap(), "Not reachable");
 }
