@@ -119,9 +119,8 @@ fn start(
     let (show, shown) = mpsc::unbounded_channel();
     tauri::async_runtime::spawn(show_in_turn(app.clone(), shown));
     let (looked_at, show_last) = (app.clone(), show.clone());
-    let tell = move |told, application: &Application| {
-        let wanted = application.view().preferences.notifications;
-        if wanted && !popover::is_looked_at(&looked_at) {
+    let tell = move |told| {
+        if !popover::is_looked_at(&looked_at) {
             let _ = show.send(Waiting::Notification(told));
         }
     };
@@ -256,23 +255,23 @@ pub fn tray_host_changed(app: &AppHandle, appeared: bool) {
 async fn take_reports(
     application: Arc<Application>,
     mut reports: watch::Receiver<Report>,
-    tell: impl Fn(Notification, &Application),
+    tell: impl Fn(Notification),
 ) {
     // What came before this began is still to be taken over, and is no news.
     let mut teller = Teller::new(reports.borrow().clone());
     while reports.changed().await.is_ok() {
         let after = reports.borrow_and_update().clone();
         if let Some(told) = teller.next(&after) {
-            tell(told, &application);
+            tell(told);
         }
         application.take_report(after);
     }
 }
 
-/// Shows one notification after the other: the desktop may take its time, and what comes last is what holds.
+/// Shows one notification after the other, where they are wanted: the desktop may take its time, and what comes last is what
+/// holds.
 async fn show_in_turn(app: AppHandle, mut notifications: mpsc::UnboundedReceiver<Waiting>) {
     while let Some(waiting) = notifications.recv().await {
-        // They may have been switched off since.
         let application = app.state::<Arc<Application>>();
         if !application.view().preferences.notifications {
             continue;
@@ -434,7 +433,7 @@ mod tests {
         let received = reports.subscribe();
         reports.send_replace(report.clone());
         drop(reports);
-        let is_told = |news, _: &Application| panic!("{news:?}");
+        let is_told = |news| panic!("{news:?}");
         take_reports(Arc::clone(&application), received, is_told).await;
         let view = application.view();
         assert!(!view.starting);

@@ -59,7 +59,6 @@ fn attempt(waits: &[Duration], mut act: impl FnMut() -> Result<()>) -> Result<()
 
 /// Runs the lab's tests, or with `keep` starts the lab and leaves it up until Ctrl-C.
 pub fn run(workspace: &Workspace, keep: bool, arguments: &[String]) -> Result<ExitCode> {
-    requirements::language_tools()?;
     // The journeys start the command from beside the tests.
     let built = workspace
         .cargo()
@@ -68,11 +67,12 @@ pub fn run(workspace: &Workspace, keep: bool, arguments: &[String]) -> Result<Ex
     if !built.success() {
         return Ok(exit_code(built));
     }
+    println!(
+        "The first time on a machine, getting the lab ready builds Tailscale and installs OpenClaw: some minutes."
+    );
+    prepare(workspace, &["--package", "ecto-tests"])?;
     let mut command = workspace.cargo();
-    if !keep {
-        prepare(workspace, &["--package", "ecto-tests"])?;
-        command.env(PREPARED, "1");
-    }
+    command.env(PREPARED, "1");
     if keep {
         command.args(["run", "--package", "ecto-tests", "--bin", "lab", "--"]);
     } else {

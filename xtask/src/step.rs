@@ -63,7 +63,15 @@ impl fmt::Display for Count {
 /// The steps run so far.
 #[derive(Default)]
 pub struct Steps {
-    done: Vec<(&'static str, Duration, Count, Option<String>)>,
+    done: Vec<Done>,
+}
+
+struct Done {
+    name: &'static str,
+    elapsed: Duration,
+    count: Count,
+    /// Why it came to no count of its own.
+    error: Option<String>,
 }
 
 impl Steps {
@@ -71,27 +79,37 @@ impl Steps {
     pub fn run(&mut self, name: &'static str, work: impl FnOnce() -> Result<Count>) {
         println!("\n== {name}");
         let start = Instant::now();
-        let (count, why) = match work() {
+        let (count, error) = match work() {
             Ok(count) => (count, None),
-            Err(error) => {
-                let why = format!("{error:#}");
-                println!("{why}");
-                (Count::FAILED, Some(why))
-            }
+            Err(error) => (Count::FAILED, Some(format!("{error:#}"))),
         };
+        if let Some(error) = &error {
+            println!("{error}");
+        }
         let elapsed = start.elapsed();
         println!("-- {name}: {count}, {:.1} s", elapsed.as_secs_f64());
-        self.done.push((name, elapsed, count, why));
+        self.done.push(Done {
+            name,
+            elapsed,
+            count,
+            error,
+        });
     }
 
     /// Prints each step with its time, and as the last line the sum of all; gives the sum.
     pub fn finish(self) -> Count {
         let mut total = Count::default();
         println!("\n== Summary");
-        for (name, elapsed, count, why) in self.done {
+        for Done {
+            name,
+            elapsed,
+            count,
+            error,
+        } in self.done
+        {
             println!("{name:<28} {:>7.1} s   {count}", elapsed.as_secs_f64());
-            if let Some(why) = why {
-                println!("    {why}");
+            if let Some(error) = error {
+                println!("    {error}");
             }
             total += count;
         }

@@ -27,9 +27,7 @@ async fn main() -> Result<()> {
 }
 
 async fn keep() -> Result<()> {
-    println!(
-        "Starting the lab. The first time on a machine this builds Tailscale and installs OpenClaw: some minutes."
-    );
+    println!("Starting the lab.");
     let lab = tokio::select! {
         lab = Lab::start() => lab?,
         interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),

@@ -205,10 +205,15 @@ pub(super) fn npm_install(
 /// Fails where the lab was prepared before the tests: a failed download then fails once, and not once for each test.
 pub(super) fn may_install() -> Result<()> {
     ensure!(
-        std::env::var_os(PREPARED).is_none_or(|value| value.is_empty()),
+        !is_set(PREPARED),
         "the lab was not prepared; what went wrong stands where that was tried"
     );
     Ok(())
+}
+
+/// Whether a variable is set to something.
+pub(super) fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
 pub(super) fn is_stamped(stamp: &Path, wanted: &str) -> bool {

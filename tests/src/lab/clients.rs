@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use super::binaries::{is_stamped, may_install, run, say, target_folder, timed};
+use super::binaries::{is_set, is_stamped, may_install, run, say, target_folder, timed};
 use super::{Binaries, Lab};
 
 const PYTHON_LIBRARY: &str = "openai==3.51.0";
@@ -76,8 +76,7 @@ impl Clients {
     pub async fn install(binaries: &Binaries) -> Result<Option<PathBuf>> {
         let node = binaries.node_folder();
         let installed = tokio::task::spawn_blocking(move || install(&node)).await?;
-        let no_network = std::env::var_os(NO_NETWORK).is_some_and(|value| !value.is_empty());
-        unless_excused(installed, no_network)
+        unless_excused(installed, is_set(NO_NETWORK))
     }
 
     /// A program with a key, which asks again as often as its library does by itself.

@@ -9,7 +9,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::{
-    Opened, Running, ask, ask_for_snapshot, desktop, dismiss, picture, says, snapshot, wait_for,
+    Opened, Running, ask, ask_for_snapshot, desktop, dismiss, picture, says, snapshot, until,
+    wait_for,
 };
 
 #[tokio::test]
@@ -161,11 +162,10 @@ async fn beside_a_stopped_host_the_app_claims_nothing_from_its_start() {
     };
     let command = in_terminal(&display, &app).await;
     // In the middle of opening, what it waits for would be over when it goes on.
-    let begun = Instant::now();
-    while !matches!(snapshot(&app).await.exposure, Exposure::Public { .. }) {
-        assert!(begun.elapsed() < LIMIT, "{}", command.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the host is not there", async || {
+        matches!(snapshot(&app).await.exposure, Exposure::Public { .. })
+    })
+    .await;
     command.signal(Signal::STOP).unwrap();
     let mut tray = TrayHost::start(&display).await.unwrap();
     let process = app.start(&display).unwrap();
@@ -197,10 +197,9 @@ async fn in_terminal(display: &Display, app: &App) -> Child {
         Output::Logged,
     )
     .unwrap();
-    let begun = Instant::now();
-    while ask_for_snapshot(app).await.is_err() {
-        assert!(begun.elapsed() < LIMIT, "{}", command.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the host is not there", async || {
+        ask_for_snapshot(app).await.is_ok()
+    })
+    .await;
     command
 }

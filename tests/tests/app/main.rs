@@ -85,6 +85,15 @@ async fn wait_for(item: &Item, label: &str) {
     item.wait_for_menu(|menu| says(menu, label)).await.unwrap();
 }
 
+/// Waits until it is so; `otherwise` says what is wrong where it never is.
+async fn until(otherwise: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < LIMIT, "{otherwise}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Presses Escape until the window is gone: a page that is still loading does not hear it. One that is slow has a while to do
 /// so, since a press that is still under way would hide what is opened next.
 async fn dismiss(display: &Display, screen: &Screen, pid: u32) {
@@ -183,14 +192,10 @@ impl Opened {
         let holder = is_its.then_some(self.pid);
         self.screen.wait_for_focus(holder).await.unwrap();
         let script = "return document.hasFocus()";
-        let begun = Instant::now();
-        while self.session.execute(script, &[]).await.unwrap() != is_its {
-            assert!(
-                begun.elapsed() < LIMIT,
-                "the page knows nothing of its focus"
-            );
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("the page knows nothing of its focus", async || {
+            self.session.execute(script, &[]).await.unwrap() == is_its
+        })
+        .await;
     }
 
     async fn connect(&self) {
@@ -215,11 +220,7 @@ impl Opened {
 
     /// Waits until the text in the page is as wanted.
     async fn wait_for_text(&self, wanted: impl Fn(&str) -> bool) {
-        let begun = Instant::now();
-        while !wanted(&self.text().await) {
-            assert!(begun.elapsed() < LIMIT, "the page stays");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("the page stays", async || wanted(&self.text().await)).await;
     }
 
     /// What this command tells in a terminal, as JSON.

@@ -10,7 +10,7 @@ use ecto_tests::desktop::{
     App, Display, Driver, Entry, LIMIT, Screen, ScriptedHost, TrayHost, processes,
 };
 
-use super::{Opened, Running, desktop, desktop_for, dismiss, picture, says, wait_for};
+use super::{Opened, Running, desktop, desktop_for, dismiss, picture, says, until, wait_for};
 
 #[tokio::test]
 async fn the_menu_connects_and_disconnects_and_quits() {
@@ -95,11 +95,7 @@ async fn what_is_under_way_can_be_cancelled_in_the_menu() {
     let is_asked = || host.asked().contains(&Request::DISCONNECT);
     assert!(!is_asked());
     opened.item.click("Cancel").await.unwrap();
-    let begun = Instant::now();
-    while !is_asked() {
-        assert!(begun.elapsed() < LIMIT, "nothing is cancelled");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("nothing is cancelled", async || is_asked()).await;
 }
 
 /// How long the app is told to wait for a tray: longer than starting one takes here.
@@ -131,11 +127,10 @@ async fn at_login_it_waits_a_moment_for_the_tray_and_then_shows_no_window() {
     std::fs::write(app.sandbox().join("settings.json"), settings).unwrap();
     let mut process = app.start(&display).unwrap();
     // It began without a tray, and waits from then on.
-    let begun = Instant::now();
-    while !app.sandbox().join("run/host.lock").exists() {
-        assert!(begun.elapsed() < LIMIT, "{}", process.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the app does not begin", async || {
+        app.sandbox().join("run/host.lock").exists()
+    })
+    .await;
     let mut host = TrayHost::start(&display).await.unwrap();
     let item = host.item().await.unwrap();
     let screen = Screen::of(&display).unwrap();
@@ -210,11 +205,7 @@ async fn without_a_tray_the_window_quits_the_app_and_closes_the_door() {
     };
     assert!(runs());
     session.click("[data-do=quit]").await.unwrap();
-    let begun = Instant::now();
-    while runs() {
-        assert!(begun.elapsed() < LIMIT, "the app stays");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the app stays", async || !runs()).await;
     let wanted = std::fs::read_to_string(app.sandbox().join("wanted.json")).unwrap();
     assert!(!wanted.contains("public"), "{wanted}");
 }

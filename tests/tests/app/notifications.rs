@@ -1,6 +1,6 @@
 //! What the desktop is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ecto_core::cause::{Cause, ReachCause};
 use ecto_core::exposure::{Exposure, Reach};
@@ -8,7 +8,7 @@ use ecto_core::snapshot::Notice;
 use ecto_tests::desktop::{App, Display, Item, LIMIT, Notifications, OtherWindow, ScriptedHost};
 use serde_json::json;
 
-use super::{Opened, Running, ask, desktop, dismiss, picture, wait_for};
+use super::{Opened, Running, ask, desktop, dismiss, picture, until, wait_for};
 
 #[tokio::test]
 async fn what_needs_a_person_and_what_is_reached_is_told() {
@@ -68,11 +68,10 @@ async fn go_wrong(host: &ScriptedHost, running: &Item) {
                 *reach = Reach::Unreachable { cause, at };
             }
         });
-        let begun = Instant::now();
-        while !running.tooltip().await.unwrap().text.contains(said) {
-            assert!(begun.elapsed() < LIMIT, "{said} is not told");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(&format!("{said} is not told"), async || {
+            running.tooltip().await.unwrap().text.contains(said)
+        })
+        .await;
     }
     host.change(|snapshot| {
         if let Exposure::Public { since, .. } = &snapshot.exposure {
@@ -127,6 +126,19 @@ async fn what_comes_later_is_told_later_however_long_the_desktop_takes() {
     drop(first_waits);
     told_in_turn(&mut notifications).await;
     assert_eq!(notifications.rest(), []);
+}
+
+#[tokio::test]
+async fn what_the_desktop_never_takes_holds_up_nothing_that_comes_later() {
+    let Some((display, app, host)) = scripted(desktop().await) else {
+        return;
+    };
+    let mut notifications = Notifications::start(&display).await.unwrap();
+    let running = Running::start(display, app).await;
+    let _first_waits = notifications.hold_next();
+    go_wrong(&host, &running.item).await;
+    let next = notifications.next().await.unwrap();
+    assert_eq!(next.title, "Not reachable from the internet");
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
 //! What the page shows of what it is told, and what it forgets.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ecto_core::cause::Cause;
 use ecto_core::exposure::{Closed, Exposure};
 use ecto_core::gateway::GatewayView;
 use ecto_core::tailnet::{Installer, Link, TailnetView};
-use ecto_tests::desktop::{Clipboard, Display, LIMIT, OtherWindow, ScriptedHost};
+use ecto_tests::desktop::{Clipboard, Display, OtherWindow, ScriptedHost};
 use serde_json::json;
 
-use super::{Opened, ask, desktop, desktop_for, dismiss, picture, wait_for};
+use super::{Opened, ask, desktop, desktop_for, dismiss, picture, until, wait_for};
 
 #[tokio::test]
 async fn it_forgets_key_and_panels_when_it_is_hidden_and_hears_nothing_until_it_is_seen() {
@@ -101,11 +101,10 @@ async fn a_blocked_cause_gives_its_link_and_nothing_that_is_no_link() {
             closed: Closed::Yes,
         });
         // The page looks the same as before where it told another cause.
-        let begun = Instant::now();
-        while opened.report().await["exposure"]["cause"]["code"] != code {
-            assert!(begun.elapsed() < LIMIT, "{code} is not shown");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(&format!("{code} is not shown"), async || {
+            opened.report().await["exposure"]["cause"]["code"] == code
+        })
+        .await;
         opened.title("Needs you").await;
         let open = "[data-do=open_link]";
         opened.session.wait_for(open).await.unwrap();
@@ -172,11 +171,10 @@ async fn what_is_missing_on_this_machine_leads_to_where_it_is_to_be_had() {
             continue;
         }
         opened.click(&format!("button[data-key=get-{part}]")).await;
-        let begun = Instant::now();
-        while std::fs::read_to_string(&opened_link).unwrap_or_default() != wanted {
-            assert!(begun.elapsed() < LIMIT, "{part} is not opened");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until(&format!("{part} is not opened"), async || {
+            std::fs::read_to_string(&opened_link).unwrap_or_default() == wanted
+        })
+        .await;
     }
     picture(&opened.display, "app-missing.png");
     let command = "sudo apt-get install tailscale".to_owned();

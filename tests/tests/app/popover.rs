@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ecto_tests::desktop::{Driver, LIMIT, OtherWindow, Screen, TrayHost, Window};
 
-use super::{Opened, Running, ask, desktop, desktop_for, dismiss, picture, wait_for};
+use super::{Opened, Running, ask, desktop, desktop_for, dismiss, picture, until, wait_for};
 
 #[tokio::test]
 async fn the_popover_goes_from_private_to_public_and_back() {
@@ -286,11 +286,7 @@ async fn a_list_of_choices_leaves_it_open_until_the_focus_really_goes() {
     picture(&opened.display, "app-list.png");
     press("Up").await;
     press("Return").await;
-    let begun = Instant::now();
-    while chosen().await != 15 {
-        assert!(begun.elapsed() < LIMIT, "nothing is chosen");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("nothing is chosen", async || chosen().await == 15).await;
     screen.wait_for_windows(pid, 1).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(screen.windows(pid).unwrap().len(), 1);
@@ -326,11 +322,7 @@ async fn its_page_is_let_go_of_when_nobody_opens_it_and_made_anew_when_somebody_
             .count()
     };
     for _ in 0..2 {
-        let begun = Instant::now();
-        while pages() > 0 {
-            assert!(begun.elapsed() < LIMIT, "the page stays");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until("the page stays", async || pages() == 0).await;
         running.item.activate(900, 10).await.unwrap();
         running.screen.wait_for_text(pid).await.unwrap();
         assert_eq!(pages(), 1);

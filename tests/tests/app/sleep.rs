@@ -12,7 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{
-    Opened, Running, ask, desktop, desktop_for, dismiss, picture, stand_ins_for_the_lab, wait_for,
+    Opened, Running, ask, desktop, desktop_for, dismiss, picture, stand_ins_for_the_lab, until,
+    wait_for,
 };
 
 /// Debian's `libfaketime`: moves the wall clock of a program on while it runs, as it has moved on after sleep.
@@ -182,11 +183,10 @@ async fn a_claim_that_was_lost_in_sleep_is_opened_again_at_wake_with_a_new_proof
     stand_ins.edge().die().await;
     let proven = proofs(&stand_ins);
     stand_ins.tailnet().cut_watchers();
-    let begun = Instant::now();
-    while stand_ins.tailnet().is_funnel_on() {
-        assert!(begun.elapsed() < LIMIT, "the claim stays");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("the claim stays", async || {
+        !stand_ins.tailnet().is_funnel_on()
+    })
+    .await;
     kill_process(process, Signal::CONT).unwrap();
     service.tell(false).await.unwrap();
 

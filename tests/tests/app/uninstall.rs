@@ -7,7 +7,9 @@ use ecto_core::exposure::Exposure;
 use ecto_tests::desktop::LIMIT;
 use serde_json::json;
 
-use super::{Opened, ask, desktop, desktop_for, dismiss, picture, stand_ins_for_the_lab, wait_for};
+use super::{
+    Opened, ask, desktop, desktop_for, dismiss, picture, stand_ins_for_the_lab, until, wait_for,
+};
 
 #[tokio::test]
 async fn uninstall_closes_the_door_leaves_nothing_behind_and_ends_when_it_was_read() {
@@ -60,11 +62,7 @@ async fn uninstall_closes_the_door_leaves_nothing_behind_and_ends_when_it_was_re
     assert!(left.is_empty(), "{left:?}");
     assert!(Path::new(&format!("/proc/{}", opened.pid)).exists());
     dismiss(&opened.display, &opened.screen, opened.pid).await;
-    let begun = std::time::Instant::now();
-    while opened.item.pid().await.is_ok() {
-        assert!(begun.elapsed() < LIMIT, "the app stays");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until("the app stays", async || opened.item.pid().await.is_err()).await;
 }
 
 #[tokio::test]
@@ -79,11 +77,7 @@ async fn with_its_last_words_unread_the_app_still_ends_when_the_system_asks() {
     opened.title("Ecto is uninstalled").await;
     let pid = rustix::process::Pid::from_raw(opened.pid.try_into().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let begun = std::time::Instant::now();
-    while opened.item.pid().await.is_ok() {
-        assert!(begun.elapsed() < LIMIT, "the app stays");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until("the app stays", async || opened.item.pid().await.is_err()).await;
 }
 
 #[tokio::test]

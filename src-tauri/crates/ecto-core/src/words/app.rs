@@ -85,7 +85,7 @@ fn next(cause: &Cause) -> Option<String> {
                 log.as_ref(),
             ));
         }
-        Cause::VaultUnreachable { .. } | Cause::GuardFull => RETRIED,
+        Cause::VaultUnreachable { .. } => RETRIED,
         Cause::ProofFailed { .. } => {
             "Connect again to retry; Diagnostics in the settings shows more."
         }

@@ -183,11 +183,8 @@ async fn how_long_a_gateway_is_away_is_counted_anew_after_anything_else() {
         (refusing(Refusal::TooBusy), "held guard_full"),
         (too_many, "held gateway_locked_out"),
     ] {
-        let story = Story::public(World::ready()).await;
+        let story = with_a_gateway_away().await;
         let answer = |answer| story.world.state().answers.insert("right key", answer);
-        answer(refusing(Refusal::GatewayAway));
-        story.world.restart_gateway();
-        story.until(looks("held gateway_not_ready")).await;
         story.pass(Duration::from_secs(30)).await;
         answer(between);
         story.until(looks(held)).await;
@@ -198,13 +195,19 @@ async fn how_long_a_gateway_is_away_is_counted_anew_after_anything_else() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_gateway_that_refuses_and_hangs_by_turns_stays_away_all_the_same() {
+/// Behind the open door the gateway restarts, and answers nobody.
+async fn with_a_gateway_away() -> Story {
     let story = Story::public(World::ready()).await;
     let away = refusing(Refusal::GatewayAway);
     story.world.state().answers.insert("right key", away);
     story.world.restart_gateway();
     story.until(looks("held gateway_not_ready")).await;
+    story
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_refuses_and_hangs_by_turns_stays_away_all_the_same() {
+    let story = with_a_gateway_away().await;
     for _ in 0..10 {
         let hangs = Cause::GuardFailed {
             detail: "the guard did not answer in time".into(),
@@ -223,11 +226,7 @@ async fn a_gateway_that_refuses_and_hangs_by_turns_stays_away_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_stops_answering_is_asked_again_with_growing_pauses() {
-    let story = Story::public(World::ready()).await;
-    let away = refusing(Refusal::GatewayAway);
-    story.world.state().answers.insert("right key", away);
-    story.world.restart_gateway();
-    story.until(looks("held gateway_not_ready")).await;
+    let story = with_a_gateway_away().await;
     let before = story.world.calls(Call::AskGateway);
     for _ in 0..600 {
         story.world.stir();
