@@ -135,7 +135,7 @@ impl From<ClientFault> for Failure {
             ClientFault::NoHost => Self::own(
                 "no_host",
                 "Ecto is not running.",
-                "Start it with: ecto connect",
+                "Start it with `ecto connect`.",
             ),
             ClientFault::Ended => Self::own(
                 "host_ended",

@@ -13,6 +13,7 @@ pub mod logging;
 mod progress;
 mod session;
 mod terminal;
+mod typed_command;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,12 +30,13 @@ use terminal::Terminal;
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let wants_json = arguments.iter().any(|argument| argument == "--json");
+    let wants_sandbox = arguments.iter().any(|argument| argument == "--sandbox");
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(fault) => {
             if wants_json && fault.use_stderr() {
                 let failure = Failure::usage(&fault.render().to_string());
-                Terminal::new(true).fail(&failure);
+                Terminal::new(true, wants_sandbox).fail(&failure);
                 return failure.exit().into();
             }
             let exit = if fault.use_stderr() {
@@ -47,7 +49,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return exit.into();
         }
     };
-    let terminal = Terminal::new(arguments.json);
+    let terminal = Terminal::new(arguments.json, arguments.sandbox);
     if let Command::Completions { shell } = &arguments.command {
         return commands::completions::run(*shell).into();
     }

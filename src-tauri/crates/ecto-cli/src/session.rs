@@ -160,7 +160,8 @@ impl Session {
         for notice in &world.notices {
             self.terminal.tell(&notice.to_string());
             if matches!(notice, VaultNotice::OpenToOthers { .. }) {
-                self.terminal.tell("Make it with: ecto token --regenerate");
+                self.terminal
+                    .tell("Make it with `ecto token --regenerate`.");
             }
         }
         Ok(world)

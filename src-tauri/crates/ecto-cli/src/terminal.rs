@@ -1,25 +1,29 @@
 //! How things are printed: decided once, from the flags and the streams.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::typed_command::{in_sandbox, in_sandbox_document};
 
 /// Where results and messages go. Colour follows `NO_COLOR` and the kind of stream; nothing is told by colour alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminal {
     json: bool,
+    sandbox: bool,
     stdout_is_terminal: bool,
     is_live: bool,
 }
 
 impl Terminal {
-    /// Looks at the streams.
-    pub fn new(json: bool) -> Self {
+    /// Looks at the streams. In the sandbox, the commands that a text tells to run have its flag.
+    pub fn new(json: bool, sandbox: bool) -> Self {
         Self {
             json,
+            sandbox,
             stdout_is_terminal: io::stdout().is_terminal(),
             is_live: !json && io::stderr().is_terminal() && understands_control(),
         }
@@ -42,12 +46,24 @@ impl Terminal {
 
     /// Prints a result line on stdout. A reader that went away is no fault.
     pub fn print(self, line: &str) {
+        self.print_unchanged(&self.as_typed(line));
+    }
+
+    /// Prints a line that has text from outside, in which nothing is changed.
+    pub fn print_unchanged(self, line: &str) {
         let _ = writeln!(anstream::stdout(), "{line}");
     }
 
     /// Prints a result as one line of JSON on stdout.
     pub fn print_json(self, value: &impl Serialize) {
-        let mut line = serde_json::to_vec(value).unwrap_or_default();
+        let mut line = if self.sandbox {
+            let mut document = serde_json::to_value(value).unwrap_or_default();
+            in_sandbox_document(&mut document);
+            serde_json::to_vec(&document)
+        } else {
+            serde_json::to_vec(value)
+        }
+        .unwrap_or_default();
         line.push(b'\n');
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
@@ -55,7 +71,15 @@ impl Terminal {
 
     /// Tells something on stderr.
     pub fn tell(self, line: &str) {
-        let _ = writeln!(anstream::stderr(), "{line}");
+        let _ = writeln!(anstream::stderr(), "{}", self.as_typed(line));
+    }
+
+    fn as_typed(self, text: &str) -> Cow<'_, str> {
+        if self.sandbox {
+            in_sandbox(text).into()
+        } else {
+            text.into()
+        }
     }
 
     /// Writes on stderr without ending the line. Control codes pass, even where colour is not wanted.

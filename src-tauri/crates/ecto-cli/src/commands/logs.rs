@@ -72,11 +72,11 @@ fn show_newest(terminal: Terminal, folder: &Path, shown: &mut Option<(PathBuf, u
 
 fn show(terminal: Terminal, line: &str) {
     if terminal.is_json() {
-        terminal.print(line);
+        terminal.print_unchanged(line);
         return;
     }
     let Ok(entry) = serde_json::from_str::<Value>(line) else {
-        terminal.print(&plain(line));
+        terminal.print_unchanged(&plain(line));
         return;
     };
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -94,7 +94,7 @@ fn show(terminal: Terminal, line: &str) {
             shown.push_str(&format!(" {name}={value}"));
         }
     }
-    terminal.print(&plain(&shown));
+    terminal.print_unchanged(&plain(&shown));
 }
 
 /// Without anything that a terminal would take for a command.

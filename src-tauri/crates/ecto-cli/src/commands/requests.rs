@@ -93,7 +93,7 @@ fn show(terminal: Terminal, lines: &[RequestLine], zone: &TimeZone) {
                 line,
             });
         } else {
-            terminal.print(&words(line, zone));
+            terminal.print_unchanged(&words(line, zone));
         }
     }
 }

@@ -44,7 +44,7 @@ async fn host(until_private: bool, metrics: bool, session: &Session) -> Result<E
             return Err(Failure::own(
                 "host_running",
                 "Ecto is running already.",
-                "Look at it with: ecto status",
+                "Look at it with `ecto status`.",
             ));
         }
     };

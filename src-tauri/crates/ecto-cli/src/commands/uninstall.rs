@@ -112,7 +112,7 @@ async fn ask(session: &Session) -> Result<Agreement, Failure> {
         return Err(Failure::own(
             "not_confirmed",
             "Ecto does not take itself off without being told twice.",
-            "Run: ecto uninstall --yes",
+            "Run `ecto uninstall --yes`.",
         ));
     }
     // Heard from before the question on.

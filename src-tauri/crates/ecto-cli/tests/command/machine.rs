@@ -80,7 +80,11 @@ impl Machine {
 
     /// Runs `ecto` to its end.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        run(self.ecto(arguments))
+        let ran = run(self.ecto(arguments));
+        if arguments.contains(&"--sandbox") {
+            ran.expect_sandbox_commands();
+        }
+        ran
     }
 
     /// Runs a line of shell to its end.
@@ -223,6 +227,19 @@ impl Ran {
         let lines = self.lines();
         assert_eq!(lines.len(), 1, "one document: {self:?}");
         lines.into_iter().next().unwrap()
+    }
+
+    /// What the sandbox tells to run is for the sandbox.
+    fn expect_sandbox_commands(&self) {
+        for text in [&self.stdout, &self.stderr] {
+            for command in text.split("`ecto ").skip(1) {
+                let command = command.split('`').next().unwrap_or_default();
+                assert!(
+                    command.ends_with(" --sandbox"),
+                    "`ecto {command}`: {self:?}"
+                );
+            }
+        }
     }
 
     /// The documents on stdout, each with the number of the schema.

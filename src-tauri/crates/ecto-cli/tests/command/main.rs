@@ -18,6 +18,7 @@ mod refusals;
 mod requests;
 mod restarting;
 mod routes;
+mod sandbox;
 mod screen;
 mod skill;
 mod uninstalling;
