@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use crate::exit::Exit;
 
+const UNPRINTED: &str = "result_unprinted";
+
 /// Why a command did not work.
 #[derive(Debug, Clone)]
 pub enum Failure {
@@ -70,6 +72,24 @@ impl Failure {
             },
             exit: Exit::Danger,
         }
+    }
+
+    /// What a command did is done, and its result could not be written.
+    pub fn unprinted(fault: &std::io::Error) -> Self {
+        Self::own(
+            UNPRINTED,
+            format!("The result could not be printed: {fault}."),
+            "Free some room there, or have it printed elsewhere.",
+        )
+    }
+
+    /// Says of a result that could not be printed what it was and how to see it. Other failures stay as they are.
+    pub fn or_unprinted(self, what: &str, next: impl Into<String>) -> Self {
+        if self.code() != UNPRINTED {
+            return self;
+        }
+        let said = self.message().what;
+        Self::own(UNPRINTED, format!("{what} {said}"), next)
     }
 
     fn other_version() -> Self {

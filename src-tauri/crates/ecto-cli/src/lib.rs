@@ -51,7 +51,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let terminal = Terminal::new(arguments.json, arguments.sandbox);
     if let Command::Completions { shell } = &arguments.command {
-        return commands::completions::run(*shell).into();
+        let exit = commands::completions::run(*shell).unwrap_or_else(|failure| {
+            terminal.fail(&failure);
+            failure.exit()
+        });
+        return exit.into();
     }
     let runtime = if arguments.command.runs_a_host() {
         tokio::runtime::Builder::new_multi_thread()

@@ -44,18 +44,18 @@ impl Terminal {
         self.is_live
     }
 
-    /// Prints a result line on stdout. A reader that went away is no fault.
-    pub fn print(self, line: &str) {
-        self.print_unchanged(&self.as_typed(line));
+    /// Prints a result line on stdout.
+    pub fn print(self, line: &str) -> Result<(), Failure> {
+        self.print_unchanged(&self.as_typed(line))
     }
 
     /// Prints a line that has text from outside, in which nothing is changed.
-    pub fn print_unchanged(self, line: &str) {
-        let _ = writeln!(anstream::stdout(), "{line}");
+    pub fn print_unchanged(self, line: &str) -> Result<(), Failure> {
+        printed(writeln!(anstream::stdout(), "{line}"))
     }
 
     /// Prints a result as one line of JSON on stdout.
-    pub fn print_json(self, value: &impl Serialize) {
+    pub fn print_json(self, value: &impl Serialize) -> Result<(), Failure> {
         let mut line = if self.sandbox {
             let mut document = serde_json::to_value(value).unwrap_or_default();
             in_sandbox_document(&mut document);
@@ -66,7 +66,7 @@ impl Terminal {
         .unwrap_or_default();
         line.push(b'\n');
         let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
+        printed(stdout.write_all(&line).and_then(|()| stdout.flush()))
     }
 
     /// Tells something on stderr.
@@ -90,10 +90,9 @@ impl Terminal {
             .and_then(|()| stderr.flush());
     }
 
-    /// Tells that something did not work, and in JSON prints it as the result.
+    /// Tells that something did not work, and in JSON prints it as the result, where stdout takes it.
     pub fn fail(self, failure: &Failure) {
-        if self.json {
-            self.print_json(&failure.to_json());
+        if self.json && self.print_json(&failure.to_json()).is_ok() {
             return;
         }
         let message = failure.message();
@@ -101,6 +100,14 @@ impl Terminal {
         if let Some(next) = message.next {
             self.tell(&format!("{}{next}{}", HINT.render(), HINT.render_reset()));
         }
+    }
+}
+
+/// What writing to stdout came to. A reader that went away is no fault.
+pub fn printed(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unprinted(&fault)),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -37,14 +37,14 @@ pub fn in_sandbox_document(document: &mut Value) {
     match document {
         Value::Object(fields) => {
             let is_message = fields.contains_key("what") && fields.contains_key("next");
-            for (name, value) in fields {
-                match value {
-                    Value::String(text) if is_message && (name == "what" || name == "next") => {
-                        *text = in_sandbox(text);
-                    }
-                    value => in_sandbox_document(value),
+            for name in ["what", "next"] {
+                if let Some(Value::String(text)) = fields.get_mut(name)
+                    && is_message
+                {
+                    *text = in_sandbox(text);
                 }
             }
+            fields.values_mut().for_each(in_sandbox_document);
         }
         Value::Array(values) => values.iter_mut().for_each(in_sandbox_document),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -605,7 +605,7 @@ pub fn cause(cause: &Cause) -> Message {
 }
 
 /// The name of a key as it is typed in a shell: of all that a name may have, a space alone is special there.
-fn typed_name(name: &KeyName) -> String {
+pub fn typed_name(name: &KeyName) -> String {
     if name.as_str().contains(' ') {
         format!("\"{name}\"")
     } else {

@@ -7,13 +7,14 @@ use clap_complete::Shell;
 
 use crate::arguments::Arguments;
 use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::terminal::printed;
 
 /// Prints completions for a shell.
-pub fn run(shell: Shell) -> Exit {
+pub fn run(shell: Shell) -> Result<Exit, Failure> {
     let mut command = Arguments::command();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "ecto", &mut script);
-    // A reader that went away is no fault.
-    let _ = std::io::stdout().write_all(&script);
-    Exit::Done
+    printed(std::io::stdout().write_all(&script))?;
+    Ok(Exit::Done)
 }

@@ -149,7 +149,7 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
                 if printed_at.is_none() {
                     progress.clear(session.terminal);
                     let key = reveal_key(session).await?;
-                    print_result(session, connect, &report, &key);
+                    print_result(session, connect, &report, &key)?;
                     printed_at = Some(tokio::time::Instant::now());
                 }
                 if session.terminal.is_json() {
@@ -170,7 +170,7 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
                 waiting: Some(waiting),
                 ..
             } if session.terminal.is_json() && needs_person(waiting) => {
-                session.terminal.print_json(&report);
+                session.terminal.print_json(&report)?;
                 return Ok(Exit::NeedsPerson);
             }
             Exposure::Private if !report.snapshot.wanted.is_public() => {
@@ -313,7 +313,7 @@ async fn be_host(lock: HostLock, connect: &Connect, session: &Session) -> Result
     let outcome = outcome?;
     ended?;
     if session.terminal.is_json() {
-        session.terminal.print_json(&desk.report());
+        session.terminal.print_json(&desk.report())?;
     }
     session
         .terminal
@@ -369,7 +369,7 @@ impl Foreground<'_> {
             let ended = self.take(desk, &report).await?;
             if ended.is_none() && self.session.terminal.is_json() {
                 let document = document(self.connect, &report, self.key.as_ref());
-                self.session.terminal.print_json(&document);
+                self.session.terminal.print_json(&document)?;
             }
             if let Some(ended) = ended {
                 return Ok(ended);
@@ -390,7 +390,7 @@ impl Foreground<'_> {
                     self.progress.clear(terminal);
                     let key = desk.answer(Request::RevealKey).await.into_key()?;
                     if !terminal.is_json() {
-                        print_result(self.session, self.connect, report, &key);
+                        print_result(self.session, self.connect, report, &key)?;
                     }
                     self.key = Some(key);
                     if let Some(until) = until {
@@ -448,31 +448,37 @@ fn document(connect: &Connect, report: &Report, key: Option<&SecretString>) -> s
     document
 }
 
-fn print_result(session: &Session, connect: &Connect, report: &Report, key: &SecretString) {
+fn print_result(
+    session: &Session,
+    connect: &Connect,
+    report: &Report,
+    key: &SecretString,
+) -> Result<(), Failure> {
     let terminal = session.terminal;
     let Some(url) = &report.url else {
-        return;
+        return Ok(());
     };
     if terminal.is_json() {
-        terminal.print_json(&document(connect, report, Some(key)));
-        return;
+        terminal.print_json(&document(connect, report, Some(key)))?;
+        return Ok(());
     }
     let shown = connect.reveal || terminal.shows_secrets();
     let secret = shown.then(|| key.expose_secret());
     let curl = client_example::curl(report, url, secret);
     let key = secret.map_or_else(|| ecto_core::key::hint(key), str::to_owned);
-    terminal.print("");
+    terminal.print("")?;
     terminal.print(&format!(
         "URL  {}{url}{}",
         STRONG.render(),
         STRONG.render_reset()
-    ));
+    ))?;
     terminal.print(&format!(
         "Key  {}{key}{}",
         STRONG.render(),
         STRONG.render_reset()
-    ));
-    terminal.print("");
-    terminal.print(&curl);
-    terminal.print("");
+    ))?;
+    terminal.print("")?;
+    terminal.print(&curl)?;
+    terminal.print("")?;
+    Ok(())
 }

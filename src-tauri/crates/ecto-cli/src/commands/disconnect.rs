@@ -15,6 +15,6 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
     }
     session
         .terminal
-        .print("Private: the door is closed, and nothing is reachable from the internet.");
+        .print("Private: the door is closed, and nothing is reachable from the internet.")?;
     Ok(Exit::Done)
 }

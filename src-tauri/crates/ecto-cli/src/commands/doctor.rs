@@ -83,7 +83,7 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
         }
         Turn::Ours(lock) => of_world(session, &lock, &mut findings).await?,
     }
-    show(session, &findings);
+    show(session, &findings)?;
     let worst = findings.iter().map(|finding| finding.exit);
     Ok(worst.max_by_key(|exit| exit.number()).unwrap_or(Exit::Done))
 }
@@ -193,15 +193,15 @@ fn gateway_finding(gateway: &GatewayView) -> Finding {
     }
 }
 
-fn show(session: &Session, findings: &[Finding]) {
+fn show(session: &Session, findings: &[Finding]) -> Result<(), Failure> {
     if session.terminal.is_json() {
         session
             .terminal
-            .print_json(&serde_json::json!({ "schema": SCHEMA, "findings": findings }));
-        return;
+            .print_json(&serde_json::json!({ "schema": SCHEMA, "findings": findings }))?;
+        return Ok(());
     }
     if let Some(world) = progress::world(session.world.kind()) {
-        session.terminal.print(&format!("[{world}]"));
+        session.terminal.print(&format!("[{world}]"))?;
     }
     for finding in findings {
         let (mark, style) = if finding.good {
@@ -215,9 +215,10 @@ fn show(session: &Session, findings: &[Finding]) {
             style.render_reset(),
             finding.about,
             finding.what
-        ));
+        ))?;
         if let Some(next) = &finding.next {
-            session.terminal.print(&format!("    {next}"));
+            session.terminal.print(&format!("    {next}"))?;
         }
     }
+    Ok(())
 }

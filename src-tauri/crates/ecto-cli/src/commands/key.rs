@@ -9,7 +9,7 @@ use std::time::Duration;
 use ecto_core::Timestamp;
 use ecto_core::key::{KeyGrant, KeyName, NewEnd, Route, is_well_formed};
 use ecto_core::snapshot::{KeyState, KeyView};
-use ecto_core::words::not_offered;
+use ecto_core::words::{not_offered, typed_name};
 use ecto_host::report::SCHEMA;
 use ecto_host::request::{Answer, Request};
 use secrecy::{ExposeSecret, SecretString};
@@ -82,7 +82,7 @@ async fn add(new: NewKey, session: &Session) -> Result<Exit, Failure> {
         from: new.from,
     };
     let (secret, key) = ask_key(session, Request::AddKey { name, grant }).await?;
-    print_key(session, &secret, &key);
+    print_new_key(session, &secret, &key)?;
     tell_grant(session, &key).await;
     Ok(Exit::Done)
 }
@@ -90,7 +90,7 @@ async fn add(new: NewKey, session: &Session) -> Result<Exit, Failure> {
 async fn show(name: &str, session: &Session) -> Result<Exit, Failure> {
     let name = read_name(name)?;
     let (secret, key) = ask_key(session, Request::ShowKey { name }).await?;
-    print_key(session, &secret, &key);
+    print_key(session, &secret, &key)?;
     tell_grant(session, &key).await;
     Ok(Exit::Done)
 }
@@ -111,7 +111,7 @@ async fn rotate(
         },
     };
     let (secret, key) = ask_key(session, request).await?;
-    print_key(session, &secret, &key);
+    print_new_key(session, &secret, &key)?;
     if !session.terminal.is_json() {
         session.terminal.tell(&match key.earlier_until {
             Some(until) => format!(
@@ -135,7 +135,7 @@ async fn revoke(name: &str, session: &Session) -> Result<Exit, Failure> {
     session.ask(request).await?;
     if session.terminal.is_json() {
         let document = json!({ "schema": SCHEMA, "revoked": name });
-        session.terminal.print_json(&document);
+        session.terminal.print_json(&document)?;
     } else {
         session.terminal.tell(&format!(
             "The key \"{name}\" no longer works, and what was open with it is cut."
@@ -153,7 +153,7 @@ async fn rename(name: &str, to: &str, session: &Session) -> Result<Exit, Failure
     session.ask(request).await?;
     if session.terminal.is_json() {
         let document = json!({ "schema": SCHEMA, "renamed": name, "name": to });
-        session.terminal.print_json(&document);
+        session.terminal.print_json(&document)?;
     } else {
         session
             .terminal
@@ -166,7 +166,7 @@ async fn list(session: &Session) -> Result<Exit, Failure> {
     let keys = all_keys(session).await?;
     if session.terminal.is_json() {
         let document = json!({ "schema": SCHEMA, "keys": keys });
-        session.terminal.print_json(&document);
+        session.terminal.print_json(&document)?;
         return Ok(Exit::Done);
     }
     let width = |text: fn(&KeyView) -> &str| {
@@ -185,7 +185,7 @@ async fn list(session: &Session) -> Result<Exit, Failure> {
             key.hint,
             key.summary,
             end(key)
-        ));
+        ))?;
     }
     Ok(Exit::Done)
 }
@@ -211,9 +211,9 @@ async fn which(session: &Session) -> Result<Exit, Failure> {
         if secret.expose_secret() == presented {
             if session.terminal.is_json() {
                 let document = json!({ "schema": SCHEMA, "key": key });
-                session.terminal.print_json(&document);
+                session.terminal.print_json(&document)?;
             } else {
-                session.terminal.print(key.name.as_str());
+                session.terminal.print(key.name.as_str())?;
                 tell_grant(session, &key).await;
             }
             return Ok(Exit::Done);
@@ -234,13 +234,23 @@ async fn ask_key(session: &Session, request: Request) -> Result<(SecretString, K
     Ok(session.ask(request).await?.into_named_key()?)
 }
 
-fn print_key(session: &Session, secret: &SecretString, key: &KeyView) {
+fn print_key(session: &Session, secret: &SecretString, key: &KeyView) -> Result<(), Failure> {
     if session.terminal.is_json() {
         let document = json!({ "schema": SCHEMA, "key": key, "secret": secret.expose_secret() });
-        session.terminal.print_json(&document);
+        session.terminal.print_json(&document)
     } else {
-        session.terminal.print(secret.expose_secret());
+        session.terminal.print(secret.expose_secret())
     }
+}
+
+/// Prints a key that was just made. It is there also where that fails, and nobody has it then.
+fn print_new_key(session: &Session, secret: &SecretString, key: &KeyView) -> Result<(), Failure> {
+    print_key(session, secret, key).map_err(|failure| {
+        failure.or_unprinted(
+            &format!("The key \"{}\" was made.", key.name),
+            format!("See it with `ecto key show {}`.", typed_name(&key.name)),
+        )
+    })
 }
 
 /// Tells what a key opens, and what of it is not offered.

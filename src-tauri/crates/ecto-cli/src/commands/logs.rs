@@ -32,15 +32,12 @@ pub async fn run(follow: bool, session: &Session) -> Result<Exit, Failure> {
     }
     let mut shown: Option<(PathBuf, u64)> = None;
     if let Some(interrupt) = interrupt {
-        let show_more = move || {
-            show_newest(terminal, &folder, &mut shown);
-            Ok::<_, Failure>(())
-        };
+        let show_more = move || show_newest(terminal, &folder, &mut shown);
         // Ctrl-C is how one ends what goes on.
         let followed = interrupt.repeat(LOOK_EVERY, show_more).await;
         return followed.map(|()| Exit::Done);
     }
-    show_newest(terminal, &folder, &mut shown);
+    show_newest(terminal, &folder, &mut shown)?;
     if shown.is_none() {
         terminal.tell("There is no log yet.");
     }
@@ -48,9 +45,13 @@ pub async fn run(follow: bool, session: &Session) -> Result<Exit, Failure> {
 }
 
 /// Shows what the newest log has more than was shown, which is a file and how many of its bytes.
-fn show_newest(terminal: Terminal, folder: &Path, shown: &mut Option<(PathBuf, u64)>) {
+fn show_newest(
+    terminal: Terminal,
+    folder: &Path,
+    shown: &mut Option<(PathBuf, u64)>,
+) -> Result<(), Failure> {
     let Some(newest) = newest(folder) else {
-        return;
+        return Ok(());
     };
     let from = match shown {
         Some((path, length)) if *path == newest => *length,
@@ -65,19 +66,18 @@ fn show_newest(terminal: Terminal, folder: &Path, shown: &mut Option<(PathBuf, u
         0
     };
     for line in text[skip..].lines() {
-        show(terminal, line);
+        show(terminal, line)?;
     }
     *shown = Some((newest, from + length));
+    Ok(())
 }
 
-fn show(terminal: Terminal, line: &str) {
+fn show(terminal: Terminal, line: &str) -> Result<(), Failure> {
     if terminal.is_json() {
-        terminal.print_unchanged(line);
-        return;
+        return terminal.print_unchanged(line);
     }
     let Ok(entry) = serde_json::from_str::<Value>(line) else {
-        terminal.print_unchanged(&plain(line));
-        return;
+        return terminal.print_unchanged(&plain(line));
     };
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut shown = format!(
@@ -94,7 +94,7 @@ fn show(terminal: Terminal, line: &str) {
             shown.push_str(&format!(" {name}={value}"));
         }
     }
-    terminal.print_unchanged(&plain(&shown));
+    terminal.print_unchanged(&plain(&shown))
 }
 
 /// Without anything that a terminal would take for a command.

@@ -51,7 +51,7 @@ pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure>
     let mut tail = Tail::new(&folder, wanted);
     let mut show_more = move || {
         let lines = tail.read().map_err(|fault| unreadable(&folder, &fault))?;
-        show(terminal, &lines, &zone);
+        show(terminal, &lines, &zone)?;
         Ok((lines.len(), tail.left_out()))
     };
     if requests.follow {
@@ -85,17 +85,18 @@ fn unreadable(folder: &Path, fault: &std::io::Error) -> Failure {
     }
 }
 
-fn show(terminal: Terminal, lines: &[RequestLine], zone: &TimeZone) {
+fn show(terminal: Terminal, lines: &[RequestLine], zone: &TimeZone) -> Result<(), Failure> {
     for line in lines {
         if terminal.is_json() {
             terminal.print_json(&Document {
                 schema: SCHEMA,
                 line,
-            });
+            })?;
         } else {
-            terminal.print_unchanged(&words(line, zone));
+            terminal.print_unchanged(&words(line, zone))?;
         }
     }
+    Ok(())
 }
 
 /// One line for a person.

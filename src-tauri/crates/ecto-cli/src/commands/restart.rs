@@ -17,11 +17,11 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
     if session.terminal.is_json() {
         session
             .terminal
-            .print_json(&json!({ "schema": SCHEMA, "restarted": true }));
+            .print_json(&json!({ "schema": SCHEMA, "restarted": true }))?;
     } else {
         session
             .terminal
-            .print("The OpenClaw gateway was restarted and is ready.");
+            .print("The OpenClaw gateway was restarted and is ready.")?;
     }
     Ok(Exit::Done)
 }

@@ -16,10 +16,10 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
     if session.terminal.is_json() {
         session
             .terminal
-            .print_json(&json!({ "schema": SCHEMA, "restored": keys }));
+            .print_json(&json!({ "schema": SCHEMA, "restored": keys }))?;
         return Ok(Exit::Done);
     }
-    tell(session, &keys);
+    tell(session, &keys)?;
     Ok(Exit::Done)
 }
 
@@ -29,19 +29,20 @@ pub async fn restore(session: &Session) -> Result<Vec<RestoredKey>, Failure> {
 }
 
 /// Tells what became of each key.
-pub fn tell(session: &Session, keys: &[RestoredKey]) {
+pub fn tell(session: &Session, keys: &[RestoredKey]) -> Result<(), Failure> {
     if keys.is_empty() {
         session
             .terminal
-            .print("Private. Ecto had changed nothing in OpenClaw's configuration.");
-        return;
+            .print("Private. Ecto had changed nothing in OpenClaw's configuration.")?;
+        return Ok(());
     }
     session
         .terminal
-        .print("Private, and OpenClaw's configuration is restored:");
+        .print("Private, and OpenClaw's configuration is restored:")?;
     for key in keys {
         session
             .terminal
-            .print(&format!("  {}: {}", key.key, words::restored(key.outcome)));
+            .print(&format!("  {}: {}", key.key, words::restored(key.outcome)))?;
     }
+    Ok(())
 }

@@ -40,9 +40,9 @@ pub async fn run(command: RouteCommand, session: &Session) -> Result<Exit, Failu
             "routes": offer.routes,
             "origins": offer.origins,
         });
-        session.terminal.print_json(&document);
+        session.terminal.print_json(&document)?;
     } else if is_list {
-        session.terminal.print(&list(&offer));
+        session.terminal.print(&list(&offer))?;
     } else {
         for line in &told {
             session.terminal.tell(line);

@@ -42,16 +42,16 @@ pub fn install(session: &Session) -> Result<Exit, Failure> {
     if session.terminal.is_json() {
         session
             .terminal
-            .print_json(&json!({ "schema": SCHEMA, "skill": NAME, "folder": folder }));
+            .print_json(&json!({ "schema": SCHEMA, "skill": NAME, "folder": folder }))?;
         return Ok(Exit::Done);
     }
     session.terminal.print(&format!(
         "The skill is in {}; OpenClaw finds it by itself.",
         folder.display()
-    ));
+    ))?;
     session
         .terminal
-        .print("Ask OpenClaw, for example: is this gateway reachable from the internet?");
+        .print("Ask OpenClaw, for example: is this gateway reachable from the internet?")?;
     Ok(Exit::Done)
 }
 
@@ -62,11 +62,11 @@ pub fn remove(session: &Session) -> Result<Exit, Failure> {
     if session.terminal.is_json() {
         session
             .terminal
-            .print_json(&json!({ "schema": SCHEMA, "skill": NAME, "removed": was_there }));
+            .print_json(&json!({ "schema": SCHEMA, "skill": NAME, "removed": was_there }))?;
     } else if was_there {
-        session.terminal.print("The skill is removed.");
+        session.terminal.print("The skill is removed.")?;
     } else {
-        session.terminal.print("The skill was not installed.");
+        session.terminal.print("The skill was not installed.")?;
     }
     Ok(Exit::Done)
 }

@@ -22,7 +22,7 @@ use crate::session::Session;
 /// Tells what is.
 pub async fn run(session: &Session) -> Result<Exit, Failure> {
     let report = read(session).await?;
-    show(session, &report);
+    show(session, &report)?;
     Ok(Exit::Done)
 }
 
@@ -51,7 +51,7 @@ async fn follow(session: &Session) -> Result<Exit, Failure> {
         match report {
             Some(report) => {
                 watched = report.host;
-                show(session, &report);
+                show(session, &report)?;
             }
             None => {
                 let after = read(session).await?;
@@ -62,7 +62,7 @@ async fn follow(session: &Session) -> Result<Exit, Failure> {
                 } else {
                     after
                 };
-                show(session, &after);
+                show(session, &after)?;
                 return Ok(Exit::Done);
             }
         }
@@ -104,14 +104,14 @@ fn without_host(session: &Session) -> Report {
     Report::without_host(snapshot, session.world.kind())
 }
 
-fn show(session: &Session, report: &Report) {
+fn show(session: &Session, report: &Report) -> Result<(), Failure> {
     if session.terminal.is_json() {
-        session.terminal.print_json(report);
-        return;
+        return session.terminal.print_json(report);
     }
     for line in lines(report) {
-        session.terminal.print(&line);
+        session.terminal.print(&line)?;
     }
+    Ok(())
 }
 
 /// The report as a person reads it.

@@ -47,7 +47,7 @@ pub async fn run(
                 exit: Exit::Failed,
             })?;
         if terminal.is_json() {
-            terminal.print_json(&json!({ "schema": SCHEMA, "hint": hint, "copied": true }));
+            terminal.print_json(&json!({ "schema": SCHEMA, "hint": hint, "copied": true }))?;
         } else if System::current() == System::MacOs {
             terminal.tell("The key is in the clipboard.");
         }
@@ -56,11 +56,12 @@ pub async fn run(
     let shown = reveal || (terminal.shows_secrets() && !terminal.is_json());
     if terminal.is_json() {
         let revealed = reveal.then(|| key.expose_secret().to_owned());
-        terminal.print_json(&json!({ "schema": SCHEMA, "hint": key::hint(&key), "key": revealed }));
+        terminal
+            .print_json(&json!({ "schema": SCHEMA, "hint": key::hint(&key), "key": revealed }))?;
     } else if shown {
-        terminal.print(key.expose_secret());
+        terminal.print(key.expose_secret())?;
     } else {
-        terminal.print(&key::hint(&key));
+        terminal.print(&key::hint(&key))?;
         terminal.tell("Only its end is shown here; `ecto token --reveal` prints all of it.");
     }
     Ok(Exit::Done)

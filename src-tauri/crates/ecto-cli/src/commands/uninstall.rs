@@ -79,25 +79,25 @@ pub async fn run(yes: bool, session: &Session) -> Result<Exit, Failure> {
             "restored": keys,
             "skill_removed": had_skill,
             "left": left,
-        }));
+        }))?;
         return Ok(Exit::Done);
     }
-    restore::tell(session, &keys);
+    restore::tell(session, &keys)?;
     let terminal = session.terminal;
-    terminal.print("The key, the logs and the settings are removed.");
+    terminal.print("The key, the logs and the settings are removed.")?;
     if had_skill {
-        terminal.print("The skill is removed from OpenClaw.");
+        terminal.print("The skill is removed from OpenClaw.")?;
     }
     for path in &left {
         terminal.print(&format!(
             "Left, since you may still need it: {}",
             path.display()
-        ));
+        ))?;
     }
-    terminal.print("Left as they are: Tailscale, OpenClaw, and the program `ecto` itself.");
+    terminal.print("Left as they are: Tailscale, OpenClaw, and the program `ecto` itself.")?;
     terminal.print(
         "If Ecto ran its own node, remove the machine named ecto-… at https://login.tailscale.com/admin/machines.",
-    );
+    )?;
     Ok(Exit::Done)
 }
 

@@ -83,7 +83,9 @@ fn being_told_to_end_closes_the_door_and_keeps_the_wish() {
     let status = machine.run(&["status", "--sandbox"]);
     assert!(status.stdout.contains("Ecto is not running"), "{status:?}");
     assert!(
-        status.stdout.contains("`ecto connect --sandbox` opens it again"),
+        status
+            .stdout
+            .contains("`ecto connect --sandbox` opens it again"),
         "{status:?}"
     );
 

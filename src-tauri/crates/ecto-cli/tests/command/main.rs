@@ -14,6 +14,7 @@ mod hosts;
 mod keys;
 mod machine;
 mod open_files;
+mod printing;
 mod refusals;
 mod requests;
 mod restarting;
