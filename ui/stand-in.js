@@ -350,7 +350,7 @@ export const states = {
     }, { wanted: { wanted: "private" } }),
   "blocked-danger": () =>
     blocked({ code: "open_without_key" }, { severity: "danger", remedy: "ask" }, {
-      what: "The check from outside got in without a key, so the door was closed at once.",
+      what: "The check from outside got in without a key, so Ecto shut the door at once.",
       next: "Look at Diagnostics and tell us what it says before you connect again.",
     }, { wanted: { wanted: "private" } }),
   "blocked-unconfirmed": () =>

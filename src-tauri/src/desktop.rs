@@ -261,26 +261,29 @@ async fn take_reports(
     let mut teller = Teller::new(reports.borrow().clone());
     while reports.changed().await.is_ok() {
         let after = reports.borrow_and_update().clone();
-        if let Some(told) = teller.next(&after) {
+        let told = teller.next(&after);
+        application.take_report(after);
+        // Whether it still holds is judged by what was taken over.
+        if let Some(told) = told {
             tell(told);
         }
-        application.take_report(after);
     }
 }
 
-/// Shows one notification after the other, where they are wanted: the desktop may take its time, and what comes last is what
-/// holds.
+/// Shows one notification after the other, where they are wanted and still hold: the desktop may take its time.
 async fn show_in_turn(app: AppHandle, mut notifications: mpsc::UnboundedReceiver<Waiting>) {
     while let Some(waiting) = notifications.recv().await {
         let application = app.state::<Arc<Application>>();
-        if !application.view().preferences.notifications {
+        let view = application.view();
+        if !view.preferences.notifications {
             continue;
         }
         match waiting {
             // The icon tells the same where the desktop takes no notification.
-            Waiting::Notification(told) => {
+            Waiting::Notification(told) if told.holds(&view.report) => {
                 let _ = notification::show(&app, told).await;
             }
+            Waiting::Notification(_) => {}
             Waiting::Last(told, taken) => {
                 if notification::show_last(&app, told).await.is_ok() {
                     let _ = taken.send(());
@@ -362,6 +365,7 @@ fn told_of(refusal: &Refusal) -> Notification {
     Notification {
         title: refusal.what.clone(),
         body: refusal.next.clone().unwrap_or_default(),
+        says_open: false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ecto_core::Timestamp;
 use ecto_core::cause::{Cause, ReachCause, Remedy, Severity};
-use ecto_core::exposure::{Exposure, Reach};
+use ecto_core::exposure::{Closed, Exposure, Reach};
 use ecto_core::snapshot::Notice;
 use ecto_core::step::Waiting;
 use ecto_core::words;
@@ -17,6 +17,15 @@ pub struct Notification {
     pub title: String,
     /// In a sentence.
     pub body: String,
+    /// Whether it says that the door is open, which is wrong once it is closed.
+    pub says_open: bool,
+}
+
+impl Notification {
+    /// Whether it is still so, by what is known now.
+    pub fn holds(&self, now: &Report) -> bool {
+        !self.says_open || matches!(now.snapshot.exposure, Exposure::Public { .. })
+    }
 }
 
 /// Decides what to tell, from one report to the next.
@@ -76,7 +85,12 @@ impl Teller {
             } => {
                 self.is_open_told = true;
                 let url = address.chat_completions();
-                notification("Public", format!("The door is open: {url}")).filter(|_| !was_told)
+                let told = Notification {
+                    title: "Public".to_owned(),
+                    body: format!("The door is open: {url}"),
+                    says_open: true,
+                };
+                Some(told).filter(|_| !was_told)
             }
             // Nobody gets through.
             Exposure::Public { held: Some(_), .. } => None,
@@ -120,6 +134,7 @@ pub fn at_the_end(cause: &Cause) -> Notification {
     Notification {
         title: "Ecto needs you".to_owned(),
         body: without_link(message, cause),
+        says_open: false,
     }
 }
 
@@ -127,6 +142,7 @@ fn notification(title: &str, body: impl Into<String>) -> Option<Notification> {
     Some(Notification {
         title: title.to_owned(),
         body: body.into(),
+        says_open: false,
     })
 }
 
@@ -172,12 +188,23 @@ fn hindrance(report: &Report) -> Option<&Cause> {
 }
 
 fn danger(before: &Report, after: &Report) -> Option<Notification> {
-    let cause = blocked(after).filter(|cause| cause.severity() == Severity::Danger)?;
-    let known = blocked(before).is_some_and(|known| known.code() == cause.code());
-    if known {
+    let cause = blocked(after)?;
+    let is_known = blocked(before).is_some_and(|known| known.code() == cause.code());
+    let is_new = cause.severity() == Severity::Danger && !is_known;
+    if !is_new && (!may_be_open(after) || may_be_open(before)) {
         return None;
     }
     notification("Ecto needs you", said(after, cause))
+}
+
+fn may_be_open(report: &Report) -> bool {
+    matches!(
+        report.snapshot.exposure,
+        Exposure::Blocked {
+            closed: Closed::Unconfirmed,
+            ..
+        }
+    )
 }
 
 fn said(report: &Report, cause: &Cause) -> String {
@@ -359,12 +386,50 @@ mod tests {
     }
 
     #[test]
+    fn a_door_found_open_that_cannot_be_seen_to_close_is_told_again() {
+        let found = |closed| {
+            let mut report = view_of("private").report;
+            report.snapshot.exposure = Exposure::Blocked {
+                cause: Cause::OpenWithoutKey,
+                closed,
+            };
+            report
+        };
+        let mut teller = Teller::new(view_of("public").report);
+        let mut told = |closed| teller.next(&found(closed)).map(|told| told.body);
+        assert!(told(Closed::Yes).is_some());
+        let doubt = told(Closed::Unconfirmed).unwrap();
+        assert!(
+            doubt.contains("The door could not be seen to close"),
+            "{doubt}"
+        );
+        assert_eq!(told(Closed::Unconfirmed), None);
+        assert_eq!(told(Closed::Yes), None);
+    }
+
+    #[test]
     fn that_the_door_is_open_is_told_once_an_opening_and_not_while_nobody_gets_through() {
         let open = "Public: The door is open: https://ecto.example.ts.net/v1/chat/completions";
         let states = ["preparing", "held", "held", "public", "held", "public"];
         assert_eq!(story(&states), [format!("3 {open}")]);
         let states = ["public", "closing", "private", "preparing", "public"];
         assert_eq!(story(&states), [format!("0 {open}"), format!("4 {open}")]);
+    }
+
+    #[test]
+    fn that_the_door_is_open_holds_no_longer_once_it_is_closed() {
+        let mut teller = Teller::new(view_of("private").report);
+        let open = teller.next(&view_of("public").report).unwrap();
+        for (now, holds) in [
+            ("public", true),
+            ("unreachable", true),
+            ("private", false),
+            ("closing", false),
+        ] {
+            assert_eq!(open.holds(&view_of(now).report), holds, "{now}");
+        }
+        let needs = Teller::new(view_of("private").report).next(&view_of("sign in").report);
+        assert!(needs.unwrap().holds(&view_of("private").report));
     }
 
     #[test]

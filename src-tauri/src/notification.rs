@@ -1,15 +1,25 @@
 //! Telling the desktop. A click on what it shows opens the popover.
 
 #[cfg(target_os = "linux")]
-pub use linux::{Desktop, show, show_last, standing, without_markup};
+pub use linux::{Desktop, standing, without_markup};
 #[cfg(target_os = "macos")]
-pub use mac::{show, show as show_last, standing};
+pub use mac::standing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tauri::{AppHandle, Manager};
 
+#[cfg(target_os = "linux")]
+use self::linux as system;
+#[cfg(target_os = "macos")]
+use self::mac as system;
 use crate::application::Application;
+use crate::notice::Notification;
+
+/// How long the desktop may take for one notification: as long as it may take to start what shows it (libdbus' own limit for an
+/// answer). A Mac asks the person first whether there may be any; that question stays, and what waited for it is shown then.
+const TAKES_WITHIN: Duration = Duration::from_secs(25);
 
 /// What macOS answers where the person or an administrator switched notifications off (`UNAuthorizationStatusDenied`).
 #[cfg(any(target_os = "macos", test))]
@@ -35,9 +45,31 @@ pub fn look(app: &AppHandle) {
     });
 }
 
+/// Shows a notification.
+pub async fn show(app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
+    taken(system::show(app, notification)).await
+}
+
+/// Shows one that outlives the app: nobody hears a click on it any more.
+pub async fn show_last(app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
+    taken(system::show_last(app, notification)).await
+}
+
+async fn taken(shown: impl Future<Output = Result<(), NotShown>>) -> Result<(), NotShown> {
+    let taken = tokio::time::timeout(TAKES_WITHIN, shown).await;
+    let taken = taken.unwrap_or(Err(NotShown::Silent));
+    if let Err(fault) = &taken {
+        tracing::info!(%fault, "the desktop took no notification");
+    }
+    taken
+}
+
 /// Why a notification is not seen.
 #[derive(Debug, thiserror::Error)]
 pub enum NotShown {
+    /// The desktop did not say in time that it took it.
+    #[error("the desktop does not answer")]
+    Silent,
     /// There is nothing that shows any, or it does not take this one.
     #[cfg(target_os = "linux")]
     #[error("{0}")]
@@ -56,7 +88,6 @@ mod linux {
     use std::future::poll_fn;
     use std::pin::pin;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use tauri::{AppHandle, Manager};
     use tokio::sync::{Mutex, OnceCell};
@@ -77,9 +108,6 @@ mod linux {
 
     /// Of how many notifications a click is still known. Older ones are gone from any screen.
     const KNOWN: usize = 16;
-
-    /// How long the desktop may take for an answer: as long as it may take to start what gives it (libdbus' own limit).
-    const ANSWERS_WITHIN: Duration = Duration::from_secs(25);
 
     type Ids = Arc<Mutex<VecDeque<u32>>>;
 
@@ -109,22 +137,17 @@ mod linux {
         Ok(is_running || is_known(names.list_activatable_names().await?))
     }
 
-    /// Shows a notification.
-    pub async fn show(app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
-        told(call(app, &notification, true).await)
+    pub(super) async fn show(app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
+        Ok(call(app, &notification, true).await?)
     }
 
-    /// Shows one that outlives the app: nobody hears a click on it any more. GNOME takes those away that are known to be of
-    /// an app that has ended (gnome-shell 43, `js/ui/notificationDaemon.js`), so it is not said of which it is.
-    pub async fn show_last(app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
-        told(call(app, &notification, false).await)
-    }
-
-    fn told(shown: zbus::Result<()>) -> Result<(), NotShown> {
-        if let Err(fault) = &shown {
-            tracing::info!(%fault, "the desktop took no notification");
-        }
-        Ok(shown?)
+    /// GNOME takes those away that are known to be of an app that has ended (gnome-shell 43,
+    /// `js/ui/notificationDaemon.js`), so it is not said of which it is.
+    pub(super) async fn show_last(
+        app: &AppHandle,
+        notification: Notification,
+    ) -> Result<(), NotShown> {
+        Ok(call(app, &notification, false).await?)
     }
 
     /// A text as it stands, where the desktop may take it for markup.
@@ -175,10 +198,7 @@ mod linux {
 
     /// Begins to hear the clicks.
     async fn begin(app: &AppHandle, shown: Ids) -> zbus::Result<zbus::Proxy<'static>> {
-        let bus = zbus::connection::Builder::session()?
-            .method_timeout(ANSWERS_WITHIN)
-            .build()
-            .await?;
+        let bus = zbus::Connection::session().await?;
         let proxy =
             zbus::Proxy::new(&bus, SERVER, "/org/freedesktop/Notifications", SERVER).await?;
         let clicks = proxy.receive_signal("ActionInvoked").await?;
@@ -212,14 +232,15 @@ mod mac {
         standing_of(crate::macos::notification::status().recv().await)
     }
 
-    /// Shows a notification. The first one waits until the person has answered whether there may be any.
-    pub async fn show(_app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
+    pub(super) use show as show_last;
+
+    /// The first one waits until the person has answered whether there may be any.
+    pub(super) async fn show(_app: &AppHandle, notification: Notification) -> Result<(), NotShown> {
         let mut told = crate::macos::notification::show(&notification);
-        if told.recv().await == Some(true) {
-            return Ok(());
+        match told.recv().await {
+            Some(true) => Ok(()),
+            Some(false) | None => Err(NotShown::Forbidden),
         }
-        tracing::info!("the system took no notification");
-        Err(NotShown::Forbidden)
     }
 }
 

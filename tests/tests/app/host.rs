@@ -83,6 +83,9 @@ async fn quit_closes_the_door_and_it_stays_so_while_a_kill_does_not_change_what_
     assert!(again.ended(LIMIT).await.unwrap().success());
     item.gone().await.unwrap();
 
+    // A host that begins says Private until it has read what is wanted.
+    let wanted = std::fs::read_to_string(running.app.sandbox().join("wanted.json")).unwrap();
+    assert!(wanted.contains("\"private\""), "{wanted}");
     let _last = running.app.start(&running.display).unwrap();
     let item = running.tray.item().await.unwrap();
     let first = item

@@ -157,15 +157,20 @@ pub fn exposure(exposure: &Exposure) -> Message {
             match closed {
                 Closed::Yes => message,
                 Closed::Unconfirmed => Message {
-                    what: format!(
-                        "{} Whoever comes finds nobody: the guard has ended.",
-                        message.what
-                    ),
+                    what: format!("{} {}", message.what, may_be_open(cause)),
                     next: message.next,
                 },
             }
         }
     }
+}
+
+/// What is said of a claim that may still be there, besides why the door was shut.
+fn may_be_open(cause: &Cause) -> &'static str {
+    if let Cause::CouldNotClose { .. } = cause {
+        return "Whoever comes finds nobody: the guard has ended.";
+    }
+    "The door could not be seen to close, and Ecto goes on trying. Whoever comes finds nobody: the guard has ended."
 }
 
 trait LowercaseFirst {
@@ -547,7 +552,7 @@ pub fn cause(cause: &Cause) -> Message {
             "To make the present one useless, run `ecto key rotate default`.",
         ),
         Cause::OpenWithoutKey => Message::new(
-            "The check from outside got in without a key, so the door was closed at once.",
+            "The check from outside got in without a key, so Ecto shut the door at once.",
             "Run `ecto doctor` and tell us what it prints before you connect again.",
         ),
         Cause::WantedNotStored { detail } => Message::new(

@@ -95,6 +95,17 @@ fn every_exposure() -> Vec<Exposure> {
             cause: Cause::OpenClawMissing,
             closed: Closed::Unconfirmed,
         },
+        Exposure::Blocked {
+            cause: Cause::OpenWithoutKey,
+            closed: Closed::Unconfirmed,
+        },
+        Exposure::Blocked {
+            cause: Cause::CouldNotClose {
+                detail: "Tailscale did not answer in time".into(),
+                node: None,
+            },
+            closed: Closed::Unconfirmed,
+        },
     ];
     for step in Step::ALL {
         every.push(Exposure::Preparing {
