@@ -11,6 +11,7 @@ use ecto_core::gateway::RestoredKey;
 use ecto_core::ports::RequestLine;
 use ecto_core::snapshot::{KeyState, KeyView};
 use ecto_core::tailnet::Link;
+use ecto_core::wanted::NewDeadline;
 use ecto_core::words;
 use ecto_host::preferences::{AtSleep, Found, OpenFor, Preferences, PreferencesFile};
 use ecto_host::report::Report;
@@ -291,8 +292,9 @@ impl Application {
             now.checked_add(Duration::from_secs(u64::from(minutes) * 60))
                 .ok()
         });
+        let until = until.map_or(NewDeadline::Unlimited, NewDeadline::At);
         let mut preferences = self.view().preferences;
-        let node = preferences.node;
+        let node = Some(preferences.node);
         preferences.minutes = open_for;
         // A door is not kept shut because its settings cannot be written.
         if let Err(refusal) = self.keep_preferences(preferences) {

@@ -467,7 +467,7 @@ mod tests {
 
     use ecto_core::key::{Key, KeyName, KeyRing};
     use ecto_core::ports::{Vault, VaultFault, VaultPlace};
-    use ecto_core::tailnet::NodeChoice;
+    use ecto_core::wanted::NewDeadline;
     use ecto_host::report::WorldKind;
 
     use super::*;
@@ -578,8 +578,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let launch = sandbox(home.path());
         let connect = Request::Connect {
-            until: None,
-            node: NodeChoice::Auto,
+            until: NewDeadline::AsBefore,
+            node: None,
         };
         for (quit, survives) in [(Quit::System, true), (Quit::Person, false)] {
             let mut app = start(&launch);

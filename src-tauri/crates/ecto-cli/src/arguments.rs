@@ -47,10 +47,9 @@ pub enum VaultArgument {
 }
 
 /// Which tailscaled is to hold the door.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum NodeArgument {
     /// The one that answers; where none does, Ecto's own.
-    #[default]
     Auto,
     /// Ecto's own, without administrator rights.
     Own,
@@ -339,18 +338,35 @@ pub enum SkillCommand {
     Remove,
 }
 
+/// How long a door is to stay open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenFor {
+    /// Until somebody says otherwise.
+    Unlimited,
+    /// This long.
+    Time(Duration),
+}
+
+fn parse_open_for(text: &str) -> Result<OpenFor, String> {
+    match text {
+        "unlimited" => Ok(OpenFor::Unlimited),
+        text => parse_duration(text).map(OpenFor::Time),
+    }
+}
+
 /// How to connect.
 #[derive(Debug, clap::Args)]
 pub struct Connect {
-    /// Close the door by itself after this long, such as 15m, 1h or 8h.
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
-    pub duration: Option<Duration>,
+    /// Close the door by itself after this long, such as 15m, 1h or 8h, or unlimited; a door that is wanted already keeps its
+    /// time where this is not given.
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_open_for)]
+    pub open_for: Option<OpenFor>,
     /// Go on in the background.
     #[arg(long)]
     pub detach: bool,
-    /// Which tailscaled is to hold the door.
-    #[arg(long, value_enum, default_value_t)]
-    pub node: NodeArgument,
+    /// Which tailscaled is to hold the door; auto where this is not given, or the one that is wanted already.
+    #[arg(long, value_enum)]
+    pub node: Option<NodeArgument>,
     /// Make another key first; the old one stops working at once.
     #[arg(long)]
     pub regenerate_token: bool,
@@ -415,6 +431,10 @@ mod tests {
         assert!(parse_duration("-1h").is_err());
         assert!(parse_duration("soon").is_err());
         assert!(parse_duration("9000h").is_err());
+        assert_eq!(parse_open_for("unlimited"), Ok(OpenFor::Unlimited));
+        let quarter = OpenFor::Time(Duration::from_secs(900));
+        assert_eq!(parse_open_for("15m"), Ok(quarter));
+        assert!(parse_open_for("never").is_err());
     }
 
     #[test]

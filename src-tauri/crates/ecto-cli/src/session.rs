@@ -134,6 +134,13 @@ impl Session {
                 },
             }
         };
+        if self.world == WorldChoice::Sandbox && request.is_about_keys() {
+            return Err(Failure::own(
+                "sandbox_not_running",
+                "The sandbox does not run, and its keys are kept only while it does.",
+                "Connect first with `ecto connect`.",
+            ));
+        }
         // Nobody else can ask this host: whoever comes waits for its end.
         let own = self
             .start(

@@ -128,6 +128,8 @@ pub struct Engine {
     activity: watch::Receiver<crate::ports::Activity>,
 
     wanted: Wanted,
+    /// Whether anything was wanted, or remembered to be, since this engine began.
+    has_wish: bool,
     deadline: Option<Deadline>,
     exposure: Exposure,
     journey: Vec<JourneyStep>,
@@ -198,6 +200,7 @@ impl Engine {
             commands,
             snapshots,
             wanted: Wanted::Private,
+            has_wish: false,
             deadline: None,
             exposure: Exposure::Private,
             journey: Vec::new(),
@@ -307,6 +310,7 @@ impl Engine {
             uptime: self.ports.clock.uptime() + until_duration(now, until),
         });
         self.wanted = wanted;
+        self.has_wish = true;
         self.last_step = None;
         self.taken.clear();
         self.stuck_at = None;
@@ -350,10 +354,7 @@ impl Engine {
     }
 
     fn node(&self) -> NodeChoice {
-        match &self.wanted {
-            Wanted::Private => NodeChoice::Auto,
-            Wanted::Public { node, .. } => *node,
-        }
+        self.wanted.node()
     }
 
     fn deadline_passed(&self) -> bool {

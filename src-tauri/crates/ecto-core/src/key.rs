@@ -12,7 +12,7 @@ pub use grant::{KeyGrant, NewEnd, Route};
 pub use guard_key::{GuardKey, KeyDigest, ValidDigest};
 pub use name::{AgentId, KeyName};
 pub use rate::{Period, Rate};
-pub use ring::{EarlierSecret, Key, KeyRing};
+pub use ring::{EarlierSecret, Key, KeyRing, WhichSecret};
 pub use secret::{NoRandomness, PREFIX, hint, is_well_formed, make_gateway_token, make_key};
 
 /// The name of the key that is there from the start.

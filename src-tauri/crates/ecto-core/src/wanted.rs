@@ -23,6 +23,29 @@ pub enum Wanted {
     },
 }
 
+/// When a door is to close by itself that is asked for while one may be wanted already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NewDeadline {
+    /// When the one that is wanted already does; never, where none is.
+    AsBefore,
+    /// Never: it stays open until somebody says otherwise.
+    Unlimited,
+    /// At this moment.
+    At(Timestamp),
+}
+
+impl NewDeadline {
+    /// The moment, where what was wanted before is `before`.
+    fn after(self, before: &Wanted) -> Option<Timestamp> {
+        match self {
+            Self::AsBefore => before.deadline(),
+            Self::Unlimited => None,
+            Self::At(until) => Some(until),
+        }
+    }
+}
+
 /// Why a stored wish was not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordDoubt {
@@ -69,6 +92,22 @@ impl Wanted {
     /// Whether the gateway is to be reachable.
     pub fn is_public(&self) -> bool {
         matches!(self, Self::Public { .. })
+    }
+
+    /// Public, where this was wanted before: what is not said anew stays as it is.
+    pub fn public_again(&self, until: NewDeadline, node: Option<NodeChoice>) -> Self {
+        Self::Public {
+            until: until.after(self),
+            node: node.unwrap_or_else(|| self.node()),
+        }
+    }
+
+    /// Which tailscaled is to hold the claim.
+    pub fn node(&self) -> NodeChoice {
+        match self {
+            Self::Private => NodeChoice::Auto,
+            Self::Public { node, .. } => *node,
+        }
     }
 
     /// When it ends by itself.

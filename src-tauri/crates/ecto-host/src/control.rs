@@ -138,6 +138,7 @@ impl Desk {
             | Request::RevealKey
             | Request::Keys
             | Request::ShowKey { .. }
+            | Request::FindKey { .. }
             | Request::CheckOutside
             | Request::Offer
             | Request::Quit => None,
@@ -172,6 +173,15 @@ impl Desk {
             Request::ShowKey { name } => {
                 self.recall_uses().await;
                 Answer::from_key(self.engine.reveal_named_key(name).await)
+            }
+            Request::FindKey { digest } => {
+                self.recall_uses().await;
+                match self.engine.find_key(digest).await {
+                    Ok(found) => Answer::FoundKey {
+                        found: found.map(Box::new),
+                    },
+                    Err(cause) => Answer::failed(cause),
+                }
             }
             Request::AddKey { name, grant } => {
                 Answer::from_key(self.engine.add_key(name, grant).await)

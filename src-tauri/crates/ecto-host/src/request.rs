@@ -1,14 +1,14 @@
 //! What is said on the control socket: one JSON object a line, each way.
 
-use ecto_core::Timestamp;
 use ecto_core::cause::Cause;
-use ecto_core::engine::command::RevealedKey;
+use ecto_core::engine::command::{FoundKey, RevealedKey};
 use ecto_core::gateway::RestoredKey;
-use ecto_core::key::{KeyGrant, KeyName, NewEnd, Route};
+use ecto_core::key::{KeyDigest, KeyGrant, KeyName, NewEnd, Route};
 use ecto_core::offer::{Offer, Origin};
 use ecto_core::ports::RequestLine;
 use ecto_core::snapshot::KeyView;
 use ecto_core::tailnet::NodeChoice;
+use ecto_core::wanted::NewDeadline;
 use ecto_core::words::{self, Message};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
@@ -31,10 +31,9 @@ pub enum Request {
     /// Public.
     Connect {
         /// When it ends by itself.
-        until: Option<Timestamp>,
-        /// Which node.
-        #[serde(default)]
-        node: NodeChoice,
+        until: NewDeadline,
+        /// Which node; the one that is wanted already, where this is not said.
+        node: Option<NodeChoice>,
     },
     /// Private; answered when it is.
     Disconnect {
@@ -52,6 +51,11 @@ pub enum Request {
     ShowKey {
         /// Which.
         name: KeyName,
+    },
+    /// Whose a key is.
+    FindKey {
+        /// Its digest: whoever asks has the key, and the host need not.
+        digest: KeyDigest,
     },
     /// Another key beside the ones there are.
     AddKey {
@@ -117,6 +121,34 @@ pub enum Request {
 impl Request {
     /// Private, because somebody asks for it.
     pub const DISCONNECT: Self = Self::Disconnect { for_sleep: false };
+
+    /// Whether it makes, shows or changes keys and does nothing else.
+    pub fn is_about_keys(&self) -> bool {
+        match self {
+            Self::RevealKey
+            | Self::RegenerateKey
+            | Self::Keys
+            | Self::ShowKey { .. }
+            | Self::FindKey { .. }
+            | Self::AddKey { .. }
+            | Self::RotateKey { .. }
+            | Self::RevokeKey { .. }
+            | Self::RenameKey { .. } => true,
+            Self::Status
+            | Self::Watch
+            | Self::Look
+            | Self::Connect { .. }
+            | Self::Disconnect { .. }
+            | Self::RestartGateway
+            | Self::Restore
+            | Self::CheckOutside
+            | Self::Requests { .. }
+            | Self::Offer
+            | Self::SetRoute { .. }
+            | Self::SetOrigin { .. }
+            | Self::Quit => false,
+        }
+    }
 }
 
 /// What the host answers.
@@ -145,6 +177,11 @@ pub enum Answer {
         secret: SecretString,
         /// What may be shown of it.
         key: Box<KeyView>,
+    },
+    /// To [`Request::FindKey`].
+    FoundKey {
+        /// Whose it is; `None` where it opens nothing.
+        found: Option<Box<FoundKey>>,
     },
     /// To [`Request::Restore`].
     Restored {
@@ -183,6 +220,7 @@ impl Answer {
             | Self::Key { .. }
             | Self::Keys { .. }
             | Self::NamedKey { .. }
+            | Self::FoundKey { .. }
             | Self::Restored { .. }
             | Self::Requests { .. }
             | Self::Offered { .. }
@@ -227,6 +265,7 @@ impl Answer {
             | Self::Key { .. }
             | Self::Keys { .. }
             | Self::NamedKey { .. }
+            | Self::FoundKey { .. }
             | Self::Restored { .. }
             | Self::Requests { .. }
             | Self::Offered { .. } => Ok(self),
@@ -263,6 +302,14 @@ impl Answer {
             return Err(Unanswered::NotUnderstood);
         };
         Ok((secret, *key))
+    }
+
+    /// Whose key it is, where this is the answer to [`Request::FindKey`].
+    pub fn into_found_key(self) -> Result<Option<FoundKey>, Unanswered> {
+        let Self::FoundKey { found } = self.settle()? else {
+            return Err(Unanswered::NotUnderstood);
+        };
+        Ok(found.map(|found| *found))
     }
 
     /// What became of OpenClaw's keys, where this is the answer to [`Request::Restore`].

@@ -1,3 +1,3 @@
 #!/bin/sh
-# Opens the door in the background and prints a JSON document: connect.sh [--for TIME] [--regenerate-token] [--restart]
+# Opens the door in the background and prints a JSON document: connect.sh [--for TIME|unlimited] [--regenerate-token] [--restart]
 exec @ECTO@ connect --detach --json "$@"

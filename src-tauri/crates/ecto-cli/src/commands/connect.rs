@@ -8,6 +8,8 @@ use ecto_core::exposure::{Exposure, Reach};
 use ecto_core::ports::VaultPlace;
 use ecto_core::settings::Settings;
 use ecto_core::step::Waiting;
+use ecto_core::tailnet::NodeChoice;
+use ecto_core::wanted::NewDeadline;
 use ecto_host::client::Client;
 use ecto_host::control::Desk;
 use ecto_host::lock::HostLock;
@@ -18,8 +20,9 @@ use ecto_platform::vault::VaultChoice;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::status;
 use super::token::reveal_key;
-use crate::arguments::Connect;
+use crate::arguments::{Connect, OpenFor};
 use crate::client_example;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -85,9 +88,15 @@ async fn detach(connect: &Connect, session: &Session) -> Result<Exit, Failure> {
     follow_host(connect, session).await
 }
 
-fn deadline(connect: &Connect) -> Option<Timestamp> {
-    let duration = connect.duration?;
-    Timestamp::now().checked_add(duration).ok()
+fn deadline(connect: &Connect) -> NewDeadline {
+    match connect.open_for {
+        None => NewDeadline::AsBefore,
+        Some(OpenFor::Unlimited) => NewDeadline::Unlimited,
+        Some(OpenFor::Time(time)) => {
+            let until = Timestamp::now().checked_add(time);
+            NewDeadline::At(until.unwrap_or(Timestamp::MAX))
+        }
+    }
 }
 
 /// What is asked before and with the wish itself, in order.
@@ -101,7 +110,7 @@ fn requests(connect: &Connect) -> Vec<Request> {
     }
     requests.push(Request::Connect {
         until: deadline(connect),
-        node: connect.node.into(),
+        node: connect.node.map(NodeChoice::from),
     });
     requests
 }
@@ -123,6 +132,7 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
     let mut reports = client.watch().await?;
     let mut progress = Progress::default();
     let mut printed_at = None;
+    let mut closes = None;
     let mut compared = false;
     loop {
         let patience = match printed_at {
@@ -133,10 +143,13 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
         };
         let report = tokio::select! {
             report = reports.next() => report?.ok_or(ecto_host::client::ClientFault::Ended)?,
-            () = tokio::time::sleep(patience) => return Ok(Exit::Done),
+            () = tokio::time::sleep(patience) => {
+                tell_of_going_on(session, closes);
+                return Ok(Exit::Done);
+            }
             _ = tokio::signal::ctrl_c() => {
                 progress.clear_interrupt(session.terminal);
-                session.terminal.tell("Ecto goes on in the background; `ecto disconnect` closes the door.");
+                tell_of_going_on(session, None);
                 return Ok(Exit::Interrupted);
             }
         };
@@ -145,7 +158,8 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
         }
         progress.tell(session.terminal, &report);
         match &report.snapshot.exposure {
-            Exposure::Public { reach, .. } => {
+            Exposure::Public { reach, until, .. } => {
+                closes = *until;
                 if printed_at.is_none() {
                     progress.clear(session.terminal);
                     let key = reveal_key(session).await?;
@@ -157,6 +171,7 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
                 }
                 if *reach != Reach::Unchecked {
                     session.terminal.tell(&progress::reach(reach));
+                    tell_of_going_on(session, closes);
                     return Ok(Exit::Done);
                 }
             }
@@ -185,6 +200,16 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
             | Exposure::Blocked { .. } => {}
         }
     }
+}
+
+/// Says what there is to know of a door that stays open without this command.
+fn tell_of_going_on(session: &Session, closes: Option<Timestamp>) {
+    if let Some(until) = closes {
+        session.terminal.tell(&status::closing(until));
+    }
+    session
+        .terminal
+        .tell("Ecto goes on in the background; `ecto disconnect` closes the door.");
 }
 
 /// Says so where the running host keeps its secrets elsewhere than was asked for.
@@ -394,10 +419,7 @@ impl Foreground<'_> {
                     }
                     self.key = Some(key);
                     if let Some(until) = until {
-                        let time = until
-                            .to_zoned(jiff::tz::TimeZone::system())
-                            .strftime("%H:%M");
-                        terminal.tell(&format!("It closes by itself at {time}."));
+                        terminal.tell(&status::closing(*until));
                     }
                     terminal.tell("Press Ctrl-C to close the door.");
                 }

@@ -7,7 +7,8 @@ use std::io::Read;
 use std::time::Duration;
 
 use ecto_core::Timestamp;
-use ecto_core::key::{KeyGrant, KeyName, NewEnd, Route, is_well_formed};
+use ecto_core::engine::command::FoundKey;
+use ecto_core::key::{KeyDigest, KeyGrant, KeyName, NewEnd, Route, WhichSecret, is_well_formed};
 use ecto_core::snapshot::{KeyState, KeyView};
 use ecto_core::words::{not_offered, typed_name};
 use ecto_host::report::SCHEMA;
@@ -92,6 +93,7 @@ async fn show(name: &str, session: &Session) -> Result<Exit, Failure> {
     let (secret, key) = ask_key(session, Request::ShowKey { name }).await?;
     print_key(session, &secret, &key)?;
     tell_grant(session, &key).await;
+    tell_earlier(session, &key);
     Ok(Exit::Done)
 }
 
@@ -113,17 +115,13 @@ async fn rotate(
     let (secret, key) = ask_key(session, request).await?;
     print_new_key(session, &secret, &key)?;
     if !session.terminal.is_json() {
-        session.terminal.tell(&match key.earlier_until {
-            Some(until) => format!(
-                "The key \"{}\" is a new one. The one before works until {}.",
-                key.name,
-                moment(until)
-            ),
-            None => format!(
-                "The key \"{}\" is a new one. The one before no longer works.",
-                key.name
-            ),
-        });
+        let before = key.earlier_until.map_or_else(
+            || "The one before no longer works.".to_owned(),
+            |until| format!("The one before works until {}.", moment(until)),
+        );
+        session
+            .terminal
+            .tell(&format!("The key \"{}\" is a new one. {before}", key.name));
     }
     tell_grant(session, &key).await;
     Ok(Exit::Done)
@@ -181,10 +179,13 @@ async fn list(session: &Session) -> Result<Exit, Failure> {
             |used| format!("last used {}", moment(used)),
         );
         session.terminal.print(&format!(
-            "{name:names$}  {:hints$}  {}{}; {used}",
+            "{name:names$}  {:hints$}  {}{}{}; {used}",
             key.hint,
             key.summary,
-            end(key)
+            end(key),
+            key.earlier_until
+                .map(|until| format!("; the one before works until {}", moment(until)))
+                .unwrap_or_default(),
         ))?;
     }
     Ok(Exit::Done)
@@ -205,25 +206,32 @@ async fn which(session: &Session) -> Result<Exit, Failure> {
             "Copy it again, all of it.",
         ));
     }
-    for key in all_keys(session).await? {
-        let name = key.name.clone();
-        let (secret, _) = ask_key(session, Request::ShowKey { name }).await?;
-        if secret.expose_secret() == presented {
-            if session.terminal.is_json() {
-                let document = json!({ "schema": SCHEMA, "key": key });
-                session.terminal.print_json(&document)?;
-            } else {
-                session.terminal.print(key.name.as_str())?;
-                tell_grant(session, &key).await;
-            }
-            return Ok(Exit::Done);
-        }
+    let digest = KeyDigest::of(presented.as_bytes());
+    let answer = session.ask(Request::FindKey { digest }).await?;
+    let Some(FoundKey { key, which }) = answer.into_found_key()? else {
+        return Err(Failure::own(
+            "key_unknown",
+            "This key is well formed and not one of those in force.",
+            "It may have been revoked or rotated; see which there are with `ecto key list`.",
+        ));
+    };
+    if session.terminal.is_json() {
+        let document = json!({ "schema": SCHEMA, "key": key, "which": which });
+        session.terminal.print_json(&document)?;
+        return Ok(Exit::Done);
     }
-    Err(Failure::own(
-        "key_unknown",
-        "This key is well formed and not one of those in force.",
-        "It may have been revoked or rotated; see which there are with `ecto key list`.",
-    ))
+    session.terminal.print(key.name.as_str())?;
+    match (which, key.earlier_until) {
+        (WhichSecret::Earlier, Some(until)) => session.terminal.tell(&format!(
+            "This is the one before \"{}\" was replaced; it works until {}. `ecto key show {}` prints the one in its place.",
+            key.name,
+            moment(until),
+            typed_name(&key.name)
+        )),
+        (WhichSecret::Earlier, None) | (WhichSecret::Present, _) => {}
+    }
+    tell_grant(session, &key).await;
+    Ok(Exit::Done)
 }
 
 async fn all_keys(session: &Session) -> Result<Vec<KeyView>, Failure> {
@@ -283,6 +291,17 @@ fn end(key: &KeyView) -> String {
         (_, None) => String::new(),
         (KeyState::Good, Some(end)) => format!("; until {}", moment(end)),
         (KeyState::Expired, Some(end)) => format!("; expired on {}", moment(end)),
+    }
+}
+
+/// Tells of a key that was replaced, and works for a while more.
+fn tell_earlier(session: &Session, key: &KeyView) {
+    if let Some(until) = key.earlier_until
+        && !session.terminal.is_json()
+    {
+        session
+            .terminal
+            .tell(&format!("The one before works until {}.", moment(until)));
     }
 }
 

@@ -135,7 +135,7 @@ pub fn lines(report: &Report) -> Vec<String> {
         }
         lines.push(format!("Open since {}.", clock_time(*since)));
         if let Some(until) = until {
-            lines.push(format!("It closes by itself at {}.", clock_time(*until)));
+            lines.push(closing(*until));
         }
         let activity = &snapshot.activity;
         lines.push(format!(
@@ -207,6 +207,11 @@ pub fn gateway_line(gateway: &GatewayView) -> String {
             None => format!("ready at {} ({})", ready.address, ready.config.display()),
         },
     }
+}
+
+/// When an open door closes by itself, as a sentence.
+pub fn closing(until: Timestamp) -> String {
+    format!("It closes by itself at {}.", clock_time(until))
 }
 
 fn clock_time(moment: Timestamp) -> String {

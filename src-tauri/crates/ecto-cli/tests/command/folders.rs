@@ -52,7 +52,7 @@ fn a_folder_that_cannot_be_used_is_named() {
 #[test]
 fn folders_are_for_their_owner_alone() {
     let machine = Machine::new();
-    assert_eq!(machine.run(&["token", "--sandbox"]).code, 0);
+    assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
     for folder in [
         machine.state(),
         machine.sandbox(),

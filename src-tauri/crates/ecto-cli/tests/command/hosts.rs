@@ -18,6 +18,12 @@ fn a_second_connect_asks_the_first_host_and_returns() {
     assert_eq!(second.code, 0, "{second:?}");
     assert_eq!(second.stdout, host.stdout.now());
     assert!(machine.status()["wanted"]["until"].is_string());
+    let told = second.stderr.lines().rev().take(2).collect::<Vec<_>>();
+    assert!(
+        told[0].starts_with("Ecto goes on in the background; `ecto disconnect"),
+        "{second:?}"
+    );
+    assert!(told[1].starts_with("It closes by itself at "), "{second:?}");
 
     let served = machine.run(&["serve", "--sandbox", "--json"]);
     assert_eq!(
@@ -30,6 +36,45 @@ fn a_second_connect_asks_the_first_host_and_returns() {
     assert!(closed.stdout.starts_with("Private: the door is closed"));
     let ended = host.end();
     assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[test]
+fn a_connect_that_names_no_time_and_no_node_leaves_both() {
+    let machine = Machine::new();
+    let detach = ["connect", "--sandbox", "--detach"];
+    let connect = |more: &[&str]| {
+        let ran = machine.run(&[&detach, more].concat());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        (ran.stderr, machine.status()["wanted"].clone())
+    };
+    let (_, hour) = connect(&["--for", "1h", "--node", "system"]);
+    assert_eq!(hour["node"], "system");
+    assert!(hour["until"].is_string());
+    let (told, again) = connect(&[]);
+    assert_eq!(again, hour);
+    let closes = told.lines().rev().nth(1).unwrap();
+    assert!(closes.starts_with("It closes by itself at "), "{told}");
+
+    // As OpenClaw's skill asks.
+    let (_, again) = connect(&["--json"]);
+    assert_eq!(again, hour);
+    let process = machine.status()["host"].as_i64().unwrap();
+    let process = Pid::from_raw(process.try_into().unwrap()).unwrap();
+    kill_process(process, Signal::TERM).unwrap();
+    wait_until("the process is gone", || (!is_alive(process)).then_some(()));
+    let (_, again) = connect(&[]);
+    assert_eq!(again, hour);
+
+    let (told, unlimited) = connect(&["--for", "unlimited"]);
+    assert_eq!(unlimited["until"], serde_json::Value::Null);
+    assert_eq!(unlimited["node"], "system");
+    assert!(!told.contains("It closes by itself"), "{told}");
+    let (_, either) = connect(&["--node", "auto"]);
+    assert_eq!(either["node"], "auto");
+    assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
+    let (_, after) = connect(&["--for", "1h"]);
+    assert_eq!(after["node"], "auto");
+    assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn copying_where_there_is_no_clipboard_says_what_to_do() {
         return;
     }
     let machine = Machine::new();
-    let ran = machine.run(&["token", "--copy", "--json", "--sandbox"]);
+    let ran = machine.run(&["token", "--copy", "--json"]);
     assert_eq!(
         (ran.code, ran.error_code().as_str()),
         (1, "clipboard_unusable"),
@@ -346,6 +346,108 @@ fn a_mistyped_key_is_told_from_an_unknown_one_and_never_repeated() {
     let shown = machine.run(&["key", "show", &key]);
     assert_eq!(shown.code, 2);
     assert!(!shown.stderr.contains(&key), "{shown:?}");
+}
+
+#[test]
+fn a_key_that_was_replaced_with_a_grace_is_told_wherever_keys_are() {
+    let machine = Machine::new();
+    let old = machine.run(&["key", "add", "phone"]).stdout;
+    let which = |key: &str, json: &str| {
+        std::fs::write(machine.folder().join("key"), key).unwrap();
+        machine.shell(&format!("ecto key which {json} < key"))
+    };
+    assert_eq!(which(&old, "--json").json()["which"], "present");
+    let rotated = machine.run(&["key", "rotate", "phone", "--grace", "1h"]);
+    let new = rotated.stdout;
+    let works = |told: &str| {
+        let (_, after) = told.split_once("before works until ")?;
+        Some(after[..16].to_owned())
+    };
+    let until = works(&rotated.stderr).unwrap();
+
+    let told = which(&old, "");
+    assert_eq!(
+        (told.code, told.stdout.as_str()),
+        (0, "phone\n"),
+        "{told:?}"
+    );
+    assert!(
+        told.stderr
+            .contains("the one before \"phone\" was replaced; it works until ")
+            && told.stderr.contains(&until),
+        "{told:?}"
+    );
+    let document = which(&old, "--json").json();
+    assert_eq!(document["which"], "earlier");
+    assert!(document["key"]["earlier_until"].is_string());
+    assert_eq!(which(&new, "--json").json()["which"], "present");
+
+    let listed = machine.run(&["key", "list"]).stdout;
+    let line = listed
+        .lines()
+        .find(|line| line.starts_with("phone"))
+        .unwrap();
+    assert!(
+        line.contains(&format!("; the one before works until {until}; ")),
+        "{listed}"
+    );
+    let shown = machine.run(&["key", "show", "phone"]).stderr;
+    assert_eq!(works(&shown), Some(until), "{shown}");
+
+    // Without a grace it ends at once.
+    assert_eq!(machine.run(&["key", "rotate", "phone"]).code, 0);
+    for gone in [&old, &new] {
+        assert_eq!(which(gone, "--json").error_code(), "key_unknown");
+    }
+    let listed = machine.run(&["key", "list"]).stdout;
+    assert!(!listed.contains("the one before"), "{listed}");
+}
+
+#[test]
+fn a_grace_is_not_told_to_go_on_after_the_new_key_has_ended() {
+    let machine = Machine::new();
+    assert_eq!(machine.run(&["key", "add", "phone"]).code, 0);
+    let rotate = [
+        "key",
+        "rotate",
+        "phone",
+        "--grace",
+        "2h",
+        "--expires",
+        "1h",
+        "--json",
+    ];
+    let key = machine.run(&rotate).json()["key"].clone();
+    assert_eq!(key["earlier_until"], key["grant"]["expires"]);
+}
+
+#[test]
+fn a_key_of_a_sandbox_that_does_not_run_is_refused_and_not_lost() {
+    let machine = Machine::new();
+    for command in [
+        &["key", "add", "newbie"][..],
+        &["key", "list"],
+        &["key", "show", "default"],
+        &["key", "rotate", "default"],
+        &["key", "rename", "newbie", "phone"],
+        &["key", "revoke", "newbie"],
+        &["token", "--reveal"],
+        &["token", "--regenerate"],
+    ] {
+        let ran = machine.run(&[command, &["--json", "--sandbox"]].concat());
+        assert_eq!(
+            (ran.code, ran.error_code().as_str()),
+            (1, "sandbox_not_running"),
+            "{command:?}: {ran:?}"
+        );
+        let next = ran.json()["error"]["next"].clone();
+        assert_eq!(next, "Connect first with `ecto connect --sandbox`.");
+    }
+    let host = machine.connected();
+    assert_eq!(machine.run(&["key", "add", "newbie", "--sandbox"]).code, 0);
+    let listed = machine.run(&["key", "list", "--sandbox"]).stdout;
+    assert!(listed.contains("newbie"), "{listed}");
+    assert_eq!(host.interrupt().code, 0);
 }
 
 #[test]

@@ -110,6 +110,7 @@ fn a_terminal_that_knows_no_control_codes_gets_none() {
 #[test]
 fn documents_carry_no_key_and_no_colour_even_in_a_terminal() {
     let machine = Machine::new();
+    assert_eq!(machine.run(&["connect", "--detach", "--sandbox"]).code, 0);
     let ran = start(&machine, &["token", "--json", "--sandbox"], &[]).end();
     let document = ran
         .stdout
@@ -124,6 +125,7 @@ fn documents_carry_no_key_and_no_colour_even_in_a_terminal() {
         shown.stdout.contains("\necto_") && !shown.stdout.contains('…'),
         "{shown:?}"
     );
+    assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn nothing_of_ours_stays() {
         &["skill", "install"],
         &["route", "allow", "hooks"],
         &["disconnect"],
-        &["token", "--sandbox"],
+        &["disconnect", "--sandbox"],
     ] {
         assert_eq!(machine.run(arguments).code, 0, "{arguments:?}");
     }

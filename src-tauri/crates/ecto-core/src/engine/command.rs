@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::cause::Cause;
 use crate::gateway::RestoredKey;
-use crate::key::{KeyGrant, KeyName, NewEnd, Route};
+use crate::key::{KeyDigest, KeyGrant, KeyName, NewEnd, Route, WhichSecret};
 use crate::offer::Offer;
 use crate::snapshot::{KeyView, Notice, Snapshot};
 use crate::tailnet::NodeChoice;
-use crate::wanted::Wanted;
+use crate::wanted::{NewDeadline, Wanted};
 
-use super::Engine;
+use super::{Engine, STORE_LIMIT};
 use crate::exposure::Exposure;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Cause>>;
@@ -24,8 +26,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Cause>>;
 #[derive(Debug)]
 pub(super) enum Command {
     Connect {
-        until: Option<Timestamp>,
-        node: NodeChoice,
+        until: NewDeadline,
+        node: Option<NodeChoice>,
         reply: Reply<()>,
     },
     Disconnect {
@@ -62,6 +64,10 @@ pub(super) enum Action {
     RevealKey {
         name: KeyName,
         reply: Reply<RevealedKey>,
+    },
+    FindKey {
+        digest: KeyDigest,
+        reply: Reply<Option<FoundKey>>,
     },
     AddKey {
         name: KeyName,
@@ -100,6 +106,15 @@ pub struct RevealedKey {
     pub view: KeyView,
 }
 
+/// Whose something is that a client presents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundKey {
+    /// What may be shown of that key.
+    pub key: KeyView,
+    /// Which of its secrets it is.
+    pub which: WhichSecret,
+}
+
 /// The way to the engine. Cheap to clone. When the last one is dropped, the engine closes the door and ends.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -128,9 +143,10 @@ impl Handle {
         self.snapshots.clone()
     }
 
-    /// Asks for Public, until `until` where that is given. Returns once the wish is stored; watch the snapshots for the
-    /// rest. Asked for again, takes over the new deadline, and tries again at once where it is blocked.
-    pub async fn connect(&self, until: Option<Timestamp>, node: NodeChoice) -> Result<(), Cause> {
+    /// Asks for Public. Returns once the wish is stored; watch the snapshots for the rest. Asked for again, keeps the
+    /// deadline and the node where nothing is said of them, and tries again at once where it is blocked. Where Public is not
+    /// wanted, or its deadline has passed, that is no deadline, and whichever node there is.
+    pub async fn connect(&self, until: NewDeadline, node: Option<NodeChoice>) -> Result<(), Cause> {
         self.ask(|reply| Command::Connect { until, node, reply })
             .await
     }
@@ -174,6 +190,12 @@ impl Handle {
     /// The key with this name.
     pub async fn reveal_named_key(&self, name: KeyName) -> Result<RevealedKey, Cause> {
         self.ask(|reply| Command::Act(Action::RevealKey { name, reply }))
+            .await
+    }
+
+    /// Whose the secret with this digest is; `None` where it opens nothing.
+    pub async fn find_key(&self, digest: KeyDigest) -> Result<Option<FoundKey>, Cause> {
+        self.ask(|reply| Command::Act(Action::FindKey { digest, reply }))
             .await
     }
 
@@ -375,6 +397,13 @@ impl Engine {
                 }
                 None => Some(Action::ShowKeys { reply }),
             },
+            Action::FindKey { digest, reply } => match &self.keys {
+                Some(_) => {
+                    let _ = reply.send(Ok(self.whose_key(&digest)));
+                    None
+                }
+                None => Some(Action::FindKey { digest, reply }),
+            },
             Action::Look { .. }
             | Action::RegenerateKey { .. }
             | Action::AddKey { .. }
@@ -388,11 +417,13 @@ impl Engine {
 
     async fn hear_connect(
         &mut self,
-        until: Option<Timestamp>,
-        node: NodeChoice,
+        until: NewDeadline,
+        node: Option<NodeChoice>,
         reply: Reply<()>,
     ) -> bool {
-        let wanted = Wanted::Public { until, node };
+        let before = self.wanted_before().await;
+        let wanted = before.public_again(until, node);
+        let node = wanted.node();
         if let Err(cause) = self.store_wanted(&wanted).await {
             // It may have got there all the same, and must not be followed after a restart.
             self.store_present().await;
@@ -406,7 +437,15 @@ impl Engine {
         );
         self.notice = None;
         self.found = None;
+        let deadline = self.deadline.take();
+        let until = wanted.deadline();
         self.want(wanted);
+        if let Some(kept) = deadline
+            && Some(kept.until) == until
+        {
+            // Counted anew from a clock that was set back, it would come later.
+            self.deadline = Some(kept);
+        }
         for waiting in self.when_private.drain(..) {
             let _ = waiting.send(Err(Cause::BrokenOff));
         }
@@ -417,6 +456,21 @@ impl Engine {
         self.publish();
         let _ = reply.send(Ok(()));
         !(self.acting || same_node && under_way)
+    }
+
+    /// What is wanted while somebody asks for Public: without a wish of this engine's, the one that outlived the engine
+    /// before. One whose time is over is none.
+    async fn wanted_before(&mut self) -> Wanted {
+        if self.deadline_passed() {
+            return Wanted::Private;
+        }
+        if self.has_wish {
+            return self.wanted.clone();
+        }
+        match timeout(STORE_LIMIT, self.ports.wanted.load()).await {
+            Ok(Ok(Some(record))) => Wanted::from_record(&record, self.ports.clock.now()).0,
+            Ok(Ok(None) | Err(_)) | Err(_) => Wanted::Private,
+        }
     }
 
     /// Takes back what was asked for earlier and has not begun: it would make Private what is wanted by now.
@@ -430,6 +484,7 @@ impl Engine {
                 | Action::RegenerateKey { .. }
                 | Action::ShowKeys { .. }
                 | Action::RevealKey { .. }
+                | Action::FindKey { .. }
                 | Action::AddKey { .. }
                 | Action::RotateKey { .. }
                 | Action::RevokeKey { .. }

@@ -38,6 +38,9 @@ impl Engine {
             Action::ShowKeys { reply } => {
                 let _ = reply.send(self.show_keys().await);
             }
+            Action::FindKey { digest, reply } => {
+                let _ = reply.send(self.find_key(&digest).await);
+            }
             Action::RevealKey { name, reply } => {
                 let _ = reply.send(self.reveal_key(&name).await);
             }

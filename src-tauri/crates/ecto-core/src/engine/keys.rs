@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cause::Cause;
-use crate::key::{AgentId, GuardKey, Key, KeyGrant, KeyName, KeyRing, NewEnd, ValidDigest};
+use crate::key::{
+    AgentId, GuardKey, Key, KeyDigest, KeyGrant, KeyName, KeyRing, NewEnd, ValidDigest,
+};
 use crate::snapshot::KeyView;
 
-use super::command::RevealedKey;
+use super::command::{FoundKey, RevealedKey};
 use super::duties::settle;
 use super::{Engine, Work};
 
@@ -80,6 +82,22 @@ impl Engine {
         settle_keys(self.ensure_keys().await)?;
         self.publish();
         self.known_key(name)
+    }
+
+    /// Whose the secret with this digest is, of the keys that were read.
+    pub(super) fn whose_key(&self, digest: &KeyDigest) -> Option<FoundKey> {
+        let now = self.ports.clock.now();
+        let (key, which) = self.keys.as_ref()?.whose(digest, now)?;
+        Some(FoundKey {
+            key: key.view(now, self.last_use(key, &self.key_uses())),
+            which,
+        })
+    }
+
+    pub(super) async fn find_key(&mut self, digest: &KeyDigest) -> Result<Option<FoundKey>, Cause> {
+        settle_keys(self.ensure_keys().await)?;
+        self.publish();
+        Ok(self.whose_key(digest))
     }
 
     pub(super) async fn add_key(

@@ -144,6 +144,7 @@ impl Engine {
                 | Action::RegenerateKey { .. }
                 | Action::ShowKeys { .. }
                 | Action::RevealKey { .. }
+                | Action::FindKey { .. }
                 | Action::AddKey { .. }
                 | Action::RotateKey { .. }
                 | Action::RenameKey { .. }

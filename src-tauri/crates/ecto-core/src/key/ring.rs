@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 
 use super::{
     DEFAULT_KEY, GuardKey, KeyDigest, KeyGrant, KeyName, NewEnd, Route, ValidDigest, hint,
@@ -36,6 +37,16 @@ pub struct EarlierSecret {
     pub digest: KeyDigest,
     /// The moment from which it is no longer good.
     pub until: Timestamp,
+}
+
+/// Which of a key's secrets something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhichSecret {
+    /// The one that it has.
+    Present,
+    /// The one before its last rotation, which is good until [`KeyView::earlier_until`].
+    Earlier,
 }
 
 impl Key {
@@ -113,6 +124,18 @@ impl KeyRing {
         self.keys.iter().find(|key| key.name.as_str() == name)
     }
 
+    /// Whose this is at `now`: a key's, or that of one before its last rotation which is still good.
+    pub fn whose(&self, digest: &KeyDigest, now: Timestamp) -> Option<(&Key, WhichSecret)> {
+        self.keys.iter().find_map(|key| {
+            if KeyDigest::of(key.secret.expose_secret().as_bytes()) == *digest {
+                return Some((key, WhichSecret::Present));
+            }
+            key.earlier
+                .filter(|earlier| earlier.digest == *digest && now < earlier.until)
+                .map(|_| (key, WhichSecret::Earlier))
+        })
+    }
+
     /// The key that is there from the start.
     pub fn first_key(&self) -> Option<&SecretString> {
         self.key(DEFAULT_KEY).map(|key| &key.secret)
@@ -156,8 +179,8 @@ impl KeyRing {
     }
 
     /// Replaces the secret of a key, and gives the new one its end. The one before is good for `grace` more, but never
-    /// longer than it would have been; the one before that ends now. Errors: there is no such key, what takes its place
-    /// would have run out by `now`, or it is the first key, which has no end.
+    /// longer than it would have been, nor than the new one is; the one before that ends now. Errors: there is no such key,
+    /// what takes its place would have run out by `now`, or it is the first key, which has no end.
     pub fn rotate(
         &mut self,
         name: &KeyName,
@@ -177,8 +200,10 @@ impl KeyRing {
         if grant.has_expired(now) {
             return Err(Cause::KeyExpired { name: name.clone() });
         }
-        let ends = key.grant.expires.unwrap_or(Timestamp::MAX);
-        let until = now.checked_add(grace).unwrap_or(Timestamp::MAX).min(ends);
+        let until = [key.grant.expires, grant.expires]
+            .into_iter()
+            .flatten()
+            .fold(now.checked_add(grace).unwrap_or(Timestamp::MAX), Ord::min);
         key.earlier = (now < until).then(|| EarlierSecret {
             digest: KeyDigest::of(key.secret.expose_secret().as_bytes()),
             until,
@@ -229,18 +254,43 @@ mod tests {
 
     use super::*;
 
+    /// When what takes the place of a key ends, in seconds from then.
+    #[derive(Debug, Clone)]
+    enum Ends {
+        AsBefore,
+        Never,
+        In(u16),
+    }
+
+    /// What should open the lock.
+    struct Good {
+        name: KeyName,
+        is_earlier: bool,
+        /// Until when.
+        until: Option<i64>,
+    }
+
     #[derive(Debug, Clone)]
     enum Change {
-        Add(u8),
-        Rotate(u8, u64),
+        Add(u8, Option<u16>),
+        Rotate(u8, u64, Ends),
         Revoke(u8),
         Rename(u8, u8),
     }
 
+    fn ends() -> impl Strategy<Value = Ends> {
+        prop_oneof![
+            Just(Ends::AsBefore),
+            Just(Ends::Never),
+            (0u16..100).prop_map(Ends::In),
+        ]
+    }
+
     fn change() -> impl Strategy<Value = Change> {
         prop_oneof![
-            (0u8..5).prop_map(Change::Add),
-            (0u8..5, 0u64..50).prop_map(|(name, grace)| Change::Rotate(name, grace)),
+            (0u8..5, prop::option::of(0u16..100)).prop_map(|(name, end)| Change::Add(name, end)),
+            (0u8..5, 0u64..50, ends())
+                .prop_map(|(name, grace, ends)| Change::Rotate(name, grace, ends)),
             (0u8..5).prop_map(Change::Revoke),
             (0u8..5, 0u8..5).prop_map(|(name, to)| Change::Rename(name, to)),
         ]
@@ -257,10 +307,15 @@ mod tests {
         SecretString::from(format!("secret {number}"))
     }
 
+    fn digest(number: usize) -> KeyDigest {
+        KeyDigest::of(secret(number).expose_secret().as_bytes())
+    }
+
     /// What opens the lock at `now`, and in whose name.
     fn open_at(ring: &KeyRing, now: Timestamp) -> BTreeMap<[u8; 32], KeyName> {
         let keys = ring.for_the_guard();
         keys.iter()
+            .filter(|key| !key.grant.has_expired(now))
             .flat_map(|key| key.digests.iter().map(|digest| (digest, key.name.clone())))
             .filter(|(digest, _)| digest.until.is_none_or(|until| now < until))
             .map(|(digest, name)| (*digest.digest.bytes(), name))
@@ -331,60 +386,95 @@ mod tests {
         fn what_was_taken_away_never_opens_the_lock_again(changes in prop::collection::vec(change(), 0..30)) {
             let mut ring = KeyRing::default();
             ring.add(Key::first(secret(1000), None)).unwrap();
-            // What should open the lock, told by secret: its name, and until when.
-            let mut good: BTreeMap<usize, (KeyName, Option<i64>)> = BTreeMap::from([(1000, (name(0), None))]);
+            let first = Good { name: name(0), is_earlier: false, until: None };
+            // Told by secret.
+            let mut good: BTreeMap<usize, Good> = BTreeMap::from([(1000, first)]);
             for (second, change) in changes.into_iter().enumerate() {
-                let at = Timestamp::from_second(second as i64 * 10).unwrap();
+                let now = second as i64 * 10;
+                let at = Timestamp::from_second(now).unwrap();
                 match change {
-                    Change::Add(number) => {
-                        let key = Key { name: name(number), ..Key::first(secret(second), Some(at)) };
-                        let taken = good.values().any(|(known, _)| *known == name(number));
+                    Change::Add(number, end) => {
+                        let until = end.map(|end| now + i64::from(end));
+                        let mut key = Key { name: name(number), ..Key::first(secret(second), Some(at)) };
+                        key.grant.expires = until.map(|until| Timestamp::from_second(until).unwrap());
+                        let taken = good.values().any(|known| known.name == name(number));
                         prop_assert_eq!(ring.add(key).is_err(), taken);
                         if !taken {
-                            good.insert(second, (name(number), None));
+                            good.insert(second, Good { name: name(number), is_earlier: false, until });
                         }
                     }
-                    Change::Rotate(number, grace) => {
-                        let rotated = ring.rotate(&name(number), secret(second), Duration::from_secs(grace), NewEnd::AsBefore, at);
-                        let known = good.values().any(|(known, _)| *known == name(number));
-                        prop_assert_eq!(rotated.is_ok(), known);
-                        if known {
-                            good.retain(|_, (known, until)| *known != name(number) || until.is_none());
-                            for (known, until) in good.values_mut().filter(|(known, _)| *known == name(number)) {
-                                let _ = known;
-                                *until = Some(at.as_second() + grace as i64);
+                    Change::Rotate(number, grace, ends) => {
+                        let name = name(number);
+                        let end = match &ends {
+                            Ends::AsBefore => NewEnd::AsBefore,
+                            Ends::Never => NewEnd::Never,
+                            Ends::In(seconds) => NewEnd::At(at + jiff::SignedDuration::from_secs((*seconds).into())),
+                        };
+                        let rotated = ring.rotate(&name, secret(second), Duration::from_secs(grace), end, at);
+                        let present = good.values().find(|known| known.name == name && !known.is_earlier);
+                        let before = present.map(|known| known.until);
+                        let until = match ends {
+                            Ends::AsBefore => before.flatten(),
+                            Ends::Never => None,
+                            Ends::In(seconds) => Some(now + i64::from(seconds)),
+                        };
+                        let may = before.is_some()
+                            && until.is_none_or(|until| now < until)
+                            && !(number == 0 && matches!(ends, Ends::In(_)));
+                        prop_assert_eq!(rotated.is_ok(), may);
+                        if may {
+                            good.retain(|_, known| known.name != name || !known.is_earlier);
+                            for known in good.values_mut().filter(|known| known.name == name) {
+                                known.is_earlier = true;
+                                known.until = [Some(now + grace as i64), known.until, until].into_iter().flatten().min();
                             }
-                            good.insert(second, (name(number), None));
+                            good.insert(second, Good { name, is_earlier: false, until });
                         }
                     }
                     Change::Revoke(number) => {
-                        let known = good.values().any(|(known, _)| *known == name(number));
+                        let known = good.values().any(|known| known.name == name(number));
                         prop_assert_eq!(ring.revoke(&name(number)).is_ok(), known && number != 0);
                         if number != 0 {
-                            good.retain(|_, (known, _)| *known != name(number));
+                            good.retain(|_, known| known.name != name(number));
                         }
                     }
                     Change::Rename(number, to) => {
-                        let names: Vec<_> = good.values().map(|(known, _)| known.clone()).collect();
+                        let names: Vec<_> = good.values().map(|known| known.name.clone()).collect();
                         let may = names.contains(&name(number))
                             && (number == to || (number != 0 && !names.contains(&name(to))));
                         prop_assert_eq!(ring.rename(&name(number), name(to)).is_ok(), may);
                         if may {
-                            for (known, _) in good.values_mut().filter(|(known, _)| *known == name(number)) {
-                                *known = name(to);
+                            for known in good.values_mut().filter(|known| known.name == name(number)) {
+                                known.name = name(to);
                             }
                         }
                     }
                 }
                 ring.forget_ended(at);
+                good.retain(|_, known| !known.is_earlier || known.until.is_none_or(|until| now < until));
                 let expected: BTreeMap<[u8; 32], KeyName> = good
                     .iter()
-                    .filter(|(_, (_, until))| until.is_none_or(|until| at.as_second() < until))
-                    .map(|(number, (known, _))| {
-                        (*KeyDigest::of(secret(*number).expose_secret().as_bytes()).bytes(), known.clone())
-                    })
+                    .filter(|(_, known)| known.until.is_none_or(|until| now < until))
+                    .map(|(number, known)| (*digest(*number).bytes(), known.name.clone()))
                     .collect();
                 prop_assert_eq!(open_at(&ring, at), expected);
+                for (number, known) in &good {
+                    let opens = known.until.is_none_or(|until| now < until);
+                    let found = ring.whose(&digest(*number), at);
+                    let found = found.map(|(key, which)| (&key.name, which));
+                    let which = if known.is_earlier { WhichSecret::Earlier } else { WhichSecret::Present };
+                    prop_assert_eq!(found, Some((&known.name, which)));
+                    if known.is_earlier {
+                        // What is told of it holds to the second.
+                        prop_assert!(opens);
+                        let told = ring.key(known.name.as_str()).and_then(|key| key.view(at, None).earlier_until);
+                        prop_assert_eq!(told.map(Timestamp::as_second), known.until);
+                    }
+                }
+                let others = (0..1001).filter(|number| !good.contains_key(number));
+                for number in others.take(40) {
+                    prop_assert!(ring.whose(&digest(number), at).is_none());
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::snapshot::StepProgress;
 use crate::step::{Step, Waiting};
 use crate::tailnet::{FunnelPermission, Installer, NodeChoice, NodeKind, TailnetView};
-use crate::wanted::Wanted;
+use crate::wanted::{NewDeadline, Wanted};
 
 use super::story::{Story, is_private, is_public, looks, word};
 use super::world::{CONFIG, Call, Fault, World, listing, only_key, ready, refusing, running};
@@ -469,7 +469,12 @@ async fn tailscale_that_only_a_person_can_install_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn another_node_is_taken_when_asked_for() {
     let story = Story::public(World::ready()).await;
-    story.handle.connect(None, NodeChoice::Own).await.unwrap();
+    let own = Some(NodeChoice::Own);
+    story
+        .handle
+        .connect(NewDeadline::AsBefore, own)
+        .await
+        .unwrap();
     story.pass(Duration::from_secs(1)).await;
     story.until(is_public).await;
     assert_eq!(

@@ -13,7 +13,7 @@ use crate::key::Route;
 use crate::offer::Offer;
 use crate::ports::{Clock, OutsideFinding, VaultFault};
 use crate::tailnet::{FunnelPermission, NodeChoice, NodeKind, TailnetView};
-use crate::wanted::Wanted;
+use crate::wanted::{NewDeadline, Wanted};
 
 use super::story::{Story, is_private, is_public};
 use super::world::{CONFIG, Call, Fault, World, listing, needs_set_up, ready, running};
@@ -46,8 +46,8 @@ const FAULTY: [Call; 22] = [
 #[derive(Debug, Clone)]
 enum Move {
     Connect {
-        seconds: Option<i64>,
-        own: bool,
+        seconds: Option<Option<i64>>,
+        own: Option<bool>,
     },
     Disconnect,
     Regenerate,
@@ -94,7 +94,7 @@ fn moves() -> impl Strategy<Value = Move> {
         any::<bool>(),
     );
     prop_oneof![
-        6 => (proptest::option::of(1i64..5_000), any::<bool>())
+        6 => (proptest::option::of(proptest::option::of(1i64..5_000)), any::<Option<bool>>())
             .prop_map(|(seconds, own)| Move::Connect { seconds, own }),
         3 => Just(Move::Disconnect),
         2 => Just(Move::Regenerate),
@@ -143,13 +143,17 @@ async fn play(story: &mut Story, step: Move) {
     let handle = story.handle.clone();
     match step {
         Move::Connect { seconds, own } => {
-            let until =
-                seconds.map(|seconds| world.now() + jiff::SignedDuration::from_secs(seconds));
-            let node = if own {
-                NodeChoice::Own
-            } else {
-                NodeChoice::Auto
+            let until = match seconds {
+                None => NewDeadline::AsBefore,
+                Some(None) => NewDeadline::Unlimited,
+                Some(Some(seconds)) => {
+                    NewDeadline::At(world.now() + jiff::SignedDuration::from_secs(seconds))
+                }
             };
+            let node = own.map(|own| match own {
+                true => NodeChoice::Own,
+                false => NodeChoice::Auto,
+            });
             tokio::spawn(async move {
                 let _ = handle.connect(until, node).await;
             });

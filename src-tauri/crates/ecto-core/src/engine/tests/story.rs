@@ -14,6 +14,7 @@ use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::step::Step;
 use crate::tailnet::NodeChoice;
+use crate::wanted::NewDeadline;
 
 use super::world::{HOOKS_TOKEN, KEY_MARK, TOKEN, World};
 
@@ -72,13 +73,20 @@ impl Story {
     }
 
     pub async fn connect(&self) -> Result<(), Cause> {
-        self.handle.connect(None, NodeChoice::Auto).await
+        self.handle
+            .connect(NewDeadline::Unlimited, Some(NodeChoice::Auto))
+            .await
+    }
+
+    /// As a person connects who names neither a time nor a node.
+    pub async fn connect_again(&self) -> Result<(), Cause> {
+        self.handle.connect(NewDeadline::AsBefore, None).await
     }
 
     pub async fn connect_for(&self, seconds: i64) -> Timestamp {
         let until = self.world.now() + jiff::SignedDuration::from_secs(seconds);
         self.handle
-            .connect(Some(until), NodeChoice::Auto)
+            .connect(NewDeadline::At(until), Some(NodeChoice::Auto))
             .await
             .unwrap();
         until
