@@ -1,5 +1,7 @@
 //! What may be typed.
 
+mod value;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,10 @@ use ecto_core::key::{AgentId, Rate, Route};
 use ecto_core::offer::Origin;
 use ecto_core::tailnet::NodeChoice;
 use ipnet::IpNet;
+
+use value::{
+    parse_count, parse_expiry, parse_grace, parse_open_for, parse_rate, parse_renewal, parse_since,
+};
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 it did not work; 2 not understood; 3 a person has to do something first; \
 4 something may be reachable that should not be; 130 interrupted.";
@@ -157,7 +163,7 @@ impl Command {
             self,
             Self::Status { .. }
                 | Self::Logs { .. }
-                | Self::Requests(_)
+                | Self::Requests(Requests { key: None, .. })
                 | Self::Skill { .. }
                 | Self::Completions { .. }
         )
@@ -208,11 +214,11 @@ pub enum KeyCommand {
         /// The key's name.
         name: String,
         /// How long the one before goes on working, such as 15m, 1h or 7d.
-        #[arg(long, value_name = "TIME", value_parser = parse_days, default_value = "0s")]
+        #[arg(long, value_name = "TIME", value_parser = parse_grace, allow_hyphen_values = true, default_value = "0s")]
         grace: Duration,
         /// When the new key ends, such as 12h, 30d or 2027-01-31, or never; when the one before would have, where this is not
         /// given.
-        #[arg(long, value_name = "TIME", value_parser = parse_renewal)]
+        #[arg(long, value_name = "TIME", value_parser = parse_renewal, allow_hyphen_values = true)]
         expires: Option<Renewal>,
     },
     /// Take a key away, and cut what is open with it.
@@ -239,20 +245,20 @@ pub struct NewKey {
     /// Reach this agent of OpenClaw alone, whatever the client asks for.
     #[arg(long, value_name = "ID")]
     pub agent: Option<AgentId>,
-    /// What it opens; chat, responses and models where this is not given.
-    #[arg(long, value_name = "chat,responses,models", value_delimiter = ',')]
+    /// What it opens, with commas between: chat, responses, models, embeddings, hooks. The first three where this is not given.
+    #[arg(long, value_name = "ROUTES", value_delimiter = ',')]
     pub routes: Vec<Route>,
     /// How many requests it may make before it has to wait, such as 5/sec, 60/min, 500/hour or 1000/day; what it has used
     /// comes back bit by bit over that time.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_rate, allow_hyphen_values = true)]
     pub rate: Option<Rate>,
     /// How many requests it may have under way at once.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = parse_count, allow_hyphen_values = true)]
     pub concurrent: Option<NonZeroU32>,
     /// When it ends: after a time such as 12h or 30d, or at the beginning of a day such as 2027-01-31.
-    #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+    #[arg(long, value_name = "TIME", value_parser = parse_expiry, allow_hyphen_values = true)]
     pub expires: Option<Expiry>,
-    /// The addresses from which it may be used, such as 203.0.113.7 or 203.0.113.0/24.
+    /// The addresses from which it may be used, such as 203.0.113.7 or 203.0.113.0/24; several with commas between.
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_range)]
     pub from: Vec<IpNet>,
 }
@@ -285,50 +291,6 @@ pub enum Renewal {
     Ends(Expiry),
 }
 
-fn parse_renewal(text: &str) -> Result<Renewal, String> {
-    match text {
-        "never" => Ok(Renewal::Never),
-        text => parse_expiry(text).map(Renewal::Ends),
-    }
-}
-
-fn parse_expiry(text: &str) -> Result<Expiry, String> {
-    if let Ok(moment) = text.parse::<Timestamp>() {
-        return Ok(Expiry::At(moment));
-    }
-    if let Ok(day) = text.parse::<jiff::civil::Date>() {
-        let begins = day.to_zoned(jiff::tz::TimeZone::system());
-        let begins = begins.map_err(|_| "there is no such day here".to_owned())?;
-        return Ok(Expiry::At(begins.timestamp()));
-    }
-    match parse_days(text) {
-        Ok(Duration::ZERO) => Err("a key that has ended is of no use".to_owned()),
-        Ok(time) => Ok(Expiry::After(time)),
-        Err(_) => Err("not a time: write it as 12h, 30d or 2027-01-31".to_owned()),
-    }
-}
-
-/// Reads a time that may be written in days and weeks, of up to ten years.
-fn parse_days(text: &str) -> Result<Duration, String> {
-    let fault = || "not a time: write it as 15m, 1h or 7d".to_owned();
-    let span: jiff::Span = text.parse().map_err(|_| fault())?;
-    let time = span
-        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| fault())?;
-    let time = Duration::try_from(time).map_err(|_| fault())?;
-    if time > LONGEST * 10 {
-        return Err("the time must be under ten years".to_owned());
-    }
-    Ok(time)
-}
-
-fn parse_since(text: &str) -> Result<Duration, String> {
-    match parse_days(text)? {
-        Duration::ZERO => Err("nothing comes in no time: write it as 15m, 24h or 7d".to_owned()),
-        time => Ok(time),
-    }
-}
-
 /// What may be done with the skill.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum SkillCommand {
@@ -347,19 +309,12 @@ pub enum OpenFor {
     Time(Duration),
 }
 
-fn parse_open_for(text: &str) -> Result<OpenFor, String> {
-    match text {
-        "unlimited" => Ok(OpenFor::Unlimited),
-        text => parse_duration(text).map(OpenFor::Time),
-    }
-}
-
 /// How to connect.
 #[derive(Debug, clap::Args)]
 pub struct Connect {
     /// Close the door by itself after this long, such as 15m, 1h or 8h, or unlimited; a door that is wanted already keeps its
     /// time where this is not given.
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_open_for)]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_open_for, allow_hyphen_values = true)]
     pub open_for: Option<OpenFor>,
     /// Go on in the background.
     #[arg(long)]
@@ -391,25 +346,11 @@ pub struct Requests {
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
     /// Those of this last time alone, such as 15m, 24h or 7d.
-    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    #[arg(long, value_name = "TIME", value_parser = parse_since, allow_hyphen_values = true)]
     pub since: Option<Duration>,
     /// The last so many; where this is not given, all with --since, and 50 without.
-    #[arg(short = 'n', long = "last", value_name = "NUMBER")]
-    pub last: Option<usize>,
-}
-
-/// The longest time for which a door may be asked to stay open: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text
-        .parse()
-        .map_err(|_| "not a time: write it as 15m, 1h or 1h30m".to_owned())?;
-    let duration = Duration::try_from(span).map_err(|_| "a time cannot be negative".to_owned())?;
-    if duration.is_zero() || duration > LONGEST {
-        return Err("the time must be between a second and a year".to_owned());
-    }
-    Ok(duration)
+    #[arg(short = 'n', long = "last", value_name = "NUMBER", value_parser = parse_count, allow_hyphen_values = true)]
+    pub last: Option<NonZeroU32>,
 }
 
 #[cfg(test)]
@@ -421,54 +362,6 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_time_is_read_as_people_write_it() {
-        assert_eq!(parse_duration("15m"), Ok(Duration::from_secs(900)));
-        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
-        assert!(parse_duration("0s").is_err());
-        assert!(parse_duration("-1h").is_err());
-        assert!(parse_duration("soon").is_err());
-        assert!(parse_duration("9000h").is_err());
-        assert_eq!(parse_open_for("unlimited"), Ok(OpenFor::Unlimited));
-        let quarter = OpenFor::Time(Duration::from_secs(900));
-        assert_eq!(parse_open_for("15m"), Ok(quarter));
-        assert!(parse_open_for("never").is_err());
-    }
-
-    #[test]
-    fn the_end_of_a_key_is_read_as_people_write_it() {
-        let day = Duration::from_secs(24 * 60 * 60);
-        assert_eq!(parse_expiry("30d"), Ok(Expiry::After(day * 30)));
-        assert_eq!(parse_expiry("2w"), Ok(Expiry::After(day * 14)));
-        let moment: Timestamp = "2027-01-31T12:00:00Z".parse().unwrap();
-        assert_eq!(parse_expiry("2027-01-31T12:00:00Z"), Ok(Expiry::At(moment)));
-        assert!(matches!(parse_expiry("2027-01-31"), Ok(Expiry::At(_))));
-        for text in ["", "0s", "-1d", "soon", "2027-02-30", "11y", "99999d"] {
-            assert!(parse_expiry(text).is_err(), "{text}");
-        }
-        assert_eq!(parse_days("0s"), Ok(Duration::ZERO));
-        assert_eq!(parse_renewal("never"), Ok(Renewal::Never));
-        let in_a_day = Renewal::Ends(Expiry::After(day));
-        assert_eq!(parse_renewal("1d"), Ok(in_a_day));
-        assert!(parse_renewal("0s").is_err());
-    }
-
-    #[test]
-    fn how_far_to_look_back_is_read_as_people_write_it() {
-        let day = Duration::from_secs(24 * 60 * 60);
-        for (text, time) in [
-            ("2d", day * 2),
-            ("1w", day * 7),
-            ("24h", day),
-            ("15m", day / 96),
-        ] {
-            assert_eq!(parse_since(text), Ok(time), "{text}");
-        }
-        for text in ["", "0d", "-1d", "yesterday"] {
-            assert!(parse_since(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -521,7 +521,11 @@ pub fn cause(cause: &Cause) -> Message {
         ),
         Cause::KeyNameTaken { name } => Message::new(
             format!("There is a key named \"{name}\" already. Nothing was changed."),
-            "Choose another name, or revoke that key first.",
+            if name.is_default() {
+                "Choose another name."
+            } else {
+                "Choose another name, or revoke that key first."
+            },
         ),
         Cause::KeyExpired { name } => Message::new(
             format!(

@@ -41,13 +41,23 @@ pub async fn run(command: KeyCommand, session: &Session) -> Result<Exit, Failure
     }
 }
 
+/// Reads the name of a key that there is.
+pub fn read_name(text: &str) -> Result<KeyName, Failure> {
+    parse_name(text, "See which keys there are with `ecto key list`.")
+}
+
+/// Reads a name that a key is to have.
+fn read_new_name(text: &str) -> Result<KeyName, Failure> {
+    parse_name(text, "Choose another name.")
+}
+
 /// Reads a name. What looks like a key is not repeated.
-fn read_name(text: &str) -> Result<KeyName, Failure> {
+fn parse_name(text: &str, next: &str) -> Result<KeyName, Failure> {
     text.parse().map_err(|fault| Failure::Own {
         code: "key_name_unusable",
         message: ecto_core::words::Message {
             what: format!("That cannot be the name of a key: {fault}."),
-            next: Some("See which keys there are with `ecto key list`.".to_owned()),
+            next: Some(next.to_owned()),
         },
         exit: Exit::Usage,
     })
@@ -68,7 +78,7 @@ fn read_end(end: Expiry) -> Result<Timestamp, Failure> {
 }
 
 async fn add(new: NewKey, session: &Session) -> Result<Exit, Failure> {
-    let name = read_name(&new.name)?;
+    let name = read_new_name(&new.name)?;
     let expires = new.expires.map(read_end).transpose()?;
     let grant = KeyGrant {
         routes: if new.routes.is_empty() {
@@ -143,7 +153,7 @@ async fn revoke(name: &str, session: &Session) -> Result<Exit, Failure> {
 }
 
 async fn rename(name: &str, to: &str, session: &Session) -> Result<Exit, Failure> {
-    let (name, to) = (read_name(name)?, read_name(to)?);
+    let (name, to) = (read_name(name)?, read_new_name(to)?);
     let request = Request::RenameKey {
         name: name.clone(),
         to: to.clone(),
@@ -234,7 +244,7 @@ async fn which(session: &Session) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn all_keys(session: &Session) -> Result<Vec<KeyView>, Failure> {
+pub async fn all_keys(session: &Session) -> Result<Vec<KeyView>, Failure> {
     Ok(session.ask(Request::Keys).await?.into_keys()?)
 }
 

@@ -11,6 +11,7 @@ use ecto_host::report::SCHEMA;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::key::{all_keys, read_name};
 use crate::arguments::Requests;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -35,13 +36,16 @@ struct Document<'a> {
 /// works whether or not a host runs.
 pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure> {
     let folder = record::folder(session.folders.logs());
+    if let Some(name) = &requests.key {
+        expect_key(name, &folder, session).await?;
+    }
     let wanted = Wanted {
         since: requests
             .since
             .and_then(|since| Timestamp::now().checked_sub(since).ok()),
         key: requests.key,
         limit: match (requests.last, requests.since) {
-            (Some(last), _) => last,
+            (Some(last), _) => usize::try_from(last.get()).unwrap_or(usize::MAX),
             (None, Some(_)) => usize::MAX,
             (None, None) => USUAL,
         },
@@ -69,6 +73,30 @@ pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure>
         _ => {}
     }
     Ok(Exit::Done)
+}
+
+/// Refuses a name that no key has. That of a key which is no more stands in its lines.
+async fn expect_key(name: &str, folder: &Path, session: &Session) -> Result<(), Failure> {
+    let name = read_name(name)?;
+    let one = Wanted {
+        since: None,
+        key: Some(name.to_string()),
+        limit: 1,
+    };
+    let lines = record::read(folder, &one).map_err(|fault| unreadable(folder, &fault))?;
+    if !lines.is_empty() {
+        return Ok(());
+    }
+    let keys = all_keys(session).await?;
+    if keys.iter().any(|key| key.name == name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+    Err(Failure::own(
+        "key_not_found",
+        format!("There is no key named \"{name}\", and no request with one is on record."),
+        format!("The keys are: {}.", names.join(", ")),
+    ))
 }
 
 fn unreadable(folder: &Path, fault: &std::io::Error) -> Failure {

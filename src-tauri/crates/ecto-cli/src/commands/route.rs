@@ -25,6 +25,10 @@ pub async fn run(command: RouteCommand, session: &Session) -> Result<Exit, Failu
             (Request::SetOrigin { origin, allowed }, told)
         }
         RouteCommand::ForbidOrigin { origin } => {
+            let offer = session.ask(Request::Offer).await?.into_offer()?;
+            if !offer.origins.contains(&origin) {
+                return Err(not_allowed(&origin, &offer));
+            }
             let told = vec![format!("Pages of {origin} can no longer call.")];
             let allowed = false;
             (Request::SetOrigin { origin, allowed }, told)
@@ -103,6 +107,20 @@ fn allowed_origin(origin: &Origin) -> Vec<String> {
         format!("Pages of {origin} can call, with a key."),
         format!("Mind: {ORIGIN_WARNING}"),
     ]
+}
+
+/// An origin that may be mistyped: the one that was meant is still allowed.
+fn not_allowed(origin: &Origin, offer: &Offer) -> Failure {
+    let allowed: Vec<&str> = offer.origins.iter().map(Origin::as_str).collect();
+    Failure::own(
+        "origin_not_allowed",
+        format!("Pages of {origin} were not allowed to call. Nothing was changed."),
+        if allowed.is_empty() {
+            "No web page may call.".to_owned()
+        } else {
+            format!("Those that may call come from {}.", allowed.join(", "))
+        },
+    )
 }
 
 /// What is offered and what could be, a line each.

@@ -236,6 +236,10 @@ fn what_the_key_commands_say() {
         &["key", "add", "phone"],
         &["key", "add", "old", "--expires", "2020-01-01"],
         &["key", "add", "bad/name"],
+        &["key", "show", "bad/name"],
+        &["key", "add", "default"],
+        &["key", "add", "none", "--concurrent", "0"],
+        &["key", "add", "none", "--rate", "-1/min"],
         &["key", "add", "tablet", "--routes", "shell"],
         &["key", "add", "bot", "--routes", "embeddings,hooks"],
         &[

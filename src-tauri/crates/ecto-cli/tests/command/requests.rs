@@ -255,3 +255,41 @@ fn metrics_are_off_unless_asked_for() {
     assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
     host.end();
 }
+
+#[test]
+fn a_name_that_no_key_has_is_told_and_not_waited_for() {
+    let machine = Machine::new();
+    let host = machine.connected();
+    let added = machine.run(&["key", "add", "phone", "--sandbox"]);
+    for more in [&[][..], &["-f"], &["--since", "1h"]] {
+        let ran = machine.run(&[&["requests", "--key", "fone", "--sandbox"], more].concat());
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+        assert!(
+            ran.stderr.ends_with(
+                "There is no key named \"fone\", and no request with one is on record.\n\
+                 The keys are: default, phone.\n"
+            ),
+            "{ran:?}"
+        );
+    }
+    let refused = machine.run(&["requests", "--key", "fone", "--sandbox", "--json"]);
+    assert_eq!(refused.error_code(), "key_not_found");
+    // One that nobody used yet is no fault.
+    assert_eq!(lines(&machine, &["--key", "phone"]), [] as [Value; 0]);
+    assert_eq!(send(&machine, added.stdout.trim()).0, "200");
+    wait_until("it is on record", || {
+        (lines(&machine, &["--key", "phone"]).len() == 1).then_some(())
+    });
+    assert_eq!(
+        machine.run(&["key", "revoke", "phone", "--sandbox"]).code,
+        0
+    );
+    assert_eq!(lines(&machine, &["--key", "phone"]).len(), 1);
+    assert_eq!(
+        machine
+            .run(&["requests", "--key", &added.stdout, "--sandbox"])
+            .code,
+        2
+    );
+    host.interrupt();
+}

@@ -231,3 +231,34 @@ fn what_cannot_be_allowed_is_refused_and_nothing_changes() {
         serde_json::json!(["chat", "responses", "models"])
     );
 }
+
+#[test]
+fn an_origin_that_was_not_allowed_is_told_with_those_that_are() {
+    let machine = Machine::new();
+    let forbid = ["route", "forbid-origin", "https://no.example"];
+    let told = |next: &str| {
+        let ran = machine.run(&forbid);
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+        let what = "Pages of https://no.example were not allowed to call. Nothing was changed.";
+        assert!(
+            ran.stderr.ends_with(&format!("{what}\n{next}\n")),
+            "{ran:?}"
+        );
+    };
+    told("No web page may call.");
+    for origin in ["https://app.example", "http://localhost:3000"] {
+        let ran = machine.run(&["route", "allow-origin", origin]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    told("Those that may call come from http://localhost:3000, https://app.example.");
+    let refused = machine.run(&[&forbid[..], &["--json"]].concat());
+    assert_eq!(refused.error_code(), "origin_not_allowed");
+    let forbidden = machine.run(&["route", "forbid-origin", "https://app.example"]);
+    assert_eq!(forbidden.code, 0, "{forbidden:?}");
+    assert!(
+        forbidden
+            .stderr
+            .ends_with("Pages of https://app.example can no longer call.\n")
+    );
+    told("Those that may call come from http://localhost:3000.");
+}

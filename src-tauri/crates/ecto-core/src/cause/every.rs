@@ -106,7 +106,7 @@ one_of_each!(every_cause, Cause, {
         name: "Anna phone".parse().unwrap(),
         detail: "the secret store did not answer in time".into(),
     },
-    Cause::KeyNameTaken { .. } => Cause::KeyNameTaken { name: KeyName::default() },
+    Cause::KeyNameTaken { .. } => Cause::KeyNameTaken { name: "phone".parse().unwrap() },
     Cause::KeyExpired { .. } => Cause::KeyExpired { name: "Anna phone".parse().unwrap() },
     Cause::AgentUnknown { .. } => Cause::AgentUnknown {
         agent: "notes".parse().unwrap(),
