@@ -2,6 +2,7 @@
 
 use ecto_core::exposure::Exposure;
 use ecto_core::settings::Settings;
+use ecto_core::words::Message;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Exit;
@@ -52,6 +53,16 @@ async fn host(until_private: bool, metrics: bool, session: &Session) -> Result<E
         .start_host(lock, Settings::default(), metrics)
         .await?;
     let mut snapshots = own.host.engine().snapshots();
+    let terminal = session.terminal;
+    let mut told = None;
+    let mut tell = |message: Message| {
+        if told.as_ref() != Some(&message) {
+            terminal.tell(&message.to_string());
+            told = Some(message);
+        }
+    };
+    tell(own.host.desk().report().message);
+    terminal.tell("Press Ctrl-C to end Ecto; that closes the door.");
     let mut was_public = false;
     loop {
         tokio::select! {
@@ -59,15 +70,16 @@ async fn host(until_private: bool, metrics: bool, session: &Session) -> Result<E
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => {}
             () = own.host.wait() => break,
-            changed = snapshots.changed(), if until_private => {
+            changed = snapshots.changed() => {
                 if changed.is_err() {
                     break;
                 }
+                tell(own.host.desk().report().message);
                 let (wants_public, is_private) = {
                     let snapshot = snapshots.borrow_and_update();
                     (snapshot.wanted.is_public(), snapshot.exposure == Exposure::Private)
                 };
-                if was_public && !wants_public && is_private {
+                if until_private && was_public && !wants_public && is_private {
                     let signalled = async {
                         tokio::select! {
                             _ = terminate.recv() => {}
@@ -82,5 +94,6 @@ async fn host(until_private: bool, metrics: bool, session: &Session) -> Result<E
         }
     }
     own.host.end().await?;
+    terminal.tell("Private: the door is closed, and nothing is reachable from the internet.");
     Ok(Exit::Done)
 }

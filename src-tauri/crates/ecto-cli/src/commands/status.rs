@@ -3,12 +3,14 @@
 use ecto_core::Timestamp;
 use ecto_core::exposure::{Exposure, Reach};
 use ecto_core::gateway::GatewayView;
+use ecto_core::offer::Offer;
 use ecto_core::ports::VaultPlace;
 use ecto_core::snapshot::{Notice, Snapshot};
 use ecto_core::tailnet::TailnetView;
 use ecto_core::wanted::{RecordDoubt, Wanted};
 use ecto_core::words;
 use ecto_host::client::ClientFault;
+use ecto_host::record::KeyDay;
 use ecto_host::report::Report;
 use ecto_host::request::Request;
 use ecto_host::wanted_file::WantedFile;
@@ -143,6 +145,8 @@ pub fn lines(report: &Report) -> Vec<String> {
             activity.passed, activity.refused, activity.in_flight
         ));
     }
+    lines.extend(report.today.iter().map(of_today));
+    lines.extend(also_offered(&report.offer));
     if let Some(next) = &report.message.next {
         lines.push(next.clone());
     }
@@ -164,6 +168,48 @@ pub fn lines(report: &Report) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What a key did today.
+fn of_today(day: &KeyDay) -> String {
+    let who = day.key.as_ref().map_or_else(
+        || "without a known key".to_owned(),
+        |name| format!("with the key \"{name}\""),
+    );
+    let requests = counted(day.requests, "request");
+    let failed = match day.failed {
+        0 => String::new(),
+        failed => format!(", {failed} refused or failed"),
+    };
+    let from = if day.caller.is_empty() {
+        String::new()
+    } else {
+        format!(" from {}", day.caller)
+    };
+    let last = day.last.to_zoned(jiff::tz::TimeZone::system());
+    format!(
+        "Today {who}: {requests}{failed}; the last at {}{from}.",
+        last.strftime("%H:%M:%S")
+    )
+}
+
+/// What somebody allowed beside what is always offered; nothing where that is nothing.
+fn also_offered(offer: &Offer) -> Option<String> {
+    let mut allowed: Vec<String> = offer
+        .routes
+        .iter()
+        .map(|route| route.word().to_owned())
+        .collect();
+    match offer.origins.len() {
+        0 => {}
+        pages => allowed.push(counted(pages as u64, "web page")),
+    }
+    (!allowed.is_empty()).then(|| format!("Also offered: {}.", allowed.join(", ")))
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// The node in a few words.
@@ -224,6 +270,7 @@ fn clock_time(moment: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use ecto_core::cause::Cause;
+    use ecto_core::key::Route;
     use ecto_core::tailnet::{FunnelPort, HostName, PublicAddress};
     use ecto_host::report::WorldKind;
 
@@ -254,5 +301,61 @@ mod tests {
                 "OpenClaw: not running (openclaw.json)",
             ]
         );
+    }
+
+    #[test]
+    fn what_each_key_did_today_has_a_line() {
+        let last = Timestamp::now();
+        let clock = last
+            .to_zoned(jiff::tz::TimeZone::system())
+            .strftime("%H:%M:%S")
+            .to_string();
+        let day = |key: Option<&str>, requests, failed, caller: &str| KeyDay {
+            key: key.map(str::to_owned),
+            requests,
+            failed,
+            bytes: 5,
+            last,
+            caller: caller.into(),
+        };
+        let mut report = Report::without_host(Snapshot::new(VaultPlace::Memory), WorldKind::Real);
+        report.today = vec![day(Some("phone"), 1, 0, "203.0.113.7"), day(None, 7, 7, "")];
+        assert_eq!(
+            lines(&report)[1..],
+            [
+                format!(
+                    "Today with the key \"phone\": 1 request; the last at {clock} from 203.0.113.7."
+                ),
+                format!(
+                    "Today without a known key: 7 requests, 7 refused or failed; the last at {clock}."
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_somebody_allowed_is_told_and_nothing_where_nobody_did() {
+        let offer = |routes: &[Route], origins: &[&str]| Offer {
+            routes: routes.iter().copied().collect(),
+            origins: origins.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        for (offer, told) in [
+            (offer(&[], &[]), None),
+            (offer(&[Route::Hooks], &[]), Some("Also offered: hooks.")),
+            (
+                offer(&Route::OPTIONAL, &["https://a.example"]),
+                Some("Also offered: embeddings, hooks, 1 web page."),
+            ),
+            (
+                offer(&[], &["https://a.example", "https://b.example"]),
+                Some("Also offered: 2 web pages."),
+            ),
+        ] {
+            let mut report =
+                Report::without_host(Snapshot::new(VaultPlace::Memory), WorldKind::Real);
+            report.offer = offer;
+            let lines = lines(&report);
+            assert_eq!(lines.get(1).map(String::as_str), told, "{lines:?}");
+        }
     }
 }

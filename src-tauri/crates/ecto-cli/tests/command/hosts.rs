@@ -257,3 +257,24 @@ fn the_host_outlives_whoever_started_it_in_the_background() {
     wait_until("the process is gone", || (!is_alive(process)).then_some(()));
     assert_eq!(machine.status()["wanted"]["wanted"], "public");
 }
+
+#[test]
+fn a_host_without_a_window_says_what_is_and_how_it_ends() {
+    let machine = Machine::new();
+    let host = machine.start(&["serve", "--sandbox"]);
+    host.stderr.wait_for(
+        "Private: nothing is reachable from the internet.\n\
+         Press Ctrl-C to end Ecto; that closes the door.\n",
+    );
+    let connected = machine.run(&["connect", "--sandbox"]);
+    assert_eq!(connected.code, 0, "{connected:?}");
+    host.stderr.wait_for("Public at https://");
+    let ended = host.interrupt();
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, ""));
+    assert!(
+        ended.stderr.ends_with(
+            "Private: the door is closed, and nothing is reachable from the internet.\n"
+        ),
+        "{ended:?}"
+    );
+}

@@ -54,6 +54,16 @@ fn who_called_is_told_with_and_without_a_host_and_never_what_was_said() {
     let today = machine.status()["today"].clone();
     assert_eq!(today[0]["key"], "default");
     assert_eq!(today[1]["key"], Value::Null);
+    let told = machine.run(&["status", "--sandbox"]).stdout;
+    let today = told.lines().filter(|line| line.starts_with("Today "));
+    let today: Vec<_> = today.filter_map(|line| line.split(';').next()).collect();
+    assert_eq!(
+        today,
+        [
+            "Today with the key \"default\": 1 request",
+            "Today without a known key: 1 request, 1 refused or failed",
+        ]
+    );
 
     let metrics = scrape(&machine, "/metrics");
     assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");

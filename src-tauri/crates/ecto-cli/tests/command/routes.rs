@@ -101,6 +101,11 @@ fn an_optional_route_is_there_while_it_is_allowed_and_at_no_other_time() {
     assert!(is_not_there(&ask("/v1/embeddings")));
 
     let allowed = route(&machine, &["allow", "embeddings"]);
+    let status = machine.run(&["status", "--sandbox"]).stdout;
+    assert!(
+        status.contains("\nAlso offered: embeddings, hooks.\n"),
+        "{status}"
+    );
     assert!(
         allowed.stderr.contains("your provider bills you"),
         "{allowed:?}"
