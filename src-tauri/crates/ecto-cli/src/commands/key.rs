@@ -233,7 +233,7 @@ async fn which(session: &Session) -> Result<Exit, Failure> {
     session.terminal.print(key.name.as_str())?;
     match (which, key.earlier_until) {
         (WhichSecret::Earlier, Some(until)) => session.terminal.tell(&format!(
-            "This is the one before \"{}\" was replaced; it works until {}. `ecto key show {}` prints the one in its place.",
+            "This is the key \"{}\" from before it was replaced, and works until {}. `ecto key show {}` prints the present one.",
             key.name,
             moment(until),
             typed_name(&key.name)

@@ -228,6 +228,9 @@ fn strangers_on_the_socket_get_no_answer_that_helps_them() {
     for said in [
         "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         "{\"ask\":\"everything\"}\n".to_owned(),
+        // What does not say whether the deadline goes or stays.
+        "{\"ask\":\"connect\",\"until\":null}\n".to_owned(),
+        "{\"ask\":\"connect\"}\n".to_owned(),
         "x".repeat(100_000),
     ] {
         let mut stream = UnixStream::connect(&path).unwrap();

@@ -377,7 +377,7 @@ fn a_key_that_was_replaced_with_a_grace_is_told_wherever_keys_are() {
     );
     assert!(
         told.stderr
-            .contains("the one before \"phone\" was replaced; it works until ")
+            .contains("This is the key \"phone\" from before it was replaced, and works until ")
             && told.stderr.contains(&until),
         "{told:?}"
     );
