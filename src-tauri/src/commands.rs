@@ -114,7 +114,8 @@ async fn regenerate_key(app: App<'_>, handle: AppHandle) -> Result<(), Refusal> 
 
 #[tauri::command]
 async fn read_keys(app: App<'_>) -> Result<(), Refusal> {
-    app.ask(Request::Keys).await
+    let makes_default = true;
+    app.ask(Request::Keys { makes_default }).await
 }
 
 #[tauri::command]

@@ -136,7 +136,7 @@ impl Desk {
             | Request::Connect { .. }
             | Request::Disconnect { .. }
             | Request::RevealKey
-            | Request::Keys
+            | Request::Keys { .. }
             | Request::ShowKey { .. }
             | Request::FindKey { .. }
             | Request::CheckOutside
@@ -163,9 +163,14 @@ impl Desk {
                 Err(cause) => Answer::failed(cause),
             },
             Request::RegenerateKey => Answer::from_done(self.engine.regenerate_key().await),
-            Request::Keys => {
+            Request::Keys { makes_default } => {
                 self.recall_uses().await;
-                match self.engine.show_keys().await {
+                let keys = if makes_default {
+                    self.engine.show_keys().await
+                } else {
+                    self.engine.list_keys().await
+                };
+                match keys {
                     Ok(keys) => Answer::Keys { keys },
                     Err(cause) => Answer::failed(cause),
                 }

@@ -46,7 +46,11 @@ pub enum Request {
     /// Another key in place of this one.
     RegenerateKey,
     /// All keys, as far as they may be shown.
-    Keys,
+    Keys {
+        /// Whether the default one is made where there is none yet.
+        #[serde(default)]
+        makes_default: bool,
+    },
     /// One key itself.
     ShowKey {
         /// Which.
@@ -127,7 +131,7 @@ impl Request {
         match self {
             Self::RevealKey
             | Self::RegenerateKey
-            | Self::Keys
+            | Self::Keys { .. }
             | Self::ShowKey { .. }
             | Self::FindKey { .. }
             | Self::AddKey { .. }

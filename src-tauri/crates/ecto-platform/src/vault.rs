@@ -68,7 +68,7 @@ impl fmt::Display for VaultNotice {
         match self {
             Self::FileInstead { path, detail } => write!(
                 formatter,
-                "No secret store answers here ({detail}), so the key is kept in {}, which only you can read.",
+                "No secret store answers here ({detail}), so Ecto keeps its keys in {}, which only you can read.",
                 path.display()
             ),
             Self::OpenToOthers { path } => write!(

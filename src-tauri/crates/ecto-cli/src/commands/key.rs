@@ -24,6 +24,9 @@ use crate::session::Session;
 /// The longest line that is read as a key, in bytes.
 const LONGEST_LINE: u64 = 1024;
 
+/// What is said where there are none.
+pub const NO_KEYS: &str = "There are no keys yet. The first `ecto connect` makes one.";
+
 /// Does what was asked for.
 pub async fn run(command: KeyCommand, session: &Session) -> Result<Exit, Failure> {
     match command {
@@ -177,6 +180,10 @@ async fn list(session: &Session) -> Result<Exit, Failure> {
         session.terminal.print_json(&document)?;
         return Ok(Exit::Done);
     }
+    if keys.is_empty() {
+        session.terminal.tell(NO_KEYS);
+        return Ok(Exit::Done);
+    }
     let width = |text: fn(&KeyView) -> &str| {
         let longest = keys.iter().map(|key| text(key).chars().count()).max();
         longest.unwrap_or_default()
@@ -244,8 +251,11 @@ async fn which(session: &Session) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// All keys that there are; none is made.
 pub async fn all_keys(session: &Session) -> Result<Vec<KeyView>, Failure> {
-    Ok(session.ask(Request::Keys).await?.into_keys()?)
+    let makes_default = false;
+    let answer = session.ask(Request::Keys { makes_default }).await?;
+    Ok(answer.into_keys()?)
 }
 
 async fn ask_key(session: &Session, request: Request) -> Result<(SecretString, KeyView), Failure> {

@@ -11,7 +11,7 @@ use ecto_host::report::SCHEMA;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::key::{all_keys, read_name};
+use super::key::{NO_KEYS, all_keys, read_name};
 use crate::arguments::Requests;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -52,10 +52,11 @@ pub async fn run(requests: Requests, session: &Session) -> Result<Exit, Failure>
     };
     let terminal = session.terminal;
     let zone = TimeZone::system();
+    let mut columns = Columns::USUAL;
     let mut tail = Tail::new(&folder, wanted);
     let mut show_more = move || {
         let lines = tail.read().map_err(|fault| unreadable(&folder, &fault))?;
-        show(terminal, &lines, &zone)?;
+        show(terminal, &lines, &mut columns, &zone)?;
         Ok((lines.len(), tail.left_out()))
     };
     if requests.follow {
@@ -92,10 +93,15 @@ async fn expect_key(name: &str, folder: &Path, session: &Session) -> Result<(), 
         return Ok(());
     }
     let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+    let next = if names.is_empty() {
+        NO_KEYS.to_owned()
+    } else {
+        format!("The keys are: {}.", names.join(", "))
+    };
     Err(Failure::own(
         "key_not_found",
         format!("There is no key named \"{name}\", and no request with one is on record."),
-        format!("The keys are: {}.", names.join(", ")),
+        next,
     ))
 }
 
@@ -113,7 +119,13 @@ fn unreadable(folder: &Path, fault: &std::io::Error) -> Failure {
     }
 }
 
-fn show(terminal: Terminal, lines: &[RequestLine], zone: &TimeZone) -> Result<(), Failure> {
+fn show(
+    terminal: Terminal,
+    lines: &[RequestLine],
+    columns: &mut Columns,
+    zone: &TimeZone,
+) -> Result<(), Failure> {
+    columns.widen(lines);
     for line in lines {
         if terminal.is_json() {
             terminal.print_json(&Document {
@@ -121,28 +133,59 @@ fn show(terminal: Terminal, lines: &[RequestLine], zone: &TimeZone) -> Result<()
                 line,
             })?;
         } else {
-            terminal.print_unchanged(&words(line, zone))?;
+            terminal.print_unchanged(&columns.words(line, zone))?;
         }
     }
     Ok(())
 }
 
-/// One line for a person.
-fn words(line: &RequestLine, zone: &TimeZone) -> String {
-    let at = line.at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
-    let key = line.key.as_deref().unwrap_or("-");
-    let address = if line.address.is_empty() {
-        "-"
-    } else {
-        line.address.as_str()
+/// How wide what differs in length was so far, in characters.
+#[derive(Debug)]
+struct Columns {
+    key: usize,
+    address: usize,
+}
+
+impl Columns {
+    /// As wide as most keys and addresses need.
+    const USUAL: Self = Self {
+        key: 7,
+        address: 15,
     };
-    format!(
-        "{at}  {key:<12}  {address:<15}  {}  {}  {}  {}",
-        line.route.as_str(),
-        line.status,
-        bytes(line.bytes),
-        duration(line.milliseconds),
-    )
+
+    fn widen(&mut self, lines: &[RequestLine]) {
+        for line in lines {
+            self.key = self.key.max(key_of(line).chars().count());
+            self.address = self.address.max(address_of(line).chars().count());
+        }
+    }
+
+    /// One line for a person. What was asked for is last: it may be of any length.
+    fn words(&self, line: &RequestLine, zone: &TimeZone) -> String {
+        let at = line.at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
+        format!(
+            "{at}  {:<key$}  {:<address$}  {}  {:>8}  {:>11}  {}",
+            key_of(line),
+            address_of(line),
+            line.status,
+            bytes(line.bytes),
+            duration(line.milliseconds),
+            line.route.as_str(),
+            key = self.key,
+            address = self.address,
+        )
+    }
+}
+
+fn key_of(line: &RequestLine) -> &str {
+    line.key.as_deref().unwrap_or("-")
+}
+
+fn address_of(line: &RequestLine) -> &str {
+    match line.address.as_str() {
+        "" => "-",
+        address => address,
+    }
 }
 
 fn bytes(count: u64) -> String {
@@ -194,19 +237,21 @@ mod tests {
                 1_234,
                 61_500,
             ),
-            line(Some("laptop"), "GET /v1/models", 200, 12, 3),
+            line(Some("laptop in the kitchen"), "GET /v1/models", 200, 12, 3),
             line(None, "GET /\u{202e}admin\n", 404, 2_500_000, 1_999),
             unread,
         ];
+        let mut columns = Columns::USUAL;
+        columns.widen(&lines);
         let shown: Vec<String> = lines
             .iter()
-            .map(|line| words(line, &TimeZone::UTC))
+            .map(|line| columns.words(line, &TimeZone::UTC))
             .collect();
         insta::assert_snapshot!(shown.join("\n"), @r"
-        2026-03-01 12:00:00  phone         203.0.113.7      POST /v1/chat/completions  200  1.2 kB  1 min 1 s
-        2026-03-01 12:00:00  laptop        203.0.113.7      GET /v1/models  200  12 B  3 ms
-        2026-03-01 12:00:00  -             203.0.113.7      GET /admin  404  2.5 MB  1.9 s
-        2026-03-01 12:00:00  -             unknown address  (a connection too many)  503  0 B  0 ms
+        2026-03-01 12:00:00  phone                  203.0.113.7      200    1.2 kB    1 min 1 s  POST /v1/chat/completions
+        2026-03-01 12:00:00  laptop in the kitchen  203.0.113.7      200      12 B         3 ms  GET /v1/models
+        2026-03-01 12:00:00  -                      203.0.113.7      404    2.5 MB        1.9 s  GET /admin
+        2026-03-01 12:00:00  -                      unknown address  503       0 B         0 ms  (a connection too many)
         ");
     }
 }

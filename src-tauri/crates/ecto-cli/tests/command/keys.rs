@@ -530,3 +530,25 @@ fn the_last_use_of_a_key_is_told_by_the_next_host() {
     assert_eq!(keys[1]["last_used"], used.as_str());
     assert!(keys[2]["last_used"].is_null(), "it was made after that");
 }
+
+#[test]
+fn looking_at_keys_makes_none() {
+    let machine = Machine::new();
+    let fresh = machine.run(&["key", "list"]);
+    assert_eq!((fresh.code, fresh.stdout.as_str()), (0, ""), "{fresh:?}");
+    let none_yet = "There are no keys yet. The first `ecto connect` makes one.\n";
+    assert!(fresh.stderr.ends_with(none_yet), "{fresh:?}");
+    let listed = machine.run(&["key", "list", "--json"]).json();
+    assert_eq!(listed["keys"], serde_json::json!([]));
+    let of_key = machine.run(&["requests", "--key", "phone"]);
+    assert!(of_key.stderr.ends_with(none_yet), "{of_key:?}");
+    let doctor = machine.run(&["doctor"]);
+    assert!(doctor.stdout.contains("there is no key yet"), "{doctor:?}");
+    assert!(!doctor.stderr.contains("the key is kept"), "{doctor:?}");
+    // Whoever makes one has the default one beside it, as ever.
+    assert_eq!(machine.run(&["key", "add", "phone"]).code, 0);
+    let listed = machine.run(&["key", "list", "--json"]).json();
+    let names: Vec<_> = listed["keys"].as_array().unwrap().iter().collect();
+    assert_eq!(names.len(), 2, "{listed}");
+    assert!(machine.run(&["doctor"]).stdout.contains("a key is "));
+}

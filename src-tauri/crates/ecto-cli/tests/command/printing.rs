@@ -1,6 +1,6 @@
 //! Results that their reader does not take.
 
-use crate::machine::{Machine, documents};
+use crate::machine::Machine;
 
 #[test]
 #[cfg(target_os = "linux")]
@@ -47,6 +47,7 @@ fn a_result_that_cannot_be_printed_is_a_failure() {
 #[test]
 fn a_reader_that_went_away_is_no_fault() {
     let machine = Machine::new();
+    assert_eq!(machine.run(&["key", "add", "phone"]).code, 0);
     for arguments in ["key list", "key list --json", "completions bash"] {
         // The reader ends before anything is written to it.
         let line = format!("{{ sleep 0.3; ecto {arguments}; echo $? >&2; }} | true");
@@ -54,5 +55,4 @@ fn a_reader_that_went_away_is_no_fault() {
         assert!(ran.stderr.ends_with("0\n"), "{arguments}: {ran:?}");
         assert!(!ran.stderr.contains("could not"), "{arguments}: {ran:?}");
     }
-    assert!(!documents(&machine.run(&["key", "list", "--json"]).stdout).is_empty());
 }

@@ -59,6 +59,7 @@ pub(super) enum Action {
         reply: Reply<()>,
     },
     ShowKeys {
+        makes_default: bool,
         reply: Reply<Vec<KeyView>>,
     },
     RevealKey {
@@ -181,10 +182,24 @@ impl Handle {
         Ok(self.reveal_named_key(name).await?.secret)
     }
 
-    /// All keys, as far as they may be shown.
+    /// All keys, as far as they may be shown. The default one is made where there is none yet.
     pub async fn show_keys(&self) -> Result<Vec<KeyView>, Cause> {
-        self.ask(|reply| Command::Act(Action::ShowKeys { reply }))
-            .await
+        self.keys(true).await
+    }
+
+    /// All keys that there are, as far as they may be shown; none is made.
+    pub async fn list_keys(&self) -> Result<Vec<KeyView>, Cause> {
+        self.keys(false).await
+    }
+
+    async fn keys(&self, makes_default: bool) -> Result<Vec<KeyView>, Cause> {
+        self.ask(|reply| {
+            Command::Act(Action::ShowKeys {
+                makes_default,
+                reply,
+            })
+        })
+        .await
     }
 
     /// The key with this name.
@@ -390,12 +405,18 @@ impl Engine {
                 }
                 None => Some(Action::RevealKey { name, reply }),
             },
-            Action::ShowKeys { reply } => match &self.keys {
+            Action::ShowKeys {
+                makes_default,
+                reply,
+            } => match &self.keys {
                 Some(_) => {
                     let _ = reply.send(Ok(self.key_views()));
                     None
                 }
-                None => Some(Action::ShowKeys { reply }),
+                None => Some(Action::ShowKeys {
+                    makes_default,
+                    reply,
+                }),
             },
             Action::FindKey { digest, reply } => match &self.keys {
                 Some(_) => {

@@ -35,8 +35,11 @@ impl Engine {
             Action::RegenerateKey { reply } => {
                 let _ = reply.send(self.regenerate_key().await);
             }
-            Action::ShowKeys { reply } => {
-                let _ = reply.send(self.show_keys().await);
+            Action::ShowKeys {
+                makes_default,
+                reply,
+            } => {
+                let _ = reply.send(self.show_keys(makes_default).await);
             }
             Action::FindKey { digest, reply } => {
                 let _ = reply.send(self.find_key(&digest).await);

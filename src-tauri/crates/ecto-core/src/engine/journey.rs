@@ -319,6 +319,11 @@ impl Engine {
 
     /// Reads the keys from the vault; makes and stores the default one only where the vault said there is none.
     pub(super) async fn ensure_keys(&mut self) -> Work<Result<(), Cause>> {
+        self.load_keys(true).await
+    }
+
+    /// Reads the keys from the vault. Where there are none, the default one is made, or they stay unknown.
+    pub(super) async fn load_keys(&mut self, makes_default: bool) -> Work<Result<(), Cause>> {
         if self.keys.is_some() {
             return Work::Done(Ok(()));
         }
@@ -327,20 +332,25 @@ impl Engine {
         let now = self.ports.clock.now();
         let load = async move {
             let stored = vault.load().await.map_err(Cause::from)?;
+            if stored.is_none() && !makes_default {
+                return Ok(None);
+            }
             let mut keys = stored.unwrap_or_default();
             if keys.first_key().is_some() {
-                return Ok(keys);
+                return Ok(Some(keys));
             }
             let key = make_key().map_err(|fault| Cause::Internal {
                 detail: fault.to_string().into(),
             })?;
             keys.keys.insert(0, Key::first(key, Some(now)));
             vault.store(&keys).await.map_err(Cause::from)?;
-            Ok(keys)
+            Ok(Some(keys))
         };
         match self.during(Duration::from_secs(120), None, load).await {
             Work::Done(Ok(keys)) => {
-                self.know_keys(keys);
+                if let Some(keys) = keys {
+                    self.know_keys(keys);
+                }
                 Work::Done(Ok(()))
             }
             Work::Done(Err(cause)) => Work::Done(Err(cause)),

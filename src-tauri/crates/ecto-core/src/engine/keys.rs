@@ -72,8 +72,8 @@ impl Engine {
         })
     }
 
-    pub(super) async fn show_keys(&mut self) -> Result<Vec<KeyView>, Cause> {
-        settle_keys(self.ensure_keys().await)?;
+    pub(super) async fn show_keys(&mut self, makes_default: bool) -> Result<Vec<KeyView>, Cause> {
+        settle_keys(self.load_keys(makes_default).await)?;
         self.publish();
         Ok(self.key_views())
     }
@@ -95,7 +95,7 @@ impl Engine {
     }
 
     pub(super) async fn find_key(&mut self, digest: &KeyDigest) -> Result<Option<FoundKey>, Cause> {
-        settle_keys(self.ensure_keys().await)?;
+        settle_keys(self.load_keys(false).await)?;
         self.publish();
         Ok(self.whose_key(digest))
     }

@@ -159,16 +159,22 @@ impl KeyRing {
             .ok_or_else(|| Cause::KeyNotFound { name: name.clone() })
     }
 
-    fn refuse_taken(&self, name: &KeyName) -> Result<(), Cause> {
-        match self.key(name.as_str()) {
-            Some(_) => Err(Cause::KeyNameTaken { name: name.clone() }),
+    /// Refuses a name that another key than `own` has. People take names that differ only in case for the same.
+    fn refuse_taken(&self, name: &KeyName, own: Option<&KeyName>) -> Result<(), Cause> {
+        let folded = name.as_str().to_lowercase();
+        let is_taken =
+            |key: &&Key| Some(&key.name) != own && key.name.as_str().to_lowercase() == folded;
+        match self.keys.iter().find(is_taken) {
+            Some(key) => Err(Cause::KeyNameTaken {
+                name: key.name.clone(),
+            }),
             None => Ok(()),
         }
     }
 
     /// Adds a key. Errors: the name is taken, or there are [`MOST_KEYS`].
     pub fn add(&mut self, key: Key) -> Result<(), Cause> {
-        self.refuse_taken(&key.name)?;
+        self.refuse_taken(&key.name, None)?;
         if self.keys.len() >= MOST_KEYS {
             return Err(Cause::TooManyKeys {
                 limit: MOST_KEYS as u64,
@@ -233,7 +239,7 @@ impl KeyRing {
         if name.is_default() {
             return Err(Cause::DefaultKeyStays);
         }
-        self.refuse_taken(&to)?;
+        self.refuse_taken(&to, Some(name))?;
         self.known(name)?.name = to;
         Ok(())
     }

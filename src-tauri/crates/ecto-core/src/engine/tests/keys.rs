@@ -277,6 +277,28 @@ async fn what_cannot_be_done_with_a_key_is_said_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_that_differs_only_in_case_is_taken_but_by_its_own_key() {
+    let story = Story::begin(World::ready());
+    let handle = &story.handle;
+    handle.add_key(name("phone"), pinned()).await.unwrap();
+    let taken = |name: &str| {
+        Err(Cause::KeyNameTaken {
+            name: name.parse().unwrap(),
+        })
+    };
+    let add = async |text: &str| handle.add_key(name(text), pinned()).await.map(drop);
+    assert_eq!(add("DEFAULT").await, taken("default"));
+    assert_eq!(add("Phone").await, taken("phone"));
+    handle.add_key(name("tablet"), pinned()).await.unwrap();
+    let onto = handle.rename_key(name("tablet"), name("PHONE")).await;
+    assert_eq!(onto, taken("phone"));
+    // Another spelling of its own name is no other key's.
+    let respelled = handle.rename_key(name("phone"), name("Phone")).await;
+    assert_eq!(respelled, Ok(()));
+    assert_eq!(add("phone").await, taken("Phone"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_revoked_key_ends_before_a_vault_that_takes_its_time() {
     let story = Story::public(World::ready()).await;
     story.handle.add_key(name("phone"), pinned()).await.unwrap();
