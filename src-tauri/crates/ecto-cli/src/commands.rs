@@ -57,7 +57,7 @@ pub async fn run(command: Command, session: &Session) -> Exit {
         Command::Skill {
             command: SkillCommand::Remove,
         } => skill::remove(session),
-        Command::Completions { shell } => completions::run(shell),
+        Command::Completions { shell } => completions::run(shell).map(|()| Exit::Done),
     };
     ended.unwrap_or_else(|failure| {
         session.terminal.fail(&failure);

@@ -39,23 +39,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 Terminal::new(true, wants_sandbox).fail(&failure);
                 return failure.exit().into();
             }
-            let exit = if fault.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
-            };
-            // Nothing can be told where neither stream takes it.
-            let _ = fault.print();
-            return exit.into();
+            let printed = fault.print();
+            if fault.use_stderr() {
+                return Exit::Usage.into();
+            }
+            return ended(
+                Terminal::new(wants_json, wants_sandbox),
+                terminal::printed(printed),
+            );
         }
     };
     let terminal = Terminal::new(arguments.json, arguments.sandbox);
     if let Command::Completions { shell } = &arguments.command {
-        let exit = commands::completions::run(*shell).unwrap_or_else(|failure| {
-            terminal.fail(&failure);
-            failure.exit()
-        });
-        return exit.into();
+        return ended(terminal, commands::completions::run(*shell));
     }
     let runtime = if arguments.command.runs_a_host() {
         tokio::runtime::Builder::new_multi_thread()
@@ -85,4 +81,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // What is still running has been told to end; a host waits for its door by itself.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     exit.into()
+}
+
+fn ended(terminal: Terminal, outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            terminal.fail(&failure);
+            failure.exit().into()
+        }
+    }
 }

@@ -88,7 +88,10 @@ async fn expect_key(name: &str, folder: &Path, session: &Session) -> Result<(), 
     if !lines.is_empty() {
         return Ok(());
     }
-    let keys = all_keys(session).await?;
+    // Where the keys cannot be known, any name may be right.
+    let Ok(keys) = all_keys(session).await else {
+        return Ok(());
+    };
     if keys.iter().any(|key| key.name == name) {
         return Ok(());
     }

@@ -28,6 +28,11 @@ fn a_result_that_cannot_be_printed_is_a_failure() {
              See it with `ecto key show lost`.\n",
         ),
         (
+            "ecto key --help",
+            "The result could not be printed: No space left on device (os error 28).\n\
+             Free some room there, or have it printed elsewhere.\n",
+        ),
+        (
             "ecto completions bash",
             "The result could not be printed: No space left on device (os error 28).\n\
              Free some room there, or have it printed elsewhere.\n",
@@ -48,7 +53,7 @@ fn a_result_that_cannot_be_printed_is_a_failure() {
 fn a_reader_that_went_away_is_no_fault() {
     let machine = Machine::new();
     assert_eq!(machine.run(&["key", "add", "phone"]).code, 0);
-    for arguments in ["key list", "key list --json", "completions bash"] {
+    for arguments in ["key list", "key list --json", "--help", "completions bash"] {
         // The reader ends before anything is written to it.
         let line = format!("{{ sleep 0.3; ecto {arguments}; echo $? >&2; }} | true");
         let ran = machine.shell(&line);
