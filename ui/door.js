@@ -2,7 +2,7 @@
 // The first panel: the switch, what is, and what a person can do about it.
 import { element } from "./element.js";
 import { ghost, icon, spinner } from "./icons.js";
-import { button, choice, copyButton, copyTextButton, doorwayRow, group, iconButton, prose, refusal, row, time } from "./parts.js";
+import { button, choice, copyButton, copyTextButton, doorway, doorwayRow, group, iconButton, prose, refusal, row, time } from "./parts.js";
 import { strangers } from "./requests.js";
 import * as words from "./words.js";
 
@@ -417,7 +417,7 @@ function publicBody(view, exposure, local, now) {
         ),
       ),
     ),
-    group(null, closingRow(view, exposure, now), requestRow(report, now)),
+    group(null, closingRow(view, exposure, now), offerRow(report), requestRow(report, now)),
   ];
 }
 
@@ -542,6 +542,12 @@ function closingRow({ preferences, sleep_is_told }, { until }, now) {
     detail: preferences.at_sleep === "close" && sleep_is_told && words.closesAtSleep,
     actions: [choice({ what: "change", name: words.changeClosing, chosen: undefined, choices: words.durations, first: words.change })],
   });
+}
+
+/** @param {Report} report */
+function offerRow({ offer }) {
+  const offered = words.alsoOffered(offer);
+  return offered !== "" && doorway("routes", offered);
 }
 
 /**

@@ -32,6 +32,7 @@ export function routes({ offer, gateway }, local) {
       ...offer.origins.map((origin) =>
         row({
           key: `origin-${origin}`,
+          look: "of-origin",
           label: element("span", { class: "machine", translate: "no" }, words.plain(origin)),
           actions: [iconButton("forbid_origin", "cross", words.forbid(words.plain(origin)), { "data-origin": origin, "data-key": `forbid-${origin}` })],
         }),

@@ -422,10 +422,15 @@ function drawing() {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size + 4} ${size + 4}" shape-rendering="crispEdges"><path fill="#fff" d="M0 0h${size + 4}v${size + 4}H0z"/><path d="${path}"/></svg>`;
 }
 
+/** By how large text is, in percent. @type {Record<string, AppView["preferences"]["text"]>} */
+const TEXTS = { 100: "usual", 125: "large", 150: "larger", 200: "largest" };
+/** @type {Record<string, Report["world"]>} */
+const WORLDS = { real: "real", lab: "lab", sandbox: "sandbox" };
+
 /**
  * @param {URLSearchParams} query `state`: a name of {@link states}; `pace`: milliseconds a step takes; `still`: time
- * stands still; `silent`: nothing answers; `text`: 100 or 200, percent; `refuse`: that command is refused; `hang`: that
- * command is never answered; `slow`: milliseconds that an answer takes.
+ * stands still; `silent`: nothing answers; `text`: 100, 125, 150 or 200, percent; `world`: real, lab or sandbox; `refuse`: that
+ * command is refused; `hang`: that command is never answered; `slow`: milliseconds that an answer takes.
  * @returns {Host & { calls: [string, unknown][], answered: string[], sizes: number[], show(state: string): void, happens(passed: number): void, hide(): void }}
  */
 export function standIn(query) {
@@ -440,9 +445,16 @@ export function standIn(query) {
   /** @type {(view: AppView) => void} */
   let shown = () => {};
   let hidden = () => {};
-  /** @param {AppView} view */
-  const sized = (view) => (query.get("text") === "200" ? { ...view, preferences: { ...view.preferences, text: /** @type {const} */ ("largest") } } : view);
-  let view = sized((states[query.get("state") ?? "first-run"] ?? base)());
+  /**
+   * As the query has it.
+   * @param {AppView} view
+   */
+  const asked = (view) => ({
+    ...view,
+    report: { ...view.report, world: WORLDS[query.get("world") ?? ""] ?? view.report.world },
+    preferences: { ...view.preferences, text: TEXTS[query.get("text") ?? ""] ?? view.preferences.text },
+  });
+  let view = asked((states[query.get("state") ?? "first-run"] ?? base)());
   let journeyNumber = 0;
 
   /** @param {AppView} next */
@@ -594,7 +606,7 @@ export function standIn(query) {
     },
     /** @param {string} state */
     show(state) {
-      set(sized((states[state] ?? base)()));
+      set(asked((states[state] ?? base)()));
     },
   };
   // For the console and the tests.

@@ -1,7 +1,7 @@
 // @ts-check
 // Every word that the popover itself says. Sentences about causes come with the report.
 
-/** @import { AtSleep, GatewayView, KeyDay, KeyView, NodeChoice, NodeKind, OpenFor, RequestLine, RestoreOutcome, Route, Step, Strangers, TailnetView, TextSize, VaultPlace, Waiting } from "./bindings.js" */
+/** @import { AtSleep, GatewayView, KeyDay, KeyView, NodeChoice, NodeKind, OpenFor, Report, RequestLine, RestoreOutcome, Route, Step, Strangers, TailnetView, TextSize, VaultPlace, Waiting } from "./bindings.js" */
 /** @import { End, Grace, LoginItem, NotificationStanding, OptionalRoute, System } from "./app-bindings.js" */
 
 /** What text from elsewhere may come to at most. */
@@ -530,6 +530,15 @@ export const offer = {
       "A hook starts OpenClaw’s agents with whatever text a caller sends, without anybody at the keyboard, and an agent may act on that text. Give keys for it only to programs you trust.",
   },
 };
+/**
+ * What is offered beside what always is; nothing where nothing is.
+ * @param {Report["offer"]} offer
+ */
+export function alsoOffered({ routes, origins }) {
+  const parts = optionalRoutes.filter(([route]) => routes.includes(route)).map(([, label]) => label.toLowerCase());
+  if (origins.length > 0) parts.push(origins.length === 1 ? "1 web page" : `${count(origins.length)} web pages`);
+  return parts.length === 0 ? "" : `Also offered: ${parts.join(", ")}`;
+}
 export const hooksOff = "OpenClaw has no hooks right now, so callers get 404.";
 export const hooksOn = "In its configuration, set hooks.enabled to true and hooks.token to a secret of its own.";
 /** @param {string} origin */

@@ -3,9 +3,9 @@ import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { launch, open, serve } from "./page.mjs";
+import { launch, open, serve, visit } from "./page.mjs";
 import { states } from "../stand-in.js";
-import { caller, from, request } from "../words.js";
+import { alsoOffered, caller, from, request } from "../words.js";
 
 const ui = path.join(import.meta.dirname, "..");
 let server, browser;
@@ -227,17 +227,37 @@ test("the door can be closed whatever else is under way, and what works says so"
 });
 
 test("the switch stays where it is, whatever there is to say", async (t) => {
-  const p = await page(t, { state: "private" });
-  const place = () => p.locator(".big-switch").evaluate((shown) => JSON.stringify(shown.getBoundingClientRect()));
-  const before = await place();
-  for (const state of Object.keys(states)) {
-    await p.evaluate((state) => window.standIn.show(state), state);
-    assert.equal(await place(), before, state);
+  // In the sandbox it is elsewhere than outside, and stays there.
+  for (const world of ["real", "sandbox"]) {
+    const p = await page(t, { state: "private", world, refuse: "connect" });
+    const place = () => p.locator(".big-switch").evaluate((shown) => JSON.stringify(shown.getBoundingClientRect()));
+    const before = await place();
+    for (const state of Object.keys(states)) {
+      await p.evaluate((state) => window.standIn.show(state), state);
+      assert.equal(await place(), before, `${state}, ${world}`);
+    }
+    await visit(p, server.origin, { state: "private", world, refuse: "connect" });
+    await p.getByRole("switch", { name: "Public" }).click();
+    await p.getByRole("alert").waitFor();
+    assert.equal(await place(), before);
   }
-  const refused = await page(t, { state: "private", refuse: "connect" });
-  await refused.getByRole("switch", { name: "Public" }).click();
-  await refused.getByRole("alert").waitFor();
-  assert.equal(await refused.locator(".big-switch").evaluate((shown) => JSON.stringify(shown.getBoundingClientRect())), before);
+});
+
+test("the badge of the sandbox keeps away from the switch, however large and wide its letters are", async (t) => {
+  const p = await page(t);
+  for (const dir of ["ltr", "rtl"])
+    for (const font of ["system-ui", "DejaVu Sans"])
+      for (const text of ["100", "125", "150", "200"]) {
+        await visit(p, server.origin, { state: "sandbox", text, dir });
+        const gap = await p.evaluate(async (font) => {
+          document.documentElement.style.fontFamily = `"${font}"`;
+          await document.fonts.ready;
+          const box = (name) => document.querySelector(name).getBoundingClientRect();
+          const [badge, knob] = [box(".badge"), box(".big-switch")];
+          return Math.max(knob.top - badge.bottom, knob.left - badge.right, badge.left - knob.right);
+        }, font);
+        assert.ok(gap >= 4, `${gap} px at ${text} %, ${font}, ${dir}`);
+      }
 });
 
 test("what describes the switch is there in every state", async (t) => {
@@ -1020,6 +1040,29 @@ test("what else is offered: by keyboard, with its danger before it is allowed, a
   await p.locator("[data-key='offer-hooks'][aria-checked='false']").waitFor();
   const asked = (await p.evaluate(() => window.standIn.calls)).filter(([name]) => name === "set_route").map(([, argument]) => argument);
   assert.deepEqual(asked, [{ route: "hooks", allowed: true }, { route: "hooks", allowed: false }]);
+});
+
+test("what is offered besides is told where the door is, and leads to where it is forbidden again", async (t) => {
+  const p = await page(t, { state: "public-offer" });
+  const row = p.locator("[data-key='open-routes']");
+  assert.equal(await p.getByRole("button", { name: "Also offered: hooks, 2 web pages", exact: true }).getAttribute("data-key"), "open-routes");
+  await row.focus();
+  await p.keyboard.press("Enter");
+  assert.equal(await p.evaluate(() => document.activeElement?.textContent), "What else is offered");
+  await p.getByRole("button", { name: "Forbid https://app.example", exact: true }).click();
+  await p.locator("[data-key='origin-https://app.example']").waitFor({ state: "detached" });
+  await p.keyboard.press("Escape");
+  assert.equal(await focused(p), "open-routes");
+  assert.equal(await row.innerText(), "Also offered: hooks, 1 web page");
+  await p.keyboard.press("Enter");
+  await p.getByRole("switch", { name: "Hooks" }).click();
+  await p.locator("[data-key='offer-hooks'][aria-checked='false']").waitFor();
+  await p.getByRole("button", { name: /^Forbid/ }).click();
+  await p.getByRole("button", { name: /^Forbid/ }).waitFor({ state: "detached" });
+  await p.keyboard.press("Escape");
+  assert.equal(await p.evaluate(() => document.activeElement?.textContent), "Public");
+  assert.equal(await row.count(), 0);
+  assert.equal(alsoOffered({ routes: ["hooks", "embeddings"], origins: [] }), "Also offered: embeddings, hooks");
 });
 
 test("a web page is allowed by its origin, refused where it is none, and forbidden again", async (t) => {
