@@ -15,7 +15,7 @@ export async function serve() {
     const type = types[path.extname(file)];
     try {
       if (!type || file.includes("..") || file.lastIndexOf("/") > 0) throw new Error("not a file of the page");
-      answer.writeHead(200, { "content-type": `${type}; charset=utf-8` }).end(await readFile(path.join(ui, file)));
+      answer.writeHead(200, { "cache-control": "max-age=3600", "content-type": `${type}; charset=utf-8` }).end(await readFile(path.join(ui, file)));
     } catch {
       answer.writeHead(404).end();
     }

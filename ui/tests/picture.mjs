@@ -102,13 +102,38 @@ function checksum(bytes) {
   return (sum ^ 0xffffffff) >>> 0;
 }
 
-/** Which part of the points differs by more than the rounding and the smoothing of letters. 1 where the sizes differ. */
+/** The side of a block in points: one letter or drawing fills about that. */
+const BLOCK = 16;
+/** What may differ, as the smoothing of letters is another in each version of Chromium: so many points of a block, and a part
+ * of all. Another digit in the smallest text makes out seven points. */
+const BLOCK_LIMIT = 6;
+const WHOLE_LIMIT = 0.004;
+
+/**
+ * Where two pictures are not the same.
+ * @returns {string | null} The first place that differs; nothing where no more does than the smoothing of letters.
+ */
 export function difference(one, other) {
-  if (one.width !== other.width || one.height !== other.height) return 1;
+  const { width, height } = one;
+  if (width !== other.width || height !== other.height) return `${width} × ${height} points are ${other.width} × ${other.height}`;
+  let all = 0;
+  for (let top = 0; top < height; top += BLOCK)
+    for (let left = 0; left < width; left += BLOCK) {
+      const different = differentIn(one, other, left, top);
+      if (different > BLOCK_LIMIT) return `${different} points of the ${BLOCK} × ${BLOCK} at ${left}, ${top}`;
+      all += different;
+    }
+  const part = all / (width * height);
+  return part > WHOLE_LIMIT ? `${(100 * part).toFixed(2)} % of the points` : null;
+}
+
+/** How many points of a block differ by more than their rounding. */
+function differentIn(one, other, left, top) {
   let different = 0;
-  for (let point = 0; point < one.width * one.height; point++) {
-    const far = [0, 1, 2].some((colour) => Math.abs(one.points[3 * point + colour] - other.points[3 * point + colour]) > 40);
-    if (far) different++;
-  }
-  return different / (one.width * one.height);
+  for (let y = top; y < Math.min(top + BLOCK, one.height); y++)
+    for (let x = left; x < Math.min(left + BLOCK, one.width); x++) {
+      const at = 3 * (y * one.width + x);
+      if ([at, at + 1, at + 2].some((place) => Math.abs(one.points[place] - other.points[place]) > 40)) different += 1;
+    }
+  return different;
 }

@@ -4,9 +4,12 @@ import { states } from "../stand-in.js";
 const settings = ["open-settings"];
 const keys = [...settings, "open-keys"];
 
+/** States that another panel is for: the first one does not show them. */
+const behind = ["private-keys-unread", "private-refused"];
+
 /** @type {{ name: string, query: Record<string, string>, clicks: string[], hold?: boolean }[]} */
 export const looks = [
-  ...Object.keys(states).map((state) => ({ name: state, query: { state }, clicks: [] })),
+  ...Object.keys(states).filter((state) => !behind.includes(state)).map((state) => ({ name: state, query: { state }, clicks: [] })),
   { name: "silent", query: { state: "public", silent: "" }, clicks: [] },
   { name: "refused", query: { state: "private", refuse: "connect" }, clicks: ["switch"] },
   { name: "key-held", query: { state: "public" }, clicks: [], hold: true },
@@ -27,7 +30,7 @@ export const looks = [
   { name: "origin-refused", query: { state: "private" }, clicks: [...settings, "open-routes", "open-new-origin", "allow_origin"] },
   { name: "key-add-offer", query: { state: "public-offer" }, clicks: ["open-keys", "open-new-key"] },
   { name: "settings", query: { state: "private" }, clicks: settings },
-  { name: "settings-public", query: { state: "sandbox" }, clicks: settings },
+  { name: "settings-sandbox", query: { state: "sandbox" }, clicks: settings },
   { name: "settings-refused", query: { state: "private-refused" }, clicks: settings },
   { name: "settings-no-tray", query: { state: "private-no-tray" }, clicks: settings },
   { name: "settings-open", query: { state: "public" }, clicks: settings },
@@ -54,6 +57,21 @@ export const looks = [
   { name: "uninstall", query: { state: "private" }, clicks: [...settings, "open-uninstall"] },
   { name: "uninstalled", query: { state: "private" }, clicks: [...settings, "open-uninstall", "uninstall"] },
 ];
+
+/** Those that are looked at in every guise. */
+export const main = ["public-offer", "blocked-act", "settings", "key-add"];
+
+const all = looks.map(({ name }) => name);
+/** What the pictures show: light or dark, text at so many percent. @type {Record<string, string[]>} */
+export const guises = {
+  "light-100": all,
+  "light-200": all,
+  "dark-100": all,
+  "dark-200": all,
+  contrast: main,
+  "contrast-dark": main,
+  rtl: main,
+};
 
 /** Goes to a look on an opened page. */
 export async function reach(page, { clicks, hold }) {

@@ -1,5 +1,5 @@
-// The same page in WebKit, the engine that the app uses: every look, the keyboard, the rules for content. WebKitGTK's
-// MiniBrowser through WebKitWebDriver, on a screen of its own.
+// The same page in WebKit, the engine that the app uses: every look in light and dark, the keyboard, the rules for content.
+// WebKitGTK's MiniBrowser through WebKitWebDriver, on a screen of its own.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -20,13 +20,14 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const LIMIT = 30_000;
 
 const running = [];
-let server, home, browser;
+let server, home, driver, browser;
 
 before(async () => {
   if (skip) return;
   server = await serve();
   home = mkdtempSync(path.join(tmpdir(), "ecto-webkit-"));
-  browser = await session(await startDriver(await startScreen()));
+  driver = await startDriver(await startScreen());
+  browser = await session(driver);
 });
 
 after(async () => {
@@ -72,14 +73,15 @@ async function until(holds) {
   }
 }
 
-async function session(base) {
+/** @param {string[]} more Arguments of the browser; one session is open at a time. */
+async function session(base, more = []) {
   const ask = async (method, place, body) => {
     const answer = await fetch(base + place, { method, body: body && JSON.stringify(body), headers: { "content-type": "application/json" }, signal: AbortSignal.timeout(LIMIT) });
     const { value } = await answer.json();
     if (value?.error) throw new Error(`${value.error}: ${value.message}`);
     return value;
   };
-  const { sessionId } = await ask("POST", "/session", { capabilities: { alwaysMatch: { "webkitgtk:browserOptions": { args: ["--automation", "--geometry=400x660"] } } } });
+  const { sessionId } = await ask("POST", "/session", { capabilities: { alwaysMatch: { "webkitgtk:browserOptions": { args: ["--automation", "--geometry=400x660", ...more] } } } });
   const own = `/session/${sessionId}`;
   const run = (script, ...args) => ask("POST", `${own}/execute/sync`, { script, args });
   return {
@@ -98,27 +100,36 @@ async function session(base) {
 
 const SPACE = " ", TAB = "\ue004", ESCAPE = "\ue00c";
 
-test("every look, and twice as large: axe finds nothing, nothing is cut off", { skip }, async (t) => {
-  for (const text of ["100", "200"])
-    for (const look of looks)
-      await t.test(`${look.name}, ${text} %`, async () => {
-        await browser.go({ ...look.query, text });
-        for (const key of look.clicks) await click(key);
-        if (look.hold) return;
-        const found = await browser.runLater(
-          `${axe}; const done = arguments[arguments.length - 1];
-           axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) => done(violations.map(({ id, nodes }) => id + ": " + nodes.map((node) => node.target).join("; "))), (error) => done([String(error)]));`,
-        );
-        assert.deepEqual(found, []);
-        const wide = await browser.run(
-          `const { left, right } = document.getElementById("popover").getBoundingClientRect();
-           if (right - left !== 360) return ["the popover is not as wide as it is in the app"];
-           const outside = (box) => box.left < left - 0.5 || box.right > right + 0.5;
-           return [...document.querySelectorAll("#popover *")].filter((node) => !node.closest(".unseen, svg") && outside(node.getBoundingClientRect())).map((node) => node.className)`,
-        );
-        assert.deepEqual(wide, []);
-      });
-});
+for (const [colours, argument] of [["light", []], ["dark", ["--dark-mode"]]])
+  test(`every look, ${colours}, and twice as large: axe finds nothing, nothing is cut off`, { skip }, async (t) => {
+    await anew(argument);
+    t.after(() => anew());
+    assert.equal(await browser.run("return matchMedia('(prefers-color-scheme: dark)').matches"), colours === "dark");
+    for (const text of ["100", "200"])
+      for (const look of looks.filter(({ hold }) => !hold))
+        await t.test(`${look.name}, ${text} %`, async () => {
+          await browser.go({ ...look.query, text });
+          for (const key of look.clicks) await click(key);
+          const found = await browser.runLater(
+            `${axe}; const done = arguments[arguments.length - 1];
+             axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) => done(violations.map(({ id, nodes }) => id + ": " + nodes.map((node) => node.target).join("; "))), (error) => done([String(error)]));`,
+          );
+          assert.deepEqual(found, []);
+          const wide = await browser.run(
+            `const { left, right } = document.getElementById("popover").getBoundingClientRect();
+             if (right - left !== 360) return ["the popover is not as wide as it is in the app"];
+             const outside = (box) => box.left < left - 0.5 || box.right > right + 0.5;
+             return [...document.querySelectorAll("#popover *")].filter((node) => !node.closest(".unseen, svg") && outside(node.getBoundingClientRect())).map((node) => node.className)`,
+          );
+          assert.deepEqual(wide, []);
+        });
+  });
+
+/** Has another browser, with these arguments. */
+async function anew(more = []) {
+  await browser.close();
+  browser = await session(driver, more);
+}
 
 async function click(key) {
   const found = `document.querySelector('button[data-key="${key}"]')`;

@@ -39,7 +39,7 @@ pub fn test(workspace: &Workspace) -> Result<Count> {
         .args([
             "--test",
             "--test-reporter=tap",
-            "--test-concurrency=1",
+            "--test-concurrency=2",
             "tests/",
         ])
         .current_dir(&folder)
