@@ -18,9 +18,6 @@ const LONGEST_OPEN: Duration = DAY.saturating_mul(365);
 /// The longest of all other times.
 const LONGEST: Duration = LONGEST_OPEN.saturating_mul(10);
 
-/// The most requests of a rate.
-const MOST_OF_A_RATE: u32 = 1_000_000;
-
 /// Why a text is not a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BadTime {
@@ -167,8 +164,11 @@ pub fn parse_rate(text: &str) -> Result<Rate, String> {
     let Some((count, _)) = text.split_once('/') else {
         return Err("a rate has a number and a time; write it as 60/min".to_owned());
     };
-    read_count(count.trim(), MOST_OF_A_RATE).map_err(|wrong| {
-        format!("its number is {wrong}; write one from 1 to {MOST_OF_A_RATE}, as in 60/min")
+    read_count(count.trim(), Rate::MOST).map_err(|wrong| {
+        format!(
+            "its number is {wrong}; write one from 1 to {}, as in 60/min",
+            Rate::MOST
+        )
     })?;
     text.parse()
         .map_err(|_| "its time is none of sec, min, hour and day; write it as 60/min".to_owned())

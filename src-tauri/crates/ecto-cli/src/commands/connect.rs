@@ -163,7 +163,8 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
                 if printed_at.is_none() {
                     progress.clear(session.terminal);
                     let key = reveal_key(session).await?;
-                    print_result(session, connect, &report, &key)?;
+                    print_result(session, connect, &report, &key)
+                        .map_err(|failure| failure.or_unprinted("The door is open.", CLOSE_IT))?;
                     printed_at = Some(tokio::time::Instant::now());
                 }
                 if session.terminal.is_json() {
@@ -185,7 +186,10 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
                 waiting: Some(waiting),
                 ..
             } if session.terminal.is_json() && needs_person(waiting) => {
-                session.terminal.print_json(&report)?;
+                let printed = session.terminal.print_json(&report);
+                printed.map_err(|failure| {
+                    failure.or_unprinted("Ecto waits for you, and goes on by itself.", CLOSE_IT)
+                })?;
                 return Ok(Exit::NeedsPerson);
             }
             Exposure::Private if !report.snapshot.wanted.is_public() => {
@@ -201,6 +205,10 @@ async fn follow_host(connect: &Connect, session: &Session) -> Result<Exit, Failu
         }
     }
 }
+
+/// What there is to do where the result did not reach anybody.
+const CLOSE_IT: &str =
+    "Close the door with `ecto disconnect`, or see how it is with `ecto status`.";
 
 /// Says what there is to know of a door that stays open without this command.
 fn tell_of_going_on(session: &Session, closes: Option<Timestamp>) {

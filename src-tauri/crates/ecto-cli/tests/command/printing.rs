@@ -50,6 +50,21 @@ fn a_result_that_cannot_be_printed_is_a_failure() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_door_that_is_open_is_said_to_be_where_its_address_cannot_be_printed() {
+    let machine = Machine::new();
+    let told = "The door is open. The result could not be printed: No space left on device (os error 28).\n\
+                Close the door with `ecto disconnect --sandbox`, or see how it is with `ecto status --sandbox`.\n";
+    for connect in ["connect --detach", "connect --detach --json"] {
+        let ran = machine.shell(&format!("ecto {connect} --sandbox > /dev/full"));
+        assert_eq!(ran.code, 1, "{connect}: {ran:?}");
+        assert!(ran.stderr.ends_with(told), "{connect}: {ran:?}");
+    }
+    assert_eq!(machine.status()["exposure"]["state"], "public");
+    assert_eq!(machine.run(&["disconnect", "--sandbox"]).code, 0);
+}
+
+#[test]
 fn a_reader_that_went_away_is_no_fault() {
     let machine = Machine::new();
     assert_eq!(machine.run(&["key", "add", "phone"]).code, 0);

@@ -7,9 +7,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The most requests in one period.
-const MOST: u32 = 1_000_000;
-
 /// A length of time over which requests are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
@@ -64,13 +61,18 @@ pub struct Rate {
 #[error("a rate is written as 5/sec, 60/min, 500/hour or 1000/day")]
 pub struct BadRate;
 
+impl Rate {
+    /// The most requests of one.
+    pub const MOST: u32 = 1_000_000;
+}
+
 impl FromStr for Rate {
     type Err = BadRate;
 
     fn from_str(text: &str) -> Result<Self, BadRate> {
         let (count, per) = text.split_once('/').ok_or(BadRate)?;
         let count: NonZeroU32 = count.trim().parse().map_err(|_| BadRate)?;
-        if count.get() > MOST {
+        if count.get() > Self::MOST {
             return Err(BadRate);
         }
         let per = match per.trim() {
@@ -121,7 +123,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_rate_is_read_as_it_is_written(count in 1u32..=MOST, per in prop::sample::select(vec!["sec", "min", "hour", "day"])) {
+        fn a_rate_is_read_as_it_is_written(count in 1u32..=Rate::MOST, per in prop::sample::select(vec!["sec", "min", "hour", "day"])) {
             let text = format!("{count}/{per}");
             prop_assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
         }
